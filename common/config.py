@@ -1,0 +1,215 @@
+"""YAML files, environment and --set in; checked, typed settings out. `python -m common.config` shows them."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import msgspec
+import yaml
+from msgspec import Meta
+
+from common.bus import Endpoints
+from common.errors import EXIT_USER_ERROR, UserError
+from common.messages import Name
+
+DEFAULT_FILE = Path(__file__).parent.parent / "config" / "pipeline.yaml"
+FILES_VARIABLE = "ACTIONSTREAM_CONFIG"
+PREFIX = "ACTIONSTREAM__"
+
+Port = Annotated[int, Meta(ge=1024, le=65532)]
+Positive = Annotated[float, Meta(gt=0)]
+Seconds = Annotated[float, Meta(ge=0)]
+Unit = Annotated[float, Meta(ge=0, le=1)]
+Pixels = Annotated[int, Meta(ge=16, le=8192)]
+
+
+class Section(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """A part of the settings; config/pipeline.yaml comments each key."""
+
+
+class Bus(Section):
+    host: str
+    port: Port
+
+    @property
+    def endpoints(self) -> Endpoints:
+        return Endpoints(self.host, self.port)
+
+
+class Camera(Section):
+    stream: Name
+    source: str | int
+    width: Pixels | None
+    height: Pixels | None
+    fps: Annotated[float, Meta(gt=0, le=1000)] | None
+    mirror: bool
+    rotate: Literal[0, 90, 180, 270]
+    live: bool | None
+    loop: bool
+    seconds: Positive | None
+    seed: Annotated[int, Meta(ge=0)]
+    jpeg_quality: Annotated[int, Meta(ge=1, le=100)] | None
+    wait_for: list[str]
+    wait_s: Seconds
+
+
+class Extraction(Section):
+    min_detection_confidence: Unit
+    min_tracking_confidence: Unit
+    smooth: bool
+
+
+class Windows(Section):
+    length: Annotated[int, Meta(ge=1, le=1000)] | None
+    fps: Annotated[float, Meta(gt=0, le=1000)] | None
+    stride: Annotated[int, Meta(ge=1)]
+    max_gap_s: Positive
+
+
+class Inference(Section):
+    model: str
+
+
+class Decision(Section):
+    smoothing_s: Seconds | None
+    enter: Unit | None
+    leave: Unit | None
+    min_duration_s: Seconds | None
+    refractory_s: Seconds | None
+
+
+class Overlay(Section):
+    window: bool | Literal["auto"]
+    page: bool
+    page_port: Port
+    video: str | None
+
+
+class Logger(Section):
+    out: str | None
+
+
+class Settings(Section):
+    """All settings, one section for each part of the pipeline."""
+
+    bus: Bus
+    camera: Camera
+    keypoints: Extraction
+    windows: Windows
+    inference: Inference
+    decision: Decision
+    overlay: Overlay
+    logger: Logger
+
+
+def load(files: list[str] | None = None, sets: list[str] | None = None) -> Settings:
+    """The settings in force: default file, files of ACTIONSTREAM_CONFIG, `files`, environment, `sets`.
+
+    `sets` are strings as in `camera.width=640`. Raises UserError naming place, key, value and what is allowed.
+    """
+    merged: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    named = [name for name in os.environ.get(FILES_VARIABLE, "").split(os.pathsep) if name]
+    for name in [str(DEFAULT_FILE), *named, *(files or [])]:
+        _merge(merged, _read(name), origins, name)
+    for variable in sorted(name for name in os.environ if name.startswith(PREFIX)):
+        key = variable.removeprefix(PREFIX).lower().replace("__", ".")
+        _merge(merged, _nested(key, os.environ[variable], variable), origins, f"environment variable {variable}")
+    for text in sets or []:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"--set {text}: write it as section.key=value, such as --set camera.width=640.")
+        _merge(merged, _nested(key.strip(), value, f"--set {text}"), origins, f"--set {text}")
+    return _checked(merged, origins)
+
+
+def _read(name: str) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"The settings file {name} cannot be read: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"The settings file {name} is not YAML: {' '.join(str(error).split())}.") from error
+    if content is not None and not isinstance(content, dict):
+        raise UserError(f"The settings file {name} must hold sections such as 'camera:', not {content!r}.")
+    return content or {}
+
+
+def _nested(key: str, text: str, where: str) -> dict[str, Any]:
+    section, dot, name = key.partition(".")
+    if not dot or "." in name:
+        raise UserError(f"{where}: a setting is named section.key, such as camera.width; {key!r} is not.")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = text
+    return {section: {name: text if isinstance(value, dict) else value}}  # a file's name may have a colon
+
+
+def _merge(into: dict[str, Any], new: dict[str, Any], origins: dict[str, str], where: str) -> None:
+    for section, values in new.items():
+        if isinstance(values, dict):
+            into[section] = {**into.get(section, {}), **values}
+            origins.update({f"{section}.{key}": where for key in values})
+        elif values is not None:
+            into[section] = values
+        origins[str(section)] = where
+
+
+def _checked(merged: dict[str, Any], origins: dict[str, str]) -> Settings:
+    try:
+        return msgspec.convert(merged, Settings)
+    except msgspec.ValidationError as error:
+        reason, _, path = str(error).partition(" - at `$")
+        key = path.strip("`.").split("[")[0]
+        if "unknown field" in reason:
+            unknown = reason.split("`")[1]
+            known = ", ".join(_keys(key))
+            key = f"{key}.{unknown}".strip(".")
+            raise UserError(f"{origins.get(key, 'settings')}: {key}: no such setting; there are {known}.") from error
+        value: Any = merged
+        for step in key.split("."):
+            value = value.get(step) if isinstance(value, dict) else value
+        where = origins.get(key, origins.get(key.split(".")[0], "settings"))
+        allowed = _choices(key) or reason[0].lower() + reason[1:].split(", got")[0]
+        raise UserError(f"{where}: {key}: {allowed}, not {value!r}.") from error
+
+
+def _keys(section: str) -> list[str]:
+    kind = Settings.__annotations__[section] if section else Settings
+    return [field.name for field in msgspec.structs.fields(kind)]
+
+
+def _choices(key: str) -> str | None:
+    """What a setting with fixed choices allows."""
+    section, _, name = key.partition(".")
+    kind = Settings.__annotations__[section].__annotations__.get(name)
+    return f"one of {', '.join(map(str, get_args(kind)))}" if get_origin(kind) is Literal else None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The two options that every command with settings has."""
+    parser.add_argument("--config", action="append", default=[], metavar="FILE", help="YAML file over the defaults")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="such as camera.width=640")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m common.config", description="Check the settings and print them.")
+    add_arguments(parser)
+    arguments = parser.parse_args()
+    try:
+        settings = load(arguments.config, arguments.set)
+    except UserError as error:
+        sys.exit(_explain(error))
+    print(yaml.safe_dump(msgspec.to_builtins(settings), sort_keys=False), end="")
+
+
+def _explain(error: UserError) -> int:
+    print(error, file=sys.stderr)
+    return EXIT_USER_ERROR
+
+
+if __name__ == "__main__":
+    main()

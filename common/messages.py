@@ -1,0 +1,128 @@
+"""What travels on the bus: typed headers, and how they become message parts and headers again.
+
+On the wire a message is two or three parts: topic, header (a plain MessagePack map), and for some topics
+one array as raw little-endian bytes. Times are nanoseconds: `captured_ns` on the source's own clock (a
+file: its position; the test card: since its first frame; live: Unix time), `entered_ns` in Unix time,
+when the frame entered the pipeline.
+"""
+
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+SCHEMA = 1
+
+Count = Annotated[int, Meta(ge=0)]
+Unit = Annotated[float, Meta(ge=0, le=1)]
+# No slash, so that a name stays one step of a topic and never leaves its folder.
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\Z")]
+
+
+class Header(msgspec.Struct, kw_only=True, frozen=True):
+    """What every message says: which frame of which stream it is about, and how old that is."""
+
+    stream: Name
+    seq: Count
+    captured_ns: int
+    entered_ns: int
+    live: bool = True  # False: a file, of which nothing may be skipped
+    end: bool = False  # nothing of this stream follows; seq is the number of its frames
+    version: Literal[1] = SCHEMA
+
+
+class Frame(Header, kw_only=True, frozen=True):
+    """A picture: uint8 (height, width, 3) BGR rows, or a JPEG file of that size."""
+
+    width: Count = 0
+    height: Count = 0
+    fps: Annotated[float, Meta(gt=0)] = 25.0  # nominal
+    encoding: Literal["raw", "jpeg"] = "raw"
+
+
+class Keypoints(Header, kw_only=True, frozen=True):
+    """The landmarks of one frame: float32 (1662,)."""
+
+    seen: tuple[str, ...] = ()
+    width: Count = 0
+    height: Count = 0
+    pose_scale_px: Annotated[float, Meta(ge=0)] = 0.0  # size of the person, for the smoothing
+
+
+class Window(Header, kw_only=True, frozen=True):
+    """The vectors up to a frame, evenly spaced: float32 (length, 1662); empty while too few are there."""
+
+    start_ns: int = 0
+    length: Count = 0
+    filled: Count = 0  # how many of `length` are there
+    present: Unit = 0.0  # the share of its frames on which a person was seen
+
+
+class Prediction(Header, kw_only=True, frozen=True):
+    """What one window looks like; label None: too early for a window (filled < length), or nobody there."""
+
+    label: str | None = None
+    confidence: Unit = 0.0
+    probabilities: dict[str, Unit] = {}
+    smoothed: dict[str, Unit] = {}
+    filled: Count = 0
+    length: Count = 0
+    present: Unit = 0.0
+
+
+class Action(Header, kw_only=True, frozen=True):
+    """An action started or ended; seconds on the source's clock."""
+
+    event: Literal["started", "ended"] = "started"
+    id: Count = 0
+    label: str = ""
+    start_s: float = 0.0
+    end_s: float | None = None
+    confidence: Unit = 0.0
+
+
+class Status(Header, kw_only=True, frozen=True):
+    """How a service is; its stream is `<service>.<pid>` and its seq counts its own reports."""
+
+    service: str = ""
+    pid: Count = 0
+    host: str = ""
+    release: str = ""
+    state: Literal["starting", "running", "waiting", "stopping"] = "starting"
+    detail: str = ""  # what a person should know, such as "camera 0 is gone, trying again"
+    rate: float = 0.0  # messages or frames a second
+    missed: Count = 0  # frames of its streams that never reached it
+    dropped: Count = 0  # frames or messages it put aside itself: too old, or not understood
+    age_ms: float = 0.0  # from a frame's entry to the end of this service's work on it, median
+    busy: float = 0.0  # share of the time spent in step
+    cpu_s: float = 0.0  # processor time so far
+    memory_mb: float = 0.0
+    finished: tuple[str, ...] = ()  # streams whose end has passed through
+
+
+AnyHeader = TypeVar("AnyHeader", bound=Header)
+
+
+def about(header: Header, kind: type[AnyHeader], **values: Any) -> AnyHeader:
+    """A header of another kind about the same frame of the same stream."""
+    return kind(
+        stream=header.stream,
+        seq=header.seq,
+        captured_ns=header.captured_ns,
+        entered_ns=header.entered_ns,
+        live=header.live,
+        **values,
+    )
+
+
+class Message(NamedTuple):
+    """A header and, where its topic has one, its array."""
+
+    header: Header
+    array: NDArray[np.generic] | None = None
+
+
+class BadMessage(ValueError):
+    """Parts that are not a message of this schema; the text says why."""

@@ -1,0 +1,201 @@
+"""The runner of a service: settings, sockets, loop, heartbeat, signals, and closing whatever happens."""
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import statistics
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import psutil
+
+from common import __version__, config
+from common.bus import Publisher, Subscriber
+from common.errors import EXIT_USER_ERROR, UserError
+from common.messages import Message, Status
+from common.topics import TOPIC_OF
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_S = 1.0
+
+
+@dataclass
+class Health:
+    """What a service reports of itself; it fills in what the runner cannot know."""
+
+    state: Literal["starting", "running", "waiting", "stopping"] = "starting"
+    detail: str = ""
+    done: int = 0
+    missed: int = 0
+    dropped: int = 0
+    finished: set[str] = field(default_factory=set)
+    ages_ms: list[float] = field(default_factory=list)
+
+    def worked_on(self, entered_ns: int) -> None:
+        """One more message or frame is done; it entered the pipeline at this Unix time."""
+        self.done += 1
+        self.ages_ms.append((time.time_ns() - entered_ns) / 1e6)
+
+
+class Service:
+    """One stage: messages in, messages out. Subclasses say what they read and do in `step`."""
+
+    topics: ClassVar[tuple[str, ...]] = ()  # what it reads; the first is what its rate and age are about
+    poll_ms: ClassVar[int] = 100  # how long to wait for messages; 0 where `step` waits for something itself
+
+    def __init__(self, settings: config.Settings) -> None:
+        self.settings = settings
+        self.health = Health()
+        self.over = False  # set it when there is nothing left to do: the process ends with exit code 0
+
+    def depths(self) -> dict[str, int]:
+        """Queue depths that differ from the topics' own."""
+        return {}
+
+    def setup(self) -> None:
+        """What takes long or may fail: imports, models, devices. Raises UserError."""
+
+    def step(self, inbox: list[Message]) -> Iterable[Message]:
+        """Work on what has arrived, possibly nothing; yields what is to be sent."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Called once, whatever happened, even if setup did not end."""
+
+
+class Heartbeat:
+    """Turns a Health into a Status message every second."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._process = psutil.Process()
+        self._seq = 0
+        self._since = time.monotonic()
+        self._done = 0
+        self._busy_s = 0.0
+        self._rate = 0.0
+        self._busy = 0.0
+        self._age_ms = 0.0
+
+    def worked(self, seconds: float) -> None:
+        self._busy_s += seconds
+
+    def due(self) -> bool:
+        return time.monotonic() - self._since >= HEARTBEAT_S
+
+    def status(self, health: Health, subscriber: Subscriber) -> Message:
+        elapsed = time.monotonic() - self._since
+        if elapsed >= HEARTBEAT_S:
+            self._rate, self._busy = (health.done - self._done) / elapsed, self._busy_s / elapsed
+            self._age_ms = statistics.median(health.ages_ms) if health.ages_ms else 0.0
+            self._since, self._done, self._busy_s = time.monotonic(), health.done, 0.0
+            health.ages_ms.clear()
+        pid, now = os.getpid(), time.time_ns()
+        self._seq += 1
+        return Message(
+            Status(
+                stream=f"{self._name}.{pid}",
+                seq=self._seq,
+                captured_ns=now,
+                entered_ns=now,
+                service=self._name,
+                pid=pid,
+                host=socket.gethostname(),
+                release=__version__,
+                state=health.state,
+                detail=health.detail,
+                rate=self._rate,
+                missed=health.missed + subscriber.missed,
+                dropped=health.dropped + subscriber.skipped + subscriber.bad,
+                age_ms=self._age_ms,
+                busy=self._busy,
+                cpu_s=sum(self._process.cpu_times()[:2]),
+                memory_mb=self._process.memory_info().rss / 1e6,
+                finished=tuple(sorted(health.finished)),
+            )
+        )
+
+
+class Runner:
+    """Runs one service until it is over or told to stop."""
+
+    def __init__(self, service: Service, name: str) -> None:
+        self._service = service
+        self._stopping = False
+        self._in_setup = True
+        endpoints = service.settings.bus.endpoints
+        self._publisher = Publisher(endpoints)
+        self._subscriber = Subscriber(endpoints, service.topics, depths=service.depths())
+        self._heartbeat = Heartbeat(name)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+
+    def _stop(self, number: int, frame: object) -> None:
+        self._stopping = True
+        if self._in_setup:
+            raise SystemExit(0)  # an import of many seconds cannot look at a flag
+
+    def run(self) -> None:
+        health = self._service.health
+        try:
+            self._report()
+            self._service.setup()
+            self._in_setup = False
+            if health.state == "starting":
+                health.state = "running"
+            self._report()
+            while not (self._stopping or self._service.over):
+                self._turn()
+        finally:
+            self._in_setup = False
+            health.state = "stopping"
+            self._service.close()
+            self._report()
+            self._publisher.close()
+            self._subscriber.close()
+
+    def _turn(self) -> None:
+        health, finished = self._service.health, set(self._service.health.finished)
+        inbox = self._subscriber.receive(self._service.poll_ms) if self._service.topics else []
+        begun = time.perf_counter()
+        for message in self._service.step(inbox):
+            self._publisher.send(*message)
+        self._heartbeat.worked(time.perf_counter() - begun)
+        self._count(inbox)
+        if self._heartbeat.due() or health.finished - finished:
+            self._report()
+
+    def _count(self, inbox: list[Message]) -> None:
+        """Rate, age and finished streams of a service that reads."""
+        health, main = self._service.health, self._service.topics[:1]
+        for header, _ in inbox:
+            if isinstance(header, Status):
+                continue
+            if header.end:
+                health.finished.add(header.stream)
+                continue
+            health.finished.discard(header.stream)
+            if TOPIC_OF[type(header)].name in main:
+                health.worked_on(header.entered_ns)
+
+    def _report(self) -> None:
+        self._publisher.send(*self._heartbeat.status(self._service.health, self._subscriber))
+
+
+def main(kind: type[Service], name: str) -> None:
+    """The command `python -m services.<name>`: run the service; exit codes as common.errors says."""
+    parser = argparse.ArgumentParser(prog=f"python -m services.{name}", description=sys.modules["__main__"].__doc__)
+    config.add_arguments(parser)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        Runner(kind(config.load(arguments.config, arguments.set)), name).run()
+    except UserError as error:
+        log.error("%s", error)
+        sys.exit(EXIT_USER_ERROR)

@@ -1,0 +1,117 @@
+"""One stream's frames in, evenly spaced windows out; a window never bridges a gap or mixes streams."""
+
+from collections import deque
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.landmarks import PARTS, SIZE, SLICES
+
+
+class TimeWindow(NamedTuple):
+    """`vectors` float32 (length, 1662) from start_ns to the newest frame; empty while `filled` < length."""
+
+    vectors: NDArray[np.float32]
+    start_ns: int
+    filled: int
+    present: float  # share of the window's frames that have a pose
+
+
+class Windower:
+    """Collects the frames of one stream.
+
+    length: vectors in a window. fps: their rate; None takes the frames as they came. stride: a window at
+    every stride-th frame. max_gap_s: a longer pause between two frames, or time that runs back, starts over.
+    """
+
+    def __init__(self, length: int, fps: float | None, stride: int = 1, max_gap_s: float = 0.5) -> None:
+        self.length, self.fps, self.stride = length, fps, stride
+        self._max_gap_ns = round(max_gap_s * 1e9)
+        self._times: deque[int] = deque()
+        self._vectors: deque[NDArray[np.float32]] = deque()
+        self._until_next = 0
+        self.gaps = 0
+
+    def push(self, captured_ns: int, vector: NDArray[np.float32]) -> TimeWindow | None:
+        """Add a frame (1662,); the window that ends with it, or None where the stride skips it."""
+        if self._times and not 0 < captured_ns - self._times[-1] <= self._max_gap_ns:
+            self.gaps += 1
+            self.clear()
+        self._times.append(captured_ns)
+        self._vectors.append(vector)
+        self._forget()
+        filled = self._filled()
+        if filled < self.length:
+            return TimeWindow(np.empty((0, SIZE), np.float32), self._times[0], filled, 0.0)
+        self._until_next -= 1
+        if self._until_next > 0:
+            return None
+        self._until_next = self.stride
+        return self._window()
+
+    def clear(self) -> None:
+        """Forget everything: what comes next has nothing to do with what was."""
+        self._times.clear()
+        self._vectors.clear()
+        self._until_next = 0
+
+    @property
+    def _period_ns(self) -> float:
+        assert self.fps is not None
+        return 1e9 / self.fps
+
+    def _forget(self) -> None:
+        """Drop the frames no window needs any more; one before its start is needed to interpolate."""
+        if self.fps is None:
+            while len(self._times) > self.length:
+                self._pop()
+        else:
+            start = self._times[-1] - (self.length - 1) * self._period_ns
+            while len(self._times) > 2 and self._times[1] <= start:
+                self._pop()
+
+    def _pop(self) -> None:
+        self._times.popleft()
+        self._vectors.popleft()
+
+    def _filled(self) -> int:
+        if self.fps is None:
+            return len(self._times)
+        # Half a period of grace: the clock of a camera is never exact.
+        span = (self._times[-1] - self._times[0]) / self._period_ns
+        return min(self.length, int(span + 0.5) + 1)
+
+    def _window(self) -> TimeWindow:
+        vectors, times = np.stack(self._vectors), np.array(self._times, np.int64)
+        if self.fps is not None:
+            wanted = times[-1] - np.arange(self.length - 1, -1, -1) * self._period_ns
+            vectors = resample(vectors, times - times[-1], wanted - times[-1])
+            start_ns = int(wanted[0])
+        else:
+            start_ns = int(times[0])
+        present = float(vectors[:, SLICES["pose"]].any(axis=1).mean())
+        return TimeWindow(vectors, start_ns, self.length, present)
+
+
+def resample(
+    vectors: NDArray[np.float32], times: NDArray[np.integer], wanted: NDArray[np.floating]
+) -> NDArray[np.float32]:
+    """Vectors (n, 1662) at rising `times` to (m, 1662) at `wanted`, linear between neighbours.
+
+    Where a part is absent (zeros) in one of the two, the nearer frame stands for it: half way between a
+    hand and no hand there is no hand. Times outside take the first or the last frame.
+    """
+    if len(times) == 1:
+        return np.repeat(vectors, len(wanted), axis=0)
+    after = np.clip(np.searchsorted(times, wanted), 1, len(times) - 1)
+    before = after - 1
+    share = np.clip((wanted - times[before]) / (times[after] - times[before]), 0, 1).astype(np.float32)
+    result: NDArray[np.float32] = vectors[before] + share[:, None] * (vectors[after] - vectors[before])
+    nearest = np.where(share < 0.5, before, after)
+    for part in PARTS:
+        present = vectors[:, SLICES[part]].any(axis=1)
+        broken = present[before] != present[after]
+        if broken.any():
+            result[broken, SLICES[part]] = vectors[nearest[broken], SLICES[part]]
+    return result

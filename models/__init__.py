@@ -1,0 +1,1 @@
+"""What makes and judges models; the trained ones lie here too."""

@@ -1,0 +1,55 @@
+"""Keypoints in, windows out: one for every frame, resampled to the rate the model was trained at."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.classifier import read_card
+from common.config import Settings
+from common.messages import Keypoints, Message, Window, about
+from common.service import Service, log, main
+from common.window import Windower
+
+
+class Windows(Service):
+    """Keeps a Windower for each stream."""
+
+    topics = ("keypoints",)
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._windowers: dict[str, Windower] = {}
+
+    def setup(self) -> None:
+        card = read_card(self.settings.inference.model)
+        chosen = self.settings.windows
+        self._length = chosen.length or card.window.length
+        self._fps = chosen.fps or card.window.fps
+
+    def step(self, inbox: list[Message]) -> Iterator[Message]:
+        for header, vector in inbox:
+            assert isinstance(header, Keypoints)
+            if header.end:
+                self._windowers.pop(header.stream, None)
+                yield Message(about(header, Window, end=True))
+            elif vector is not None:
+                yield from self._push(header, vector)
+
+    def _push(self, header: Keypoints, vector: NDArray[np.float32]) -> Iterator[Message]:
+        windower = self._windowers.get(header.stream)
+        if windower is None:
+            chosen = self.settings.windows
+            windower = Windower(self._length, self._fps, chosen.stride, chosen.max_gap_s)
+            self._windowers[header.stream] = windower
+        gaps = windower.gaps
+        window = windower.push(header.captured_ns, vector)
+        if windower.gaps > gaps:
+            log.warning("%s: a gap before frame %d; a new window begins", header.stream, header.seq)
+        if window is not None:
+            facts = {"start_ns": window.start_ns, "filled": window.filled, "present": window.present}
+            yield Message(about(header, Window, length=self._length, **facts), window.vectors)
+
+
+if __name__ == "__main__":
+    main(Windows, "windows")
