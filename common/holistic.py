@@ -63,10 +63,21 @@ class Holistic:
         parts = {}
         for part, output in _OUTPUTS.items():
             if (points := getattr(found, output)) is not None:
-                parts[part] = _POSE(points) if part == "pose" else _POINTS(points)
+                parts[part] = _array(points, part)
         roi = getattr(found, _ROI)
-        scale = _scale_px(roi, picture.shape) if roi is not None else 0.0
+        scale = _person_px(roi, *picture.shape[:2]) if roi is not None else 0.0
         return Result(landmarks.flatten(parts), tuple(parts), scale)
 
     def close(self) -> None:
         self._graph.close()
+
+
+def _array(points: Any, part: str) -> NDArray[np.float32]:
+    if part == "pose":
+        return np.array([(p.x, p.y, p.z, p.visibility) for p in points.landmark], np.float32)
+    return np.array([(p.x, p.y, p.z) for p in points.landmark], np.float32)
+
+
+def _person_px(roi: Any, height: int, width: int) -> float:
+    """The mean side of the rectangle around the pose, without the 1.25 that PoseLandmarksToRoi adds to it."""
+    return float((roi.width * width + roi.height * height) / 2 / 1.25)

@@ -152,6 +152,8 @@ class Runner:
             self._report()
             while not (self._stopping or self._service.over):
                 self._turn()
+            if self._service.poll_ms:
+                self._turn()  # what has arrived by now is still dealt with
         finally:
             self._in_setup = False
             health.state = "stopping"

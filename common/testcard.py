@@ -1,4 +1,4 @@
-"""A synthetic camera: a seed and a time go in, a frame of a head nodding, shaking, tilting or resting comes out.
+"""A synthetic camera: seed and time go in, a frame of a head nodding, shaking, tilting or resting comes out.
 
 It is the public-domain portrait of Grace Hopper that matplotlib installs, with only the head warped:
 MediaPipe sees real pixels and `schedule` knows the truth.
@@ -75,7 +75,7 @@ def _smoothstep(x: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _portrait() -> NDArray[np.uint8]:
-    """uint8 (600, 512, 3), found without importing matplotlib, which takes a second."""
+    """uint8 (600, 512, 3) BGR, found without importing matplotlib, which takes a second."""
     spec = find_spec("matplotlib")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("the test card's portrait comes with matplotlib, which is not installed")

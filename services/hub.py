@@ -49,7 +49,9 @@ class Hub(Service):
             self._extractors.add(request.peer)
             self._dispatcher.ask(request.peer, now)
         elif isinstance(request.header, Frame):
-            if not request.header.end:
+            if request.header.end:
+                self._sockets.send(request.peer, TAKEN, request.header)
+            else:
                 self._sockets.watch(request.header, request.payload)
             self._dispatcher.offer(request.header, request.payload, request.peer, now)
         elif isinstance(request.header, Keypoints):
@@ -85,7 +87,8 @@ class Hub(Service):
         self.health.worked_on(header.entered_ns)
         if self.settings.keypoints.smooth:
             smoother = self._smoothers.setdefault(header.stream, PoseSmoother())
-            vector = smoother(vector, header.captured_ns, keypoints)
+            size = keypoints.width, keypoints.height
+            vector = smoother(vector, header.captured_ns, keypoints.pose_scale_px, size)
         return Message(keypoints, vector)
 
     def _end(self, header: Frame) -> Message:

@@ -1,0 +1,52 @@
+"""Which services are there: their status messages in; who runs, who finished and who fell silent out."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from common.messages import Status
+
+SILENT_S = 3.0  # a service reports every second
+
+
+class Seen(NamedTuple):
+    """The last report of one process, and when it was heard (monotonic seconds)."""
+
+    status: Status
+    heard_s: float
+
+
+class Roster:
+    """Keeps the last report of every process."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, Seen] = {}
+
+    def hear(self, status: Status, now_s: float) -> None:
+        if status.state == "stopping":
+            self._seen.pop(status.stream, None)
+        else:
+            self._seen[status.stream] = Seen(status, now_s)
+
+    def all(self) -> list[Seen]:
+        return sorted(self._seen.values(), key=lambda seen: (seen.status.service, seen.status.pid))
+
+    def present(self, service: str, now_s: float) -> list[Status]:
+        """The reports of a service's processes that are not silent."""
+        return [
+            status for status, heard_s in self.all() if status.service == service and now_s - heard_s <= SILENT_S
+        ]
+
+    def not_running(self, services: Iterable[str], now_s: float) -> list[str]:
+        """Those of which no process runs."""
+        return [s for s in services if not any(status.state == "running" for status in self.present(s, now_s))]
+
+    def not_finished(self, services: Iterable[str], stream: str, now_s: float) -> list[str]:
+        """Those of which a process is still at work on a stream."""
+        return [s for s in services if any(stream not in status.finished for status in self.present(s, now_s))]
+
+    def take_silent(self, now_s: float) -> list[Status]:
+        """The processes that have just fallen silent without saying that they stop; each is told once."""
+        silent = [seen.status for seen in self._seen.values() if now_s - seen.heard_s > SILENT_S]
+        for status in silent:
+            del self._seen[status.stream]
+        return silent

@@ -1,0 +1,76 @@
+"""Runs the test card through Holistic: seeds in, a labelled data set out.
+
+    python -m data.testcard --out data/testcard --seeds 101-108 --seconds 60
+
+A sequence is one movement or rest with half a window before and after it, so that the middle of every
+window cut from it lies within what its label says.
+"""
+
+import argparse
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import EXIT_USER_ERROR, UserError
+from common.holistic import Holistic
+from common.smoothing import PoseSmoother
+from common.testcard import TestCard, schedule
+from data import dataset
+from data.dataset import Sequence
+
+FPS = 25.0
+WIDTH, HEIGHT = 640, 480
+MARGIN_S = 0.6  # half of a window of 30 at 25 frames/s
+
+
+def record(seed: int, seconds: float) -> list[Sequence]:
+    """The sequences of one test card, through the same extraction and smoothing as live."""
+    card, holistic, smoother = TestCard(seed, WIDTH, HEIGHT), Holistic(), PoseSmoother()
+    times = np.round(np.arange(int(seconds * FPS)) / FPS * 1e9).astype(np.int64)
+    vectors = []
+    for captured_ns in times.tolist():
+        vector, _, scale_px = holistic(card.frame(captured_ns / 1e9))
+        vectors.append(smoother(vector, captured_ns, scale_px, (WIDTH, HEIGHT)))
+    holistic.close()
+    keypoints = np.stack(vectors)
+    sequences = []
+    for label, start_s, end_s in schedule(seed, seconds):
+        inside = (times >= (start_s - MARGIN_S) * 1e9) & (times < (end_s + MARGIN_S) * 1e9)
+        sequences.append(Sequence(label, keypoints[inside], times[inside], f"card-{seed}", "testcard", FPS))
+    return sequences
+
+
+def _seeds(text: str) -> list[int]:
+    first, _, last = text.partition("-")
+    return list(range(int(first), int(last or first) + 1))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m data.testcard", description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="the data set to write")
+    parser.add_argument("--seeds", type=_seeds, default=_seeds("101-108"), help="such as 101-108")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each card (60)")
+    parser.add_argument("--workers", type=int, default=2, help="processes (2)")
+    arguments = parser.parse_args()
+    try:
+        _write_all(arguments)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
+
+
+def _write_all(arguments: argparse.Namespace) -> None:
+    if arguments.out.exists():
+        raise UserError(f"{arguments.out} is there already: choose another folder, or remove it.")
+    with ProcessPoolExecutor(arguments.workers) as pool:
+        cards = pool.map(record, arguments.seeds, [arguments.seconds] * len(arguments.seeds))
+        for seed, sequences in zip(arguments.seeds, cards, strict=True):
+            for number, sequence in enumerate(sequences):
+                dataset.write(arguments.out, f"{seed}-{number:03d}", sequence)
+            print(f"card {seed}: {len(sequences)} sequences")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""A camera, file, address, folder or test card in; frames, numbered and timed, to the hub out."""
+
+import os
+import time
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common import picture, sources
+from common.bus import FrameGiver
+from common.config import Settings
+from common.messages import Frame, Message, Status
+from common.roster import Roster
+from common.service import Service, log, main
+from common.sources import Shot, Source, SourceLost
+
+AHEAD = 4  # frames of a file that may wait at the hub, so that extractors never wait for the decoder
+RESEND_S = 2.0  # a hub that was restarted has lost what waited there
+RETRY_S = (0.5, 10.0)  # first and longest pause before a lost camera is opened again
+FINISH_S = 60.0  # how long the others may take over the end of the stream
+WAIT_MS = 100
+
+
+class Camera(Service):
+    """Waits for the others where the source has a beginning, shows the stream, waits for the others to finish."""
+
+    topics = ("status",)
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._options = settings.camera
+        self._giver: FrameGiver | None = None
+        self._source: Source | None = None
+        self._roster = Roster()
+        self._phase = self._wait_for_others
+        self._since = time.monotonic()  # this phase began
+        self._last: Frame | None = None
+        self._first_ns = 0
+        self._untaken: dict[int, tuple[Frame, NDArray[np.uint8] | None]] = {}  # of a file
+        self._given_at = 0.0
+        self._retry_s, self._retry_at = RETRY_S[0], 0.0
+
+    def setup(self) -> None:
+        self._giver = FrameGiver(self.settings.bus.endpoints)
+        try:
+            self._source = sources.choose(self._options)
+        except SourceLost as lost:
+            self._lose(lost)
+        else:
+            log.info("%s shows %s", self._options.stream, self._source.name)
+        if not (self._source and self._source.scripted):
+            self._begin()
+
+    def step(self, inbox: list[Message]) -> Iterable[Message]:
+        for header, _ in inbox:
+            if isinstance(header, Status):
+                self._roster.hear(header, time.monotonic())
+        self._phase()
+        return ()
+
+    # --- the three phases of a stream -------------------------------------------------------------
+
+    def _wait_for_others(self) -> None:
+        missing = self._roster.not_running(self._options.wait_for, time.monotonic())
+        if missing and time.monotonic() - self._since < self._options.wait_s:
+            self.health.state, self.health.detail = "waiting", f"for {', '.join(missing)}"
+            return
+        if missing:
+            log.warning("%s begins without %s (camera.wait_for)", self._options.stream, ", ".join(missing))
+        self._begin()
+
+    def _begin(self) -> None:
+        if self._source:
+            self.health.state, self.health.detail = "running", ""
+        self.poll_ms = 0
+        self._phase = self._show
+
+    def _show(self) -> None:
+        if self._source is None:
+            self._reopen()
+        elif self._source.live or self._has_room():
+            try:
+                shot = self._source.read()
+            except SourceLost as lost:
+                self._lose(lost)
+                return
+            if shot is None or self._is_over(shot):
+                self._end()
+            elif self._is_due(shot):
+                self._hand_in(shot)
+
+    def _wait_for_finish(self) -> None:
+        """The end of this process ends the whole pipeline, so the others must have dealt with the last frame."""
+        self._has_room()
+        now, stream = time.monotonic(), self._options.stream
+        unfinished = self._roster.not_finished(self._options.wait_for, stream, now)
+        if (unfinished or self._untaken) and now - self._since < FINISH_S:
+            self.health.detail = f"{stream} ended; waiting for {', '.join(unfinished) or 'the hub'}"
+            return
+        others = [c for c in self._roster.present("camera", now) if c.pid != os.getpid() and not c.finished]
+        if others:
+            self.health.detail = f"{stream} ended; other cameras run on"
+            return
+        if unfinished:
+            log.error("%s did not finish %s within %.0f s", ", ".join(unfinished), stream, FINISH_S)
+        self.over = True
+
+    # --- frames -----------------------------------------------------------------------------------
+
+    def _is_over(self, shot: Shot) -> bool:
+        limit_s = self._options.seconds
+        return bool(self._last and limit_s and shot.captured_ns - self._first_ns >= limit_s * 1e9)
+
+    def _is_due(self, shot: Shot) -> bool:
+        """Whether the frame-rate cap lets it through; a tenth of a period of grace for uneven clocks."""
+        cap = self._options.fps
+        return not (cap and self._last) or shot.captured_ns - self._last.captured_ns >= 0.9e9 / cap
+
+    def _hand_in(self, shot: Shot) -> None:
+        assert self._source is not None
+        if self._last is None:
+            self._first_ns = shot.captured_ns
+        image = picture.arrange(shot.picture, self._options)
+        height, width = image.shape[:2]
+        quality = self._options.jpeg_quality
+        header = Frame(
+            stream=self._options.stream,
+            seq=self._last.seq + 1 if self._last else 0,
+            captured_ns=shot.captured_ns,
+            entered_ns=time.time_ns(),
+            live=self._source.live,
+            width=width,
+            height=height,
+            fps=min(self._source.fps, self._options.fps or self._source.fps),
+            encoding="jpeg" if quality else "raw",
+        )
+        self._last = header
+        self._give(header, picture.to_jpeg(image, quality) if quality else image)
+        self.health.worked_on(header.entered_ns)
+
+    def _end(self) -> None:
+        assert self._source is not None
+        last, live = self._last, self._source.live
+        self._give(
+            Frame(
+                stream=self._options.stream,
+                seq=last.seq + 1 if last else 0,
+                captured_ns=last.captured_ns if last else 0,
+                entered_ns=time.time_ns(),
+                live=live,
+                end=True,
+            ),
+            None,
+        )
+        log.info("%s ended after %d frames", self._options.stream, last.seq + 1 if last else 0)
+        self._source.close()
+        self.health.finished.add(self._options.stream)
+        self.poll_ms, self._since = WAIT_MS, time.monotonic()
+        self._phase = self._wait_for_finish
+
+    def _give(self, header: Frame, image: NDArray[np.uint8] | None) -> None:
+        assert self._giver is not None
+        accepted = self._giver.give(header, image, timeout_ms=0 if header.live and not header.end else 1000)
+        self._given_at = time.monotonic()
+        if not header.live or header.end:
+            self._untaken[header.seq] = header, image
+        elif not accepted:
+            self.health.dropped += 1
+
+    def _has_room(self) -> bool:
+        """Whether a file may hand in its next frame; what a restarted hub has forgotten is sent again."""
+        assert self._giver is not None
+        for seq in self._giver.taken(WAIT_MS if len(self._untaken) >= AHEAD else 0):
+            self._untaken.pop(seq, None)
+        if self._untaken and time.monotonic() - self._given_at > RESEND_S:
+            self._given_at = time.monotonic()
+            for header, image in self._untaken.values():
+                self._giver.give(header, image, timeout_ms=100)
+        return len(self._untaken) < AHEAD
+
+    # --- a camera that is lost --------------------------------------------------------------------
+
+    def _lose(self, lost: SourceLost) -> None:
+        if self._source:
+            self._source.close()
+        self._source = None
+        self.health.state, self.health.detail = "waiting", f"{lost}; trying again every {self._retry_s:.1f} s"
+        log.warning("%s: %s", self._options.stream, self.health.detail)
+        self._retry_at = time.monotonic() + self._retry_s
+        self._retry_s = min(2 * self._retry_s, RETRY_S[1])
+
+    def _reopen(self) -> None:
+        if time.monotonic() < self._retry_at:
+            time.sleep(min(WAIT_MS / 1000, self._retry_at - time.monotonic()))
+            return
+        try:
+            self._source = sources.choose(self._options)
+        except (SourceLost, sources.UserError) as lost:
+            self._lose(SourceLost(str(lost)))
+            return
+        log.warning("%s: %s is back", self._options.stream, self._source.name)
+        self._retry_s = RETRY_S[0]
+        self.health.state, self.health.detail = "running", ""
+
+    def close(self) -> None:
+        if self._source:
+            self._source.close()
+        if self._giver:
+            self._giver.close()
+
+
+if __name__ == "__main__":
+    main(Camera, "camera")

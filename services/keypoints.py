@@ -1,0 +1,86 @@
+"""Frames on request in; their 1662 landmark numbers out. Start as many of these as there are cores to spare."""
+
+import time
+from collections.abc import Iterable
+
+from common import picture
+from common.bus import FrameTaker
+from common.config import Settings
+from common.holistic import Holistic
+from common.messages import BadMessage, Frame, Keypoints, Message, about
+from common.service import Service, log, main
+
+WAIT_MS = 100
+ASK_AGAIN_S = 1.0  # a hub that was restarted has forgotten who asked
+
+
+class Extractor(Service):
+    """Asks the hub for a frame, runs Holistic on it, answers; one graph for each stream."""
+
+    poll_ms = 0
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._taker: FrameTaker | None = None
+        self._graphs: dict[str, Holistic] = {}
+        self._asked_at: float | None = None
+
+    def setup(self) -> None:
+        self._spare: Holistic | None = self._new_graph()  # built before the first frame comes, which then need not wait
+        self._taker = FrameTaker(self.settings.bus.endpoints)
+
+    def _new_graph(self) -> Holistic:
+        options = self.settings.keypoints
+        return Holistic(options.min_detection_confidence, options.min_tracking_confidence)
+
+    def step(self, inbox: list[Message]) -> Iterable[Message]:
+        assert self._taker is not None
+        now = time.monotonic()
+        if self._asked_at is None or now - self._asked_at > ASK_AGAIN_S:
+            self._taker.ask()
+            self._asked_at = now
+        try:
+            message = self._taker.take(WAIT_MS)
+            if message is not None:
+                self._work_on(message)
+        except BadMessage as reason:
+            log.warning("dropped a frame (%s)", reason)
+            self.health.dropped += 1
+            self._asked_at = None
+        return ()
+
+    def _work_on(self, message: Message) -> None:
+        header, values = message
+        assert isinstance(header, Frame) and self._taker is not None
+        if header.end:
+            self._forget(header.stream)
+            return
+        assert values is not None
+        self._asked_at = None
+        self.health.finished.discard(header.stream)
+        image = picture.decode(header, values)
+        vector, seen, scale_px = self._graph(header.stream)(image)
+        facts = {"seen": seen, "width": header.width, "height": header.height, "pose_scale_px": scale_px}
+        self._taker.answer(about(header, Keypoints, **facts), vector)
+        self.health.worked_on(header.entered_ns)
+
+    def _graph(self, stream: str) -> Holistic:
+        if stream not in self._graphs:
+            self._graphs[stream] = self._spare or self._new_graph()
+            self._spare = None
+        return self._graphs[stream]
+
+    def _forget(self, stream: str) -> None:
+        if graph := self._graphs.pop(stream, None):
+            graph.close()
+        self.health.finished.add(stream)
+
+    def close(self) -> None:
+        for graph in self._graphs.values():
+            graph.close()
+        if self._taker:
+            self._taker.close()
+
+
+if __name__ == "__main__":
+    main(Extractor, "keypoints")

@@ -1,0 +1,186 @@
+"""Predictions, actions and states in; predictions.jsonl, actions.jsonl and run.json out."""
+
+import os
+import platform
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from common import __version__
+from common.config import Settings
+from common.errors import UserError
+from common.jsonl import JsonLines
+from common.messages import Action, Keypoints, Message, Prediction, Status
+from common.roster import Roster
+from common.service import Service, log, main
+
+RESTARTED = "ACTIONSTREAM_RESTARTED"  # the keeper says so: go on with the files of the process that crashed
+RETRY_S = 1.0
+PACKAGES = ("mediapipe", "tensorflow-cpu", "tensorflow", "numpy", "opencv-contrib-python", "pyzmq")
+
+
+class Logger(Service):
+    """Writes every line as it comes; the terminal hears of actions and of services that fell silent."""
+
+    topics = ("prediction", "action", "status", "keypoints")
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._folder = Path(settings.logger.out) if settings.logger.out else None
+        self._files: dict[str, JsonLines] = {}
+        self._roster = Roster()
+        self._last_status: dict[str, Status] = {}
+        self._lost: list[str] = []
+        self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._began = _now()
+        self._retry_at = 0.0
+
+    def setup(self) -> None:
+        if self._folder is None:
+            return
+        if (self._folder / "run.json").exists() and RESTARTED not in os.environ:
+            raise UserError(f"{self._folder} already holds a run (logger.out): name another folder, or remove it.")
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._files = {name: JsonLines(self._folder / f"{name}.jsonl") for name in ("predictions", "actions")}
+            self._write_run("running")
+        except OSError as error:
+            raise UserError(f"The folder {self._folder} (logger.out) cannot be written: {error.strerror}.") from error
+
+    def step(self, inbox: list[Message]) -> Iterable[Message]:
+        now = time.monotonic()
+        for header, _ in inbox:
+            if isinstance(header, Status):
+                self._roster.hear(header, now)
+                self._last_status[header.stream] = header
+            elif header.end:
+                if isinstance(header, Prediction):
+                    self._summarise(header.stream)
+            elif isinstance(header, Prediction):
+                self._prediction(header)
+            elif isinstance(header, Action):
+                self._action(header)
+            elif isinstance(header, Keypoints):
+                self._counts[header.stream]["extracted"] += 1
+                self._counts[header.stream]["with a person"] += "pose" in header.seen
+        for status in self._roster.take_silent(now):
+            self._lost.append(f"{_now()} {status.service} (process {status.pid}) fell silent")
+            log.warning("%s (process %d) fell silent: killed, or its machine is gone", status.service, status.pid)
+        self._flush(now)
+        return ()
+
+    def _prediction(self, header: Prediction) -> None:
+        note = None
+        if header.filled < header.length:
+            note = f"too early for a window: {header.filled} of {header.length} frames"
+        elif header.label is None:
+            note = "nobody in view"
+        counts = self._counts[header.stream]
+        counts["predicted" if header.label else (note or "").partition(":")[0]] += 1
+        self._add(
+            "predictions",
+            stream=header.stream,
+            seq=header.seq,
+            captured_ns=header.captured_ns,
+            label=header.label,
+            confidence=header.confidence,
+            probabilities=header.probabilities,
+            **({"note": note} if note else {}),
+        )
+
+    def _action(self, header: Action) -> None:
+        self._counts[header.stream][f"actions {header.event}"] += 1
+        when = header.start_s if header.end_s is None else header.end_s
+        log.info("%s: %s %s at %.2f s (%.2f)", header.stream, header.label, header.event, when, header.confidence)
+        self._add(
+            "actions",
+            stream=header.stream,
+            event=header.event,
+            id=header.id,
+            label=header.label,
+            start_s=header.start_s,
+            end_s=header.end_s,
+            confidence=header.confidence,
+        )
+
+    def _summarise(self, stream: str) -> None:
+        counts = self._counts[stream]
+        log.info("%s ended: %s", stream, ", ".join(f"{what} {n}" for what, n in counts.items()) or "no frame came")
+        if counts["extracted"] and not counts["with a person"]:
+            log.warning("%s: nobody was seen in any of its %d frames", stream, counts["extracted"])
+
+    def _add(self, name: str, **record: Any) -> None:
+        if name in self._files:
+            self._files[name].add(record)
+
+    def _flush(self, now: float, last: bool = False) -> None:
+        if now < self._retry_at and not last:
+            return
+        for file in self._files.values():
+            try:
+                file.flush()
+            except OSError as error:
+                self._retry_at = now + RETRY_S
+                detail = f"{file.path} cannot be written ({error.strerror}); its lines wait in memory: make room"
+                if self.health.detail != detail:
+                    log.error("%s", detail)
+                self.health.state, self.health.detail = "waiting", detail
+                return
+        if self.health.state == "waiting":
+            log.warning("the log is written again, nothing was lost")
+            self.health.state, self.health.detail = "running", ""
+
+    def _write_run(self, state: str) -> None:
+        assert self._folder is not None
+        record = {
+            "state": state,
+            "began": self._began,
+            "written": _now(),
+            "settings": self.settings,
+            "release": __version__,
+            "versions": _versions(),
+            "streams": {stream: dict(counts) for stream, counts in self._counts.items()},
+            "services": list(self._last_status.values()),
+            "lost": self._lost,
+        }
+        draft = self._folder / "run.json.part"
+        draft.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2))
+        draft.replace(self._folder / "run.json")
+
+    def close(self) -> None:
+        if not self._files:
+            return
+        self._flush(time.monotonic(), last=True)
+        waiting = sum(file.pending for file in self._files.values())
+        try:
+            self._write_run("complete" if self.health.finished and not waiting else "stopped")
+        except OSError as error:
+            log.error("run.json cannot be written to %s: %s", self._folder, error.strerror)
+        if waiting:
+            log.error("%d lines could not be written to %s and are lost", waiting, self._folder)
+        for file in self._files.values():
+            file.close()
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+if __name__ == "__main__":
+    main(Logger, "logger")
