@@ -1,6 +1,5 @@
-"""Pictures in, 1662 landmark numbers out: the only file that imports MediaPipe."""
+"""Pictures of one stream in, 1662 landmark numbers out: the only file that imports MediaPipe."""
 
-import os
 import sys
 from typing import Any, NamedTuple
 
@@ -9,18 +8,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common import landmarks
+from common.quiet import quiet
 
-os.environ.setdefault("GLOG_minloglevel", "2")  # MediaPipe's start-up chatter
-# MediaPipe imports tensorflow if it is there, for nothing we use: 13 s instead of 3, and 600 MB of memory.
-_tensorflow = sys.modules.setdefault("tensorflow", None)  # type: ignore[arg-type]
+# MediaPipe imports tensorflow if it is there, for nothing we use: 13 s instead of 2, and 500 MB of memory.
+_blocked = "tensorflow" not in sys.modules
+if _blocked:
+    sys.modules["tensorflow"] = None  # type: ignore[assignment]
+from mediapipe.framework.formats import rect_pb2  # noqa: E402, F401 (makes the rectangle's type known)
 from mediapipe.python.solution_base import SolutionBase  # noqa: E402
+from mediapipe.python.solutions import holistic  # noqa: E402, F401 (makes the landmarks' types known)
 
-if _tensorflow is None:
+if _blocked:
     del sys.modules["tensorflow"]
 
 _GRAPH = "mediapipe/modules/holistic_landmark/holistic_landmark_cpu.binarypb"
-_OUTPUTS = {part: f"{part}_landmarks" for part in landmarks.PARTS}
-_ROI = "pose_landmarks_roi"
+_LANDMARKS = {part: f"{part}_landmarks" for part in landmarks.PARTS}
+_PERSON = "poselandmarkcpu__poselandmarkfiltering__roi"  # the rectangle its own smoothing takes as scale
+_DETECTION = "poselandmarkcpu__posedetectioncpu__TensorsToDetectionsCalculator.min_score_thresh"
+_TRACKING = (
+    "poselandmarkcpu__poselandmarkbyroicpu__tensorstoposelandmarksandsegmentation__ThresholdingCalculator.threshold"
+)
+_STEP_US = 33_333  # what SolutionBase adds to its clock for each picture
 
 
 class Result(NamedTuple):
@@ -34,50 +42,54 @@ class Result(NamedTuple):
 class Holistic:
     """MediaPipe Holistic on one stream of pictures; it tracks, so feed it one stream only, in order.
 
-    Only model_complexity 1 is inside the wheel; 0 and 2 would be downloaded. The pose is not smoothed here:
-    smoothing keeps state between frames, and another extractor may have got the frame before.
+    Only model_complexity 1 is inside the wheel; 0 and 2 would be downloaded. The pose is not smoothed here,
+    because smoothing needs every frame and another extractor may have got the one before: see
+    common.smoothing. The graph's clock is the capture time, since a shared stream comes with gaps.
     """
 
     def __init__(self, min_detection_confidence: float = 0.5, min_tracking_confidence: float = 0.5) -> None:
-        pose = "poselandmarkcpu__"
-        self._graph: Any = SolutionBase(
-            binary_graph_path=_GRAPH,
-            side_inputs={
-                "model_complexity": 1,
-                "smooth_landmarks": False,
-                "enable_segmentation": False,
-                "smooth_segmentation": False,
-                "refine_face_landmarks": False,
-                "use_prev_landmarks": True,
-            },
-            calculator_params={
-                f"{pose}posedetectioncpu__TensorsToDetectionsCalculator.min_score_thresh": min_detection_confidence,
-                f"{pose}poselandmarkbyroicpu__tensorstoposelandmarksandsegmentation__ThresholdingCalculator.threshold": min_tracking_confidence,  # noqa: E501
-            },
-            outputs=[*_OUTPUTS.values(), _ROI],
-        )
+        with quiet():
+            self._graph: Any = SolutionBase(
+                binary_graph_path=_GRAPH,
+                side_inputs={
+                    "model_complexity": 1,
+                    "smooth_landmarks": False,
+                    "enable_segmentation": False,
+                    "smooth_segmentation": False,
+                    "refine_face_landmarks": False,
+                    "use_prev_landmarks": True,
+                },
+                calculator_params={_DETECTION: min_detection_confidence, _TRACKING: min_tracking_confidence},
+                outputs=[*_LANDMARKS.values(), _PERSON],
+            )
+        self._last_ns: int | None = None
 
-    def __call__(self, picture: NDArray[np.uint8]) -> Result:
-        """The landmarks of a BGR uint8 (height, width, 3)."""
-        found = self._graph.process({"image": cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)})
-        parts = {}
-        for part, output in _OUTPUTS.items():
-            if (points := getattr(found, output)) is not None:
-                parts[part] = _array(points, part)
-        roi = getattr(found, _ROI)
-        scale = _person_px(roi, *picture.shape[:2]) if roi is not None else 0.0
-        return Result(landmarks.flatten(parts), tuple(parts), scale)
+    def accepts(self, captured_ns: int) -> bool:
+        """Whether time goes on; where it runs back, begin a new graph."""
+        return self._last_ns is None or captured_ns // 1000 > self._last_ns // 1000
+
+    def __call__(self, picture: NDArray[np.uint8], captured_ns: int) -> Result:
+        """The landmarks of a BGR uint8 (height, width, 3); times must rise."""
+        if not self.accepts(captured_ns):
+            raise ValueError(f"a picture at {captured_ns} ns after one at {self._last_ns} ns")
+        first, self._last_ns = self._last_ns is None, captured_ns
+        self._graph._simulated_timestamp = captured_ns // 1000 - _STEP_US
+        with quiet(first):  # its models load at the first picture
+            found = self._graph.process({"image": cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)})
+        parts = {part: _array(getattr(found, output), part) for part, output in _LANDMARKS.items()}
+        present = {part: values for part, values in parts.items() if values is not None}
+        height, width = picture.shape[:2]
+        person = getattr(found, _PERSON)
+        scale_px = (person.width * width + person.height * height) / 2 if person else 0.0
+        return Result(landmarks.flatten(present), tuple(present), scale_px)
 
     def close(self) -> None:
         self._graph.close()
 
 
-def _array(points: Any, part: str) -> NDArray[np.float32]:
+def _array(points: Any, part: str) -> NDArray[np.float32] | None:
+    if points is None:
+        return None
     if part == "pose":
         return np.array([(p.x, p.y, p.z, p.visibility) for p in points.landmark], np.float32)
     return np.array([(p.x, p.y, p.z) for p in points.landmark], np.float32)
-
-
-def _person_px(roi: Any, height: int, width: int) -> float:
-    """The mean side of the rectangle around the pose, without the 1.25 that PoseLandmarksToRoi adds to it."""
-    return float((roi.width * width + roi.height * height) / 2 / 1.25)

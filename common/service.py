@@ -33,6 +33,7 @@ class Health:
     detail: str = ""
     done: int = 0
     missed: int = 0
+    gaps: int = 0  # frames that never reached it, counted by the runner
     dropped: int = 0
     finished: set[str] = field(default_factory=set)
     ages_ms: list[float] = field(default_factory=list)
@@ -111,7 +112,7 @@ class Heartbeat:
                 state=health.state,
                 detail=health.detail,
                 rate=self._rate,
-                missed=health.missed + subscriber.missed,
+                missed=health.missed + health.gaps,
                 dropped=health.dropped + subscriber.skipped + subscriber.bad,
                 age_ms=self._age_ms,
                 busy=self._busy,
@@ -165,6 +166,7 @@ class Runner:
     def _turn(self) -> None:
         health, finished = self._service.health, set(self._service.health.finished)
         inbox = self._subscriber.receive(self._service.poll_ms) if self._service.topics else []
+        health.gaps = self._subscriber.missed
         begun = time.perf_counter()
         for message in self._service.step(inbox):
             self._publisher.send(*message)

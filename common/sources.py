@@ -5,8 +5,6 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 
 from common.config import Camera
 from common.errors import UserError
+from common.quiet import quiet
 from common.testcard import TestCard
 
 log = logging.getLogger(__name__)
@@ -157,7 +156,7 @@ class CameraSource:
 
     def __init__(self, address: int | str, width: int | None, height: int | None) -> None:
         self.name = f"camera {address}" if isinstance(address, int) else address
-        with _quiet():
+        with quiet():
             self._capture = cv2.VideoCapture(address)
         if not self._capture.isOpened():
             raise SourceLost(f"{self.name} does not open")
@@ -245,7 +244,7 @@ def cameras() -> list[int]:
 def _open_video(path: Path) -> cv2.VideoCapture:
     if not path.stat().st_size:
         raise UserError(f"{path} is empty (0 bytes): it is no video.")
-    with _quiet():
+    with quiet():
         capture = cv2.VideoCapture(str(path))
     if not capture.isOpened():
         raise UserError(f"{path} is not a video that can be decoded: is it damaged, or another kind of file?")
@@ -260,16 +259,3 @@ def _fps(capture: cv2.VideoCapture) -> float:
 def _natural(path: Path) -> list[tuple[int, str]]:
     """frame2 before frame10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the decoder's own lines on the terminal: the caller says what is wrong in one sentence."""
-    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(nowhere)

@@ -31,7 +31,7 @@ def record(seed: int, seconds: float) -> list[Sequence]:
     times = np.round(np.arange(int(seconds * FPS)) / FPS * 1e9).astype(np.int64)
     vectors = []
     for captured_ns in times.tolist():
-        vector, _, scale_px = holistic(card.frame(captured_ns / 1e9))
+        vector, _, scale_px = holistic(card.frame(captured_ns / 1e9), captured_ns)
         vectors.append(smoother(vector, captured_ns, scale_px, (WIDTH, HEIGHT)))
     holistic.close()
     keypoints = np.stack(vectors)

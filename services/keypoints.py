@@ -59,16 +59,18 @@ class Extractor(Service):
         self._asked_at = None
         self.health.finished.discard(header.stream)
         image = picture.decode(header, values)
-        vector, seen, scale_px = self._graph(header.stream)(image)
+        vector, seen, scale_px = self._graph(header)(image, header.captured_ns)
         facts = {"seen": seen, "width": header.width, "height": header.height, "pose_scale_px": scale_px}
         self._taker.answer(about(header, Keypoints, **facts), vector)
         self.health.worked_on(header.entered_ns)
 
-    def _graph(self, stream: str) -> Holistic:
-        if stream not in self._graphs:
-            self._graphs[stream] = self._spare or self._new_graph()
+    def _graph(self, header: Frame) -> Holistic:
+        graph = self._graphs.get(header.stream)
+        if graph is None or not graph.accepts(header.captured_ns):
+            graph = self._spare or self._new_graph()
             self._spare = None
-        return self._graphs[stream]
+            self._graphs[header.stream] = graph
+        return graph
 
     def _forget(self, stream: str) -> None:
         if graph := self._graphs.pop(stream, None):
