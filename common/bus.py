@@ -68,7 +68,7 @@ class Endpoints(NamedTuple):
 
 
 def _socket(kind: int, *, send: int = 1000, receive: int = 1000) -> "zmq.Socket[bytes]":
-    socket = zmq.Context.instance().socket(kind)
+    socket: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
     socket.linger = LINGER_MS
     socket.sndhwm, socket.rcvhwm = send, receive
     return socket
@@ -250,7 +250,6 @@ class HubSockets:
 
     def __init__(self, endpoints: Endpoints) -> None:
         self.bad = 0
-        self._router = self._watch = None
         self._context: zmq.Context[Any] = zmq.Context()
         proxy_in, proxy_out = self._context.socket(zmq.XSUB), self._context.socket(zmq.XPUB)
         proxy_in.maxmsgsize = MAX_MESSAGE_BYTES

@@ -25,7 +25,7 @@ Unit = Annotated[float, Meta(ge=0, le=1)]
 Pixels = Annotated[int, Meta(ge=16, le=8192)]
 
 
-class Section(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+class Section(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A part of the settings; config/pipeline.yaml comments each key."""
 
 

@@ -8,7 +8,7 @@ behind, or a file, is shared among several. Pure: no sockets, and time is an arg
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from common.messages import Frame
 
@@ -147,7 +147,9 @@ class Dispatcher(Generic[Payload, Result]):
 
     def tick(self, now: float) -> int:
         """Give up on extractors that have been silent for too long; returns how many frames they had."""
-        silent = {extractor for extractor, heard in self._heard.items() if now - heard > IDLE_S and extractor in self._idle}
+        silent = {
+            extractor for extractor, heard in self._heard.items() if now - heard > IDLE_S and extractor in self._idle
+        }
         return sum(self.gone(extractor) for extractor in silent | self.busy(now, FRAME_TIMEOUT_S))
 
     def match(self, now: float) -> Iterator[Gift[Payload]]:

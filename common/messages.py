@@ -9,11 +9,8 @@ when the frame entered the pipeline.
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
-import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
-
-SCHEMA = 1
 
 Count = Annotated[int, Meta(ge=0)]
 Unit = Annotated[float, Meta(ge=0, le=1)]
@@ -30,7 +27,7 @@ class Header(msgspec.Struct, kw_only=True, frozen=True):
     entered_ns: int
     live: bool = True  # False: a file, of which nothing may be skipped
     end: bool = False  # nothing of this stream follows; seq is the number of its frames
-    version: Literal[1] = SCHEMA
+    version: Literal[1] = 1
 
 
 class Frame(Header, kw_only=True, frozen=True):
@@ -121,7 +118,7 @@ class Message(NamedTuple):
     """A header and, where its topic has one, its array."""
 
     header: Header
-    array: NDArray[np.generic] | None = None
+    array: NDArray[Any] | None = None
 
 
 class BadMessage(ValueError):

@@ -29,7 +29,7 @@ def arrange(picture: Picture, options: Camera) -> Picture:
 
 def to_jpeg(picture: Picture, quality: int) -> Picture:
     """A JPEG file as uint8 (bytes,)."""
-    return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]  # type: ignore[return-value]
+    return np.asarray(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], np.uint8)
 
 
 def decode(header: Frame, values: Picture) -> Picture:
@@ -39,4 +39,4 @@ def decode(header: Frame, values: Picture) -> Picture:
     picture = cv2.imdecode(values, cv2.IMREAD_COLOR)
     if picture is None or picture.shape != (header.height, header.width, 3):
         raise BadMessage("frames: a JPEG that cannot be decoded, or of another size than its header says")
-    return picture  # type: ignore[return-value]
+    return np.asarray(picture, np.uint8)

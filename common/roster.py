@@ -32,9 +32,7 @@ class Roster:
 
     def present(self, service: str, now_s: float) -> list[Status]:
         """The reports of a service's processes that are not silent."""
-        return [
-            status for status, heard_s in self.all() if status.service == service and now_s - heard_s <= SILENT_S
-        ]
+        return [status for status, heard_s in self.all() if status.service == service and now_s - heard_s <= SILENT_S]
 
     def not_running(self, services: Iterable[str], now_s: float) -> list[str]:
         """Those of which no process runs."""

@@ -48,7 +48,7 @@ class Service:
     """One stage: messages in, messages out. Subclasses say what they read and do in `step`."""
 
     topics: ClassVar[tuple[str, ...]] = ()  # what it reads; the first is what its rate and age are about
-    poll_ms: ClassVar[int] = 100  # how long to wait for messages; 0 where `step` waits for something itself
+    poll_ms: int = 100  # how long to wait for messages; 0 where `step` waits for something itself
 
     def __init__(self, settings: config.Settings) -> None:
         self.settings = settings

@@ -92,7 +92,10 @@ class FileSource:
     def read(self) -> Shot | None:
         ok, picture = self._capture.read()
         if not ok:
-            return self._again() if self._loop and self._read else self._end()
+            if self._loop and self._read:
+                return self._again()
+            self._check_end()
+            return None
         self._read += 1
         captured_ns = self._offset_ns + round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
         if self._read > 1 and captured_ns <= self._last_ns:  # some files have no usable time stamps
@@ -100,7 +103,7 @@ class FileSource:
         self._last_ns = captured_ns
         if self._pace:
             self._pace.wait_until(captured_ns)
-        return Shot(captured_ns, picture)
+        return Shot(captured_ns, np.asarray(picture, np.uint8))
 
     def _again(self) -> Shot | None:
         self._capture.release()
@@ -108,7 +111,7 @@ class FileSource:
         self._offset_ns = self._last_ns + round(1e9 / self.fps)
         return self.read()
 
-    def _end(self) -> None:
+    def _check_end(self) -> None:
         declared = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         if not self._read:
             raise UserError(f"{self.name} is a video without a single picture that can be decoded: is it damaged?")
@@ -170,7 +173,7 @@ class CameraSource:
         ok, picture = self._capture.read()
         if not ok:
             raise SourceLost(f"{self.name} gives no more pictures")
-        return Shot(time.time_ns(), picture)
+        return Shot(time.time_ns(), np.asarray(picture, np.uint8))
 
     def close(self) -> None:
         self._capture.release()

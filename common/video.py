@@ -19,7 +19,7 @@ class VideoFile:
     def __init__(self, path: Path, fps: float, size: tuple[int, int], live: bool) -> None:
         self.path = path
         self._fps, self._size, self._live = fps, size, live
-        self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), fps, size)
+        self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
         if not self._writer.isOpened():
             raise UserError(f"The video {path} cannot be written: does its folder exist, and may you write there?")
         self._first_ns: int | None = None

@@ -12,6 +12,7 @@ from common.topics import TOPIC_OF, TOPICS, Topic, address
 MAX_HEADER_BYTES: Final = 64 * 1024
 MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 
+
 def pack(header: Header, array: NDArray[Any] | None = None) -> list[bytes | memoryview]:
     """The parts of a message: topic, header and, for a topic that has one, the array, not copied."""
     topic = TOPIC_OF[type(header)]

@@ -27,9 +27,7 @@ def build(length: int, size: int, labels: int) -> tf.keras.Model:
     )
 
 
-def fold_standardisation(
-    model: tf.keras.Model, mean: NDArray[np.float32], deviation: NDArray[np.float32]
-) -> None:
+def fold_standardisation(model: tf.keras.Model, mean: NDArray[np.float32], deviation: NDArray[np.float32]) -> None:
     """Make a model trained on (x - mean) / deviation take x itself: W(x - m)/d = (W/d)x - W(m/d)."""
     kernel, recurrent, bias = model.get_layer("lstm_1").get_weights()
     kernel = kernel / deviation[:, None]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from common import picture, sources
 from common.bus import FrameGiver
 from common.config import Settings
+from common.errors import UserError
 from common.messages import Frame, Message, Status
 from common.roster import Roster
 from common.service import Service, log, main
@@ -196,7 +197,7 @@ class Camera(Service):
             return
         try:
             self._source = sources.choose(self._options)
-        except (SourceLost, sources.UserError) as lost:
+        except (SourceLost, UserError) as lost:
             self._lose(SourceLost(str(lost)))
             return
         log.warning("%s: %s is back", self._options.stream, self._source.name)

@@ -112,9 +112,7 @@ class Overlay(Service):
     def _has_passed(view: View, seq: int) -> bool:
         return any(later > seq for later in view.frames) or len(view.keypoints) > WATCH_DEPTH
 
-    def _show(
-        self, stream: str, view: View, frame: Message, header: Keypoints, vector: NDArray[np.float32]
-    ) -> None:
+    def _show(self, stream: str, view: View, frame: Message, header: Keypoints, vector: NDArray[np.float32]) -> None:
         assert isinstance(frame.header, Frame) and frame.array is not None
         image = picture.decode(frame.header, frame.array).copy()
         view.shown_s.append(time.monotonic())

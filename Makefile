@@ -1,0 +1,43 @@
+# make run   sets up .venv from the lock if need be, and starts the Procfile
+#            SOURCE= camera number, video file, folder, address or testcard   SECONDS= stop after so much of it
+#            OUT= folder for results   MODEL= model folder   HEADLESS=1 no window   KEYPOINTS= extractor processes
+# make test  the tests      make check  format, lint, types, contracts, spelling, settings, and the tests
+# make lock  compiles requirements.lock anew from pyproject.toml
+
+.DEFAULT_GOAL := run
+SHELL := /bin/sh
+BIN := .venv/bin
+UV_VERSION := 0.13.9
+export SOURCE OUT MODEL
+
+.PHONY: run test lint check lock clean
+
+run: .venv/ready
+	@exec $(BIN)/python -m services.start --keypoints "$(or $(KEYPOINTS),1)" $(if $(HEADLESS),--headless) \
+	  $(if $(SECONDS),--seconds "$(SECONDS)") $${SOURCE:+--source "$$SOURCE"} $${OUT:+--out "$$OUT"} \
+	  $${MODEL:+--model "$$MODEL"}
+
+test: .venv/ready
+	@$(BIN)/python -m pytest
+
+lint: .venv/ready
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/codespell
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/honcho check
+	@$(BIN)/python -m common.config >/dev/null
+
+check: lint test
+
+# The set-up says in one sentence what is missing: a Python of the right age, or a system library.
+.venv/ready: requirements.lock .ci/setup
+	@.ci/setup $(UV_VERSION)
+
+lock: .venv/ready
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.10 --generate-hashes \
+	  --no-annotate --no-header --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock
+
+clean:
+	rm -rf .venv

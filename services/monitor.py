@@ -1,0 +1,83 @@
+"""States of all services in; one refreshed screen in the terminal out. `python -m services.monitor`."""
+
+import argparse
+import logging
+import sys
+import time
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from common import config
+from common.bus import Subscriber
+from common.errors import EXIT_USER_ERROR, UserError
+from common.messages import Status
+from common.roster import SILENT_S, Roster
+
+REFRESH_MS = 500
+COLUMNS = ("service", "process", "state", "rate /s", "age ms", "missed", "dropped", "busy", "memory MB", "release")
+
+
+def table(roster: Roster, lost: list[str], now_s: float) -> Table:
+    """One row a process, and below it what fell silent."""
+    shown = Table(*COLUMNS, title="actionstream", caption="\n".join(lost[-5:]) or None)
+    for status, heard_s in roster.all():
+        silent = now_s - heard_s > SILENT_S
+        shown.add_row(
+            status.service,
+            f"{status.pid}@{status.host}",
+            "silent" if silent else f"{status.state} {status.detail}".strip(),
+            f"{status.rate:.1f}",
+            f"{status.age_ms:.0f}",
+            str(status.missed),
+            str(status.dropped),
+            f"{100 * status.busy:.0f} %",
+            f"{status.memory_mb:.0f}",
+            status.release,
+            style="red" if silent else "yellow" if status.state != "running" else None,
+        )
+    return shown
+
+
+def watch(subscriber: Subscriber, once_s: float | None) -> None:
+    """Show the table until interrupted; with once_s, listen so long and print it once."""
+    roster, lost, begun = Roster(), [], time.monotonic()
+    console = Console()
+    with Live(console=console, auto_refresh=False, transient=once_s is not None) as live:
+        while once_s is None or time.monotonic() - begun < once_s:
+            now = time.monotonic()
+            for header, _ in subscriber.receive(REFRESH_MS):
+                if isinstance(header, Status):
+                    roster.hear(header, now)
+            for status in roster.take_silent(now):
+                lost.append(f"{time.strftime('%H:%M:%S')} {status.service} (process {status.pid}) fell silent")
+            live.update(table(roster, lost, now), refresh=True)
+    if once_s is not None:
+        console.print(table(roster, lost, time.monotonic()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m services.monitor", description=__doc__.splitlines()[0] if __doc__ else None
+    )
+    parser.add_argument("--once", type=float, metavar="SECONDS", help="listen so long, print the table, end")
+    config.add_arguments(parser)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        endpoints = config.load(arguments.config, arguments.set).bus.endpoints
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
+    subscriber = Subscriber(endpoints, ["status"])
+    try:
+        watch(subscriber, arguments.once)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        subscriber.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""What `make run` starts: checks all that can be checked before, then hands over to honcho and the Procfile.
+
+python -m services.start --source clip.mp4 --out out/run
+"""
+
+import argparse
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+
+from common import config, sources
+from common.classifier import read_card
+from common.config import PREFIX, Settings
+from common.errors import EXIT_USER_ERROR, UserError
+
+ROOT = Path(__file__).parent.parent
+PORTS = 4  # of the hub
+
+
+def overrides(options: argparse.Namespace) -> dict[str, object]:
+    """The settings that the options stand for."""
+    chosen: dict[str, object] = {}
+    if options.source:
+        chosen["camera.source"] = int(options.source) if options.source.isdigit() else options.source
+    if options.seconds:
+        chosen["camera.seconds"] = options.seconds
+    if options.model:
+        chosen["inference.model"] = options.model
+    if options.headless:
+        chosen["overlay.window"] = False
+    if options.out:
+        chosen["logger.out"] = options.out
+        chosen["overlay.video"] = str(Path(options.out) / "overlay.mp4")
+    return chosen
+
+
+def check(settings: Settings) -> str | int:
+    """Raises UserError for what would go wrong in a process later; returns the source, `auto` resolved."""
+    card = read_card(settings.inference.model)
+    length = settings.windows.length
+    if length not in (None, card.window.length):
+        raise UserError(
+            f"The model {settings.inference.model} takes windows of {card.window.length} frames, but windows.length "
+            f"is {length}: leave that setting at null, or choose another model."
+        )
+    if settings.logger.out and (Path(settings.logger.out) / "run.json").exists():
+        raise UserError(f"{settings.logger.out} already holds a run: name another folder with OUT=, or remove it.")
+    for offset in range(PORTS):
+        _check_port(settings.bus.host, settings.bus.port + offset, "bus.port")
+    if settings.overlay.page:
+        _check_port("127.0.0.1", settings.overlay.page_port, "overlay.page_port")
+    return _check_source(settings)
+
+
+def _check_port(host: str, port: int, setting: str) -> None:
+    try:
+        with socket.create_server((host, port)):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"Port {port} on {host} is in use ({error.strerror}): is another pipeline running? Stop it, or choose "
+            f"another with {PREFIX}{setting.upper().replace('.', '__')}=..."
+        ) from error
+
+
+def _check_source(settings: Settings) -> str | int:
+    source = settings.camera.source
+    if isinstance(source, str) and "://" in source:
+        return source  # it may come up later
+    chosen = sources.choose(settings.camera)
+    chosen.close()
+    if source == "auto":
+        return chosen.name if chosen.name == "testcard" else int(chosen.name.removeprefix("camera "))
+    return source
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m services.start", description=__doc__.splitlines()[0])
+    parser.add_argument("--source", help="camera number, video file, folder, address or testcard")
+    parser.add_argument("--seconds", type=float, help="stop by itself after so much of the source")
+    parser.add_argument("--out", help="folder for predictions.jsonl, actions.jsonl, overlay.mp4 and run.json")
+    parser.add_argument("--model", help="model folder")
+    parser.add_argument("--headless", action="store_true", help="no window")
+    parser.add_argument("--keypoints", type=int, default=1, help="extractor processes (1)")
+    config.add_arguments(parser)
+    options = parser.parse_args()
+    chosen = overrides(options)
+    sets = [*(f"{key}={json.dumps(value)}" for key, value in chosen.items()), *options.set]
+    try:
+        settings = config.load(options.config, sets)
+        chosen["camera.source"] = check(settings)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
+    _hand_over(chosen, options)
+
+
+def _hand_over(chosen: dict[str, object], options: argparse.Namespace) -> None:
+    binaries = Path(sys.executable).parent
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"}
+    given = dict(text.partition("=")[::2] for text in options.set)
+    for key, value in {**{key: json.dumps(value) for key, value in chosen.items()}, **given}.items():
+        environment[PREFIX + key.strip().upper().replace(".", "__")] = str(value)
+    if options.config:
+        files = [name for name in environment.get(config.FILES_VARIABLE, "").split(os.pathsep) if name]
+        environment[config.FILES_VARIABLE] = os.pathsep.join([*files, *options.config])
+    arguments = ["honcho", "-f", str(ROOT / "Procfile"), "start", "-c", f"keypoints={options.keypoints}"]
+    os.execve(binaries / "honcho", arguments, environment)  # noqa: S606
+
+
+if __name__ == "__main__":
+    main()
