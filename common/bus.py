@@ -91,14 +91,15 @@ class Publisher:
 class Subscriber:
     """Receives the messages of some topics, each with a queue of its own, and counts what it missed.
 
-    `missed` counts gaps in the frame numbers, `skipped` superseded messages of a live stream, `bad` what
-    was not a message.
+    `missed` counts gaps in the frame numbers by topic, `skipped` superseded messages of a live stream, `bad`
+    what was not a message.
     """
 
     def __init__(
         self, endpoints: Endpoints, topics: Iterable[str], stream: str = "", depths: dict[str, int] | None = None
     ) -> None:
-        self.missed = self.skipped = self.bad = 0
+        self.missed: Counter[str] = Counter()
+        self.skipped = self.bad = 0
         self._last_seq: dict[tuple[str, str], int] = {}
         self._reasons: Counter[str] = Counter()
         self._poller = zmq.Poller()
@@ -138,7 +139,7 @@ class Subscriber:
             return
         last = self._last_seq.get((topic.name, header.stream))
         if last is not None and header.seq > last + 1:
-            self.missed += header.seq - last - 1
+            self.missed[topic.name] += header.seq - last - 1
         self._last_seq[topic.name, header.stream] = header.seq
 
     def _newest(self, messages: list[Message]) -> list[Message]:

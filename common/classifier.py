@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from common.decision import Parameters
 from common.errors import UserError
 from common.landmarks import LAYOUT, SIZE
+from common.quiet import quiet
 
 CARD = "card.json"
 WEIGHTS = "model.keras"
@@ -77,7 +78,8 @@ class Classifier:
 def _compiled(path: Path, card: Card) -> Any:
     """The network at `path` as one compiled function for batches of one: 1 ms, against 50 of model.predict."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import tensorflow as tf
+    with quiet():
+        import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -93,5 +95,6 @@ def _compiled(path: Path, card: Card) -> Any:
         )
     signature = [tf.TensorSpec((1, *wants), tf.float32)]
     run = tf.function(lambda window: model(window, training=False), input_signature=signature, jit_compile=True)
-    run(np.zeros((1, *wants), np.float32))  # compiles now, not at the first window
+    with quiet():
+        run(np.zeros((1, *wants), np.float32))  # compiles now, not at the first window
     return run

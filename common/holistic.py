@@ -29,7 +29,7 @@ _TRACKING = (
     "poselandmarkcpu__poselandmarkbyroicpu__tensorstoposelandmarksandsegmentation__ThresholdingCalculator.threshold"
 )
 _STEP_US = 33_333  # what SolutionBase adds to its clock for each picture
-
+_LONG_AGO_US = -3_600_000_000
 
 class Result(NamedTuple):
     """The landmarks of one picture."""
@@ -62,6 +62,9 @@ class Holistic:
                 calculator_params={_DETECTION: min_detection_confidence, _TRACKING: min_tracking_confidence},
                 outputs=[*_LANDMARKS.values(), _PERSON],
             )
+            # The models load with the first picture: let it be a blank one, long before the stream's.
+            self._graph._simulated_timestamp = _LONG_AGO_US
+            self._graph.process({"image": np.zeros((64, 64, 3), np.uint8)})
         self._last_ns: int | None = None
 
     def accepts(self, captured_ns: int) -> bool:
@@ -72,10 +75,9 @@ class Holistic:
         """The landmarks of a BGR uint8 (height, width, 3); times must rise."""
         if not self.accepts(captured_ns):
             raise ValueError(f"a picture at {captured_ns} ns after one at {self._last_ns} ns")
-        first, self._last_ns = self._last_ns is None, captured_ns
+        self._last_ns = captured_ns
         self._graph._simulated_timestamp = captured_ns // 1000 - _STEP_US
-        with quiet(first):  # its models load at the first picture
-            found = self._graph.process({"image": cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)})
+        found = self._graph.process({"image": cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)})
         parts = {part: _array(getattr(found, output), part) for part, output in _LANDMARKS.items()}
         present = {part: values for part, values in parts.items() if values is not None}
         height, width = picture.shape[:2]

@@ -6,11 +6,8 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def quiet(wanted: bool = True) -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """What is written to the standard error meanwhile is dropped: for calls whose errors reach us otherwise."""
-    if not wanted:
-        yield
-        return
     saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:

@@ -79,23 +79,21 @@ class Heartbeat:
         self._seq = 0
         self._since = time.monotonic()
         self._done = 0
-        self._busy_s = 0.0
+        self._cpu_s = 0.0
         self._rate = 0.0
         self._busy = 0.0
         self._age_ms = 0.0
-
-    def worked(self, seconds: float) -> None:
-        self._busy_s += seconds
 
     def due(self) -> bool:
         return time.monotonic() - self._since >= HEARTBEAT_S
 
     def status(self, health: Health, subscriber: Subscriber) -> Message:
         elapsed = time.monotonic() - self._since
+        cpu_s = sum(self._process.cpu_times()[:2])
         if elapsed >= HEARTBEAT_S:
-            self._rate, self._busy = (health.done - self._done) / elapsed, self._busy_s / elapsed
+            self._rate, self._busy = (health.done - self._done) / elapsed, (cpu_s - self._cpu_s) / elapsed
             self._age_ms = statistics.median(health.ages_ms) if health.ages_ms else 0.0
-            self._since, self._done, self._busy_s = time.monotonic(), health.done, 0.0
+            self._since, self._done, self._cpu_s = time.monotonic(), health.done, cpu_s
             health.ages_ms.clear()
         pid, now = os.getpid(), time.time_ns()
         self._seq += 1
@@ -116,7 +114,7 @@ class Heartbeat:
                 dropped=health.dropped + subscriber.skipped + subscriber.bad,
                 age_ms=self._age_ms,
                 busy=self._busy,
-                cpu_s=sum(self._process.cpu_times()[:2]),
+                cpu_s=cpu_s,
                 memory_mb=self._process.memory_info().rss / 1e6,
                 finished=tuple(sorted(health.finished)),
             )
@@ -166,11 +164,8 @@ class Runner:
     def _turn(self) -> None:
         health, finished = self._service.health, set(self._service.health.finished)
         inbox = self._subscriber.receive(self._service.poll_ms) if self._service.topics else []
-        health.gaps = self._subscriber.missed
-        begun = time.perf_counter()
         for message in self._service.step(inbox):
             self._publisher.send(*message)
-        self._heartbeat.worked(time.perf_counter() - begun)
         self._count(inbox)
         if self._heartbeat.due() or health.finished - finished:
             self._report()
@@ -178,6 +173,7 @@ class Runner:
     def _count(self, inbox: list[Message]) -> None:
         """Rate, age and finished streams of a service that reads."""
         health, main = self._service.health, self._service.topics[:1]
+        health.gaps = sum(self._subscriber.missed[topic] for topic in main)
         for header, _ in inbox:
             if isinstance(header, Status):
                 continue

@@ -29,12 +29,11 @@ from common.landmarks import LAYOUT, SIZE
 from common.window import Windower
 from data import dataset
 from data.dataset import Sequence
+from models.augment import move
 
 log = logging.getLogger(__name__)
 
 IDLE_NAMES = {"idle", "nobody", "none", "nothing", "rest"}
-MIN_DEVIATION = 0.02  # of a picture: what moves less must not be blown up to matter
-BATCH = 64
 
 
 class Examples(NamedTuple):
@@ -83,27 +82,27 @@ def split(examples: Examples, share: float, seed: int) -> tuple[Examples, Exampl
 
 def fit(train: Examples, validation: Examples, labels: int, epochs: int, seed: int) -> tuple[Any, dict[str, Any]]:
     """A Keras model that takes raw windows, and what it reached on the validation part."""
-    import tensorflow as tf
-
-    from models.network import build, fold_standardisation
+    from models.network import AugmentedBatches, Scaling, build, tf
 
     tf.keras.utils.set_random_seed(seed)
-    mean = train.windows.mean(axis=(0, 1))
-    deviation = np.maximum(train.windows.std(axis=(0, 1)), MIN_DEVIATION)
+    sample = move(train.windows[:: max(1, len(train.windows) // 1000)], np.random.default_rng(seed))
+    scaling = Scaling.of(sample)
     model = build(train.windows.shape[1], SIZE, labels)
     model.compile(tf.keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
     counts = Counter(train.targets.tolist())
+    callbacks = tf.keras.callbacks
     history = model.fit(
-        (train.windows - mean) / deviation,
-        train.targets,
-        validation_data=((validation.windows - mean) / deviation, validation.targets),
+        AugmentedBatches(train.windows, train.targets, scaling, seed),
+        validation_data=(scaling(validation.windows), validation.targets),
         class_weight={target: len(train.targets) / len(counts) / n for target, n in counts.items()},
         epochs=epochs,
-        batch_size=BATCH,
-        callbacks=[tf.keras.callbacks.EarlyStopping(patience=8, restore_best_weights=True)],
+        callbacks=[
+            callbacks.ReduceLROnPlateau(factor=0.5, patience=4),
+            callbacks.EarlyStopping(patience=12, restore_best_weights=True),
+        ],
         verbose=2,
     ).history
-    fold_standardisation(model, mean, deviation)
+    scaling.fold_into(model)
     best = int(np.argmin(history["val_loss"]))
     return model, {"epoch": best + 1, "loss": history["val_loss"][best], "accuracy": history["val_accuracy"][best]}
 
@@ -160,7 +159,7 @@ def _describe(folders: list[Path], sequences: list[Sequence], held_out: list[str
 
 
 def _version() -> str:
-    import tensorflow as tf
+    from models.network import tf
 
     return str(tf.__version__)
 

@@ -16,7 +16,7 @@ from common.messages import Status
 from common.roster import SILENT_S, Roster
 
 REFRESH_MS = 500
-COLUMNS = ("service", "process", "state", "rate /s", "age ms", "missed", "dropped", "busy", "memory MB", "release")
+COLUMNS = ("service", "process", "state", "rate /s", "age ms", "missed", "dropped", "cores", "memory MB", "release")
 
 
 def table(roster: Roster, lost: list[str], now_s: float) -> Table:
@@ -32,7 +32,7 @@ def table(roster: Roster, lost: list[str], now_s: float) -> Table:
             f"{status.age_ms:.0f}",
             str(status.missed),
             str(status.dropped),
-            f"{100 * status.busy:.0f} %",
+            f"{status.busy:.2f}",
             f"{status.memory_mb:.0f}",
             status.release,
             style="red" if silent else "yellow" if status.state != "running" else None,
