@@ -1,5 +1,6 @@
 """Which services are there: their status messages in; who runs, who finished and who fell silent out."""
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -35,12 +36,15 @@ class Roster:
         return [status for status, heard_s in self.all() if status.service == service and now_s - heard_s <= SILENT_S]
 
     def not_running(self, services: Iterable[str], now_s: float) -> list[str]:
-        """Those of which no process runs."""
-        return [s for s in services if not any(status.state == "running" for status in self.present(s, now_s))]
+        """Those of which no process runs; a service named twice needs two."""
+        wanted = Counter(services)
+        for service in wanted:
+            wanted[service] -= sum(status.state == "running" for status in self.present(service, now_s))
+        return sorted((+wanted).elements())
 
     def not_finished(self, services: Iterable[str], stream: str, now_s: float) -> list[str]:
         """Those of which a process is still at work on a stream."""
-        return [s for s in services if any(stream not in status.finished for status in self.present(s, now_s))]
+        return [s for s in sorted(set(services)) if any(stream not in status.finished for status in self.present(s, now_s))]
 
     def take_silent(self, now_s: float) -> list[Status]:
         """The processes that have just fallen silent without saying that they stop; each is told once."""

@@ -140,7 +140,7 @@ def train(arguments: argparse.Namespace) -> None:
         trained=datetime.now(timezone.utc).date().isoformat(),
     )
     arguments.out.mkdir(parents=True, exist_ok=True)
-    model.save(arguments.out / WEIGHTS)
+    model.save(arguments.out / WEIGHTS, include_optimizer=False)
     (arguments.out / CARD).write_bytes(msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n")
     log.info("%s: accuracy %.3f, loss %.3f (%s)", arguments.out, metrics["accuracy"], metrics["loss"], split_by)
 

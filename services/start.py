@@ -91,6 +91,9 @@ def main() -> None:
     try:
         settings = config.load(options.config, sets)
         chosen["camera.source"] = check(settings)
+        if options.keypoints > 1:
+            others = [service for service in settings.camera.wait_for if service != "keypoints"]
+            chosen["camera.wait_for"] = ["keypoints"] * options.keypoints + others
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)

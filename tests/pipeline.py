@@ -1,0 +1,118 @@
+"""Runs the real Procfile for tests and benchmarks: settings in, a running pipeline on ports of its own out."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from common.bus import Endpoints, Subscriber
+from common.messages import Message, Status
+
+ROOT = Path(__file__).parent.parent
+ALL = ("hub", "camera", "keypoints", "windows", "inference", "overlay", "logger")
+
+
+def free_ports(count: int) -> int:
+    """The first of `count` ports in a row that nobody uses."""
+    for first in range(20_000 + os.getpid() % 400 * 100, 65_000, count):
+        try:
+            for port in range(first, first + count):
+                socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return first
+    raise RuntimeError("no free ports")
+
+
+class Pipeline:
+    """A honcho with the Procfile's processes."""
+
+    def __init__(self, process: "subprocess.Popen[str]", port: int, log: Path) -> None:
+        self.process, self.port, self._log = process, port, log
+        self.endpoints = Endpoints(port=port)
+        self.began_s = time.monotonic()
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def wait(self, timeout_s: float) -> int:
+        """Its exit code."""
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running after {timeout_s} s:\n{self.log}") from None
+
+    def wait_for(self, what: str, found: Callable[[], bool], timeout_s: float) -> None:
+        """Poll until something is so."""
+        deadline = time.monotonic() + timeout_s
+        while not found():
+            assert self.process.poll() is None, f"ended while waiting for {what}:\n{self.log}"
+            assert time.monotonic() < deadline, f"{what}: not within {timeout_s} s:\n{self.log}"
+            time.sleep(0.05)
+
+    def pids(self) -> dict[str, int]:
+        """The process of each service, by its own reports."""
+        subscriber, pids = Subscriber(self.endpoints, ["status"]), {}
+        deadline = time.monotonic() + 2.5  # everyone reports every second
+        while time.monotonic() < deadline:
+            for header, _ in subscriber.receive(100):
+                if isinstance(header, Status):
+                    pids[header.service] = header.pid
+        subscriber.close()
+        return pids
+
+
+@contextmanager
+def pipeline(
+    folder: Path, *, keypoints: int = 1, without: tuple[str, ...] = (), **settings: object
+) -> Iterator[Pipeline]:
+    """Start the Procfile; settings as `camera__source="testcard"`. Everything is ended at the end."""
+    port = free_ports(5)
+    waited = [s for s in ("windows", "inference", "overlay", "logger") if s not in without]
+    chosen = {
+        "bus__port": port,
+        "overlay__page_port": port + 4,
+        "camera__wait_for": "[" + ", ".join(["keypoints"] * keypoints + waited) + "]",
+        **settings,
+    }
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("ACTIONSTREAM")},
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONUNBUFFERED": "1",
+        **{f"ACTIONSTREAM__{key.upper()}": str(value) for key, value in chosen.items()},
+    }
+    counts = ",".join(f"{name}={0 if name in without else 1}" for name in ALL if name != "keypoints")
+    command = [sys.executable, "-m", "honcho", "start", "-c", f"{counts},keypoints={keypoints}"]
+    log = folder / "honcho.log"
+    with log.open("w") as output:
+        process = _start(command, environment, output)
+        try:
+            yield Pipeline(process, port, log)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(15)
+
+
+def _start(command: list[str], environment: dict[str, str], output: IO[str]) -> "subprocess.Popen[str]":
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output, text=True)
+
+
+def collect(running: Pipeline, topics: list[str], timeout_s: float) -> Iterator[tuple[int, Message]]:
+    """(Unix time of arrival in ns, message) of some topics until their streams have ended."""
+    subscriber = Subscriber(running.endpoints, topics, depths=dict.fromkeys(topics, 100_000))
+    open_topics, deadline = len([topic for topic in topics if topic != "status"]), time.monotonic() + timeout_s
+    try:
+        while open_topics:
+            assert time.monotonic() < deadline, f"no end of the stream within {timeout_s} s:\n{running.log}"
+            for message in subscriber.receive(200):
+                open_topics -= message.header.end
+                yield time.time_ns(), message
+    finally:
+        subscriber.close()
