@@ -102,9 +102,11 @@ def fit(train: Examples, validation: Examples, labels: int, epochs: int, seed: i
         ],
         verbose=2,
     ).history
-    scaling.fold_into(model)
+    trained = build(train.windows.shape[1], SIZE, labels)  # without the optimizer's state, a third of the size
+    trained.set_weights(model.get_weights())
+    scaling.fold_into(trained)
     best = int(np.argmin(history["val_loss"]))
-    return model, {"epoch": best + 1, "loss": history["val_loss"][best], "accuracy": history["val_accuracy"][best]}
+    return trained, {"epoch": best + 1, "loss": history["val_loss"][best], "accuracy": history["val_accuracy"][best]}
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -140,7 +142,7 @@ def train(arguments: argparse.Namespace) -> None:
         trained=datetime.now(timezone.utc).date().isoformat(),
     )
     arguments.out.mkdir(parents=True, exist_ok=True)
-    model.save(arguments.out / WEIGHTS, include_optimizer=False)
+    model.save(arguments.out / WEIGHTS)
     (arguments.out / CARD).write_bytes(msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n")
     log.info("%s: accuracy %.3f, loss %.3f (%s)", arguments.out, metrics["accuracy"], metrics["loss"], split_by)
 

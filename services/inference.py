@@ -44,6 +44,7 @@ class Inference(Service):
             assert isinstance(header, Window)
             if header.end:
                 yield from self._close_stream(header)
+                self._deciders.pop(header.stream, None)
                 yield Message(about(header, Prediction, end=True))
                 yield Message(about(header, Action, end=True))
             else:

@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+import psutil
+
 from common.bus import Endpoints, Subscriber
-from common.messages import Message, Status
+from common.messages import Message
 
 ROOT = Path(__file__).parent.parent
 ALL = ("hub", "camera", "keypoints", "windows", "inference", "overlay", "logger")
@@ -57,16 +59,16 @@ class Pipeline:
             assert time.monotonic() < deadline, f"{what}: not within {timeout_s} s:\n{self.log}"
             time.sleep(0.05)
 
-    def pids(self) -> dict[str, int]:
-        """The process of each service, by its own reports."""
-        subscriber, pids = Subscriber(self.endpoints, ["status"]), {}
-        deadline = time.monotonic() + 2.5  # everyone reports every second
-        while time.monotonic() < deadline:
-            for header, _ in subscriber.receive(100):
-                if isinstance(header, Status):
-                    pids[header.service] = header.pid
-        subscriber.close()
-        return pids
+    def pids_now(self, service: str) -> list[int]:
+        """The processes that run a service now, by the process table."""
+        found = []
+        for child in psutil.Process(self.process.pid).children(recursive=True):
+            try:
+                if child.cmdline()[1:3] == ["-m", f"services.{service}"]:
+                    found.append(child.pid)
+            except psutil.Error:
+                continue  # it has just ended
+        return found
 
 
 @contextmanager

@@ -29,8 +29,10 @@ def distribution(weights: tuple[float, float, float]) -> dict[str, float]:
     return {label: weight / sum(weights) for label, weight in zip(LABELS, weights, strict=True)}
 
 
-probabilities = st.just(NOBODY) | st.tuples(*[st.floats(0.01, 1)] * 3).map(distribution) | st.sampled_from(
-    [{label: float(label == sure) for label in LABELS} for sure in LABELS]
+probabilities = (
+    st.just(NOBODY)
+    | st.tuples(*[st.floats(0.01, 1)] * 3).map(distribution)
+    | st.sampled_from([{label: float(label == sure) for label in LABELS} for sure in LABELS])
 )
 steps = st.tuples(st.sampled_from([0.001, 0.04, 0.2, 1.0]), probabilities)
 # None: the stream is broken here, and its caller flushes.

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mediapipe.python.solutions.face_mesh_connections import FACEMESH_CONTOURS
+from mediapipe.python.solutions.hands_connections import HAND_CONNECTIONS
+from mediapipe.python.solutions.pose_connections import POSE_CONNECTIONS
 from numpy.typing import NDArray
 
 from common import holistic  # noqa: F401 (keeps mediapipe below from importing tensorflow, 13 s)
 from common.landmarks import CONNECTIONS, PARTS, SHAPES, SIZE, SLICES, flatten, seen, split
-from mediapipe.python.solutions.face_mesh_connections import FACEMESH_CONTOURS
-from mediapipe.python.solutions.hands_connections import HAND_CONNECTIONS
-from mediapipe.python.solutions.pose_connections import POSE_CONNECTIONS
 
 subsets = st.sets(st.sampled_from(PARTS))
 
@@ -49,7 +49,9 @@ def test_seen_names_what_was_given_in_the_layouts_order(seed: int, names: set[st
     assert seen(flatten(parts(seed, names))) == tuple(part for part in PARTS if part in names)
 
 
-@pytest.mark.parametrize("bad", [{"tail": np.zeros((21, 3))}, {"pose": np.zeros((33, 3))}, {"face": np.zeros((478, 3))}])
+@pytest.mark.parametrize(
+    "bad", [{"tail": np.zeros((21, 3))}, {"pose": np.zeros((33, 3))}, {"face": np.zeros((478, 3))}]
+)
 def test_a_wrong_part_or_shape_is_refused_not_shifted(bad: dict[str, NDArray[np.float64]]) -> None:
     with pytest.raises(ValueError, match=next(iter(bad))):
         flatten(bad)

@@ -1,0 +1,76 @@
+"""Which services run, which have finished, which fell silent."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.messages import Status
+from common.roster import SILENT_S, Roster
+
+
+def status(service: str, pid: int = 1, state: str = "running", finished: tuple[str, ...] = ()) -> Status:
+    return Status(
+        stream=f"{service}.{pid}", seq=0, captured_ns=0, entered_ns=0,
+        service=service, pid=pid, state=state, finished=finished,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def roster(*statuses: Status, now_s: float = 0.0) -> Roster:
+    made = Roster()
+    for each in statuses:
+        made.hear(each, now_s)
+    return made
+
+
+def test_a_service_is_ready_when_one_of_its_processes_runs_and_not_while_it_starts() -> None:
+    heard = roster(status("hub"), status("keypoints", 1, "starting"), status("windows", 1, "waiting"))
+    assert heard.not_running(["hub", "keypoints", "windows", "overlay"], 0.0) == ["keypoints", "windows", "overlay"]
+    heard.hear(status("keypoints", 2), 0.0)
+    assert heard.not_running(["hub", "keypoints"], 0.0) == []
+
+
+def test_a_stream_is_finished_when_every_process_of_a_service_says_so() -> None:
+    heard = roster(status("keypoints", 1, finished=("cam", "clip")), status("keypoints", 2, finished=("cam",)))
+    assert heard.not_finished(["keypoints"], "cam", 0.0) == []
+    assert heard.not_finished(["keypoints"], "clip", 0.0) == ["keypoints"]
+
+
+def test_a_service_that_is_not_there_is_not_waited_for_at_the_end() -> None:
+    assert roster().not_finished(["overlay"], "cam", 0.0) == []
+    assert roster(status("overlay")).not_finished(["overlay"], "cam", SILENT_S + 0.1) == []
+
+
+@pytest.mark.parametrize(("later_s", "there"), [(0.0, True), (SILENT_S, True), (SILENT_S + 0.01, False)])
+def test_a_silent_service_is_neither_present_nor_ready(later_s: float, there: bool) -> None:
+    heard = roster(status("hub"))
+    assert bool(heard.present("hub", later_s)) is there
+    assert (heard.not_running(["hub"], later_s) == []) is there
+
+
+def test_silence_is_told_once_and_again_after_a_return() -> None:
+    heard = roster(status("hub"), status("logger"))
+    heard.hear(status("logger"), 3.0)
+    assert [s.service for s in heard.take_silent(3.5)] == ["hub"]
+    assert heard.take_silent(3.6) == []
+    heard.hear(status("hub"), 4.0)
+    assert {s.service for s in heard.take_silent(8.0)} == {"hub", "logger"}
+
+
+def test_who_says_goodbye_is_not_told_as_silent() -> None:
+    heard = roster(status("hub"), status("hub", state="stopping"))
+    assert heard.all() == [] and heard.take_silent(100.0) == []
+
+
+def test_a_goodbye_of_somebody_never_heard_is_harmless() -> None:
+    assert roster(status("hub", state="stopping")).all() == []
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b"]), st.integers(1, 3), st.floats(0, 10)), max_size=20))
+def test_only_the_last_report_of_a_process_counts_and_the_list_is_in_order(reports: list) -> None:
+    heard = Roster()
+    last = {}
+    for service, pid, now_s in sorted(reports, key=lambda report: report[2]):
+        heard.hear(status(service, pid), now_s)
+        last[service, pid] = now_s
+    assert {(s.service, s.pid): heard_s for s, heard_s in heard.all()} == last
+    assert [(s.service, s.pid) for s, _ in heard.all()] == sorted(last)

@@ -1,0 +1,216 @@
+"""Files, folders, addresses and cameras, whole and damaged."""
+
+import http.server
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from common import sources
+from common.config import load
+from common.errors import UserError
+from common.picture import to_jpeg
+from common.sources import FileSource, FolderSource, Shot, Source, SourceLost, TestCardSource
+
+MISSING_CAMERA = 9
+
+
+def grey(level: int) -> NDArray[np.uint8]:
+    return np.full((48, 64, 3), level, np.uint8)
+
+
+def video(path: Path, frames: int = 6, fps: float = 20.0) -> Path:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, (64, 48))
+    for i in range(frames):
+        writer.write(grey(40 * i % 250))
+    writer.release()
+    return path
+
+
+def choose(source: object, **values: object) -> Source:
+    return sources.choose(
+        load(sets=[f"camera.source={source}", *(f"camera.{k}={v}" for k, v in values.items())]).camera
+    )
+
+
+def read_all(source: Source, at_most: int = 100) -> list[Shot]:
+    shots: list[Shot] = []
+    while len(shots) < at_most and (shot := source.read()) is not None:
+        shots.append(shot)
+    source.close()
+    return shots
+
+
+def levels(shots: list[Shot]) -> list[int]:
+    return [round(float(shot.picture.mean())) for shot in shots]
+
+
+# --- files ----------------------------------------------------------------------------------------------
+
+
+def test_every_frame_of_a_file_comes_once_with_its_own_time(tmp_path: Path) -> None:
+    source = choose(video(tmp_path / "x.mp4"))
+    assert isinstance(source, FileSource)
+    assert (source.live, source.scripted, source.fps) == (False, True, 20.0)
+    shots = read_all(source)
+    assert levels(shots) == pytest.approx([0, 40, 80, 120, 160, 200], abs=4)
+    assert [shot.captured_ns for shot in shots] == pytest.approx([i * 50_000_000 for i in range(6)], abs=1000)
+    assert shots[0].picture.shape == (48, 64, 3) and shots[0].picture.dtype == np.uint8
+
+
+def test_a_file_that_loops_runs_on_in_time(tmp_path: Path) -> None:
+    shots = read_all(choose(video(tmp_path / "x.mp4", 3), loop=True), at_most=8)
+    assert levels(shots) == pytest.approx([0, 40, 80, 0, 40, 80, 0, 40], abs=4)
+    assert [shot.captured_ns for shot in shots] == pytest.approx([i * 50_000_000 for i in range(8)], abs=1000)
+
+
+def test_a_file_played_live_keeps_its_own_pace(tmp_path: Path) -> None:
+    import time
+
+    source = choose(video(tmp_path / "x.mp4", 5, fps=20.0), live=True)
+    assert source.live
+    begun = time.monotonic()
+    assert len(read_all(source)) == 5
+    assert 0.19 <= time.monotonic() - begun < 2
+
+
+def test_a_damaged_or_foreign_file_is_told_by_its_name(tmp_path: Path) -> None:
+    whole = video(tmp_path / "whole.mp4").read_bytes()
+    for name, content in {
+        "empty.mp4": b"",
+        "text.mp4": b"this is no video\n" * 50,
+        "truncated.mp4": whole[: len(whole) // 2],
+    }.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=name):
+            choose(tmp_path / name)
+
+
+def test_a_file_that_declares_more_frames_than_it_holds_says_so_at_its_end(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "x.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 20.0, (64, 48))
+    for i in range(50):
+        writer.write(np.random.default_rng(i).integers(0, 256, (48, 64, 3), np.uint8))
+    writer.release()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with caplog.at_level(logging.WARNING):
+        count = len(read_all(choose(path)))
+    assert 0 < count < 50
+    assert f"declares 50 frames, of which {count}" in caplog.text
+
+
+def test_a_name_that_is_nothing_is_told_with_the_setting() -> None:
+    with pytest.raises(UserError, match=r"nowhere\.mp4.*camera\.source"):
+        choose("nowhere.mp4")
+
+
+# --- folders --------------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_read_in_natural_order(tmp_path: Path) -> None:
+    names = ["frame1.png", "frame2.png", "frame10.jpg", "frame100.BMP"]
+    for level, name in enumerate(names):
+        cv2.imwrite(str(tmp_path / name), grey(60 * level))
+    (tmp_path / "notes.txt").write_text("no image")
+    source = choose(tmp_path, fps=10)
+    assert isinstance(source, FolderSource)
+    shots = read_all(source)
+    assert levels(shots) == pytest.approx([0, 60, 120, 180], abs=2)
+    assert [shot.captured_ns for shot in shots] == [0, 100_000_000, 200_000_000, 300_000_000]
+
+
+def test_names_with_odd_digits_can_be_ordered(tmp_path: Path) -> None:
+    for name in ("1²2.png", "²1.png", "٣.png", "10.png", "a.png"):
+        cv2.imwrite(str(tmp_path / "x.png"), grey(0))
+        (tmp_path / "x.png").rename(tmp_path / name)
+    assert len(read_all(choose(tmp_path))) == 5
+
+
+def test_a_folder_that_loops_runs_on_in_time(tmp_path: Path) -> None:
+    for i in range(2):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), grey(100 * i))
+    shots = read_all(choose(tmp_path, fps=10, loop=True), at_most=5)
+    assert levels(shots) == [0, 100, 0, 100, 0]
+    assert np.diff([shot.captured_ns for shot in shots]).tolist() == [100_000_000] * 4
+
+
+def test_a_folder_without_images_and_one_with_a_broken_image_are_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no images"):
+        choose(tmp_path)
+    (tmp_path / "broken.png").write_bytes(b"text")
+    with pytest.raises(UserError, match=r"broken\.png"):
+        read_all(choose(tmp_path))
+
+
+# --- cameras and addresses ------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(Path(f"/dev/video{MISSING_CAMERA}").exists(), reason="there is such a camera")
+def test_a_camera_that_is_not_there_is_told_with_what_to_do() -> None:
+    with pytest.raises(UserError, match=rf"Camera {MISSING_CAMERA} does not open; .*"):
+        choose(MISSING_CAMERA)
+
+
+@pytest.mark.skipif(any(Path("/dev").glob("video*")), reason="there is a camera")
+def test_auto_without_a_camera_is_the_test_card() -> None:
+    source = choose("auto", width=160, height=120)
+    assert isinstance(source, TestCardSource)
+    assert (source.live, source.scripted) == (True, True)
+    first, second = source.read(), source.read()
+    assert first.captured_ns < second.captured_ns
+    assert first.picture.shape == (120, 160, 3)
+
+
+def test_a_test_card_too_small_is_a_user_error() -> None:
+    with pytest.raises(UserError, match="test card"):
+        choose("testcard", width=16, height=16)
+
+
+@pytest.fixture
+def mjpeg() -> Iterator[str]:
+    """The address of a camera that shows ten pictures and is gone."""
+
+    class Camera(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=picture")
+            self.end_headers()
+            for i in range(10):
+                jpeg = to_jpeg(grey(20 * i), 90).tobytes()
+                self.wfile.write(b"--picture\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(jpeg))
+                self.wfile.write(jpeg + b"\r\n")
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Camera) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        yield f"http://127.0.0.1:{server.server_port}/video.mjpg"
+        server.shutdown()
+
+
+def test_an_address_gives_live_pictures_and_is_lost_when_its_server_is_gone(mjpeg: str) -> None:
+    source = choose(mjpeg)
+    assert (source.live, source.scripted) == (True, False)
+    shots: list[Shot] = []
+    with pytest.raises(SourceLost, match="no more pictures"):
+        for _ in range(20):
+            shot = source.read()
+            assert shot is not None
+            shots.append(shot)
+    source.close()
+    assert len(shots) >= 8
+    assert [shot.captured_ns for shot in shots] == sorted(shot.captured_ns for shot in shots)
+    assert shots[0].picture.shape == (48, 64, 3)
+
+
+def test_an_address_that_does_not_answer_may_come_back_and_is_lost_not_wrong() -> None:
+    with pytest.raises(SourceLost, match="does not open"):
+        choose("http://127.0.0.1:9/video.mjpg")

@@ -1,0 +1,178 @@
+"""The real Procfile: camera to actions, crashes, signals, slow and late listeners."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import psutil
+import pytest
+
+from common.bus import Subscriber
+from common.messages import Action, Prediction
+from common.testcard import TestCard, schedule
+from tests.events import Span, f1, spans
+from tests.pipeline import ROOT, Pipeline, collect, pipeline
+
+SECONDS = 24.0  # of the test card: ends within a rest
+FRAMES = 70  # of a file
+LISTENER = """
+import sys
+from common.bus import listen
+for _ in listen("keypoints", "windows", "frames", port=int(sys.argv[1])):
+    pass
+"""
+IMPORTS_S = 30.0  # tensorflow and mediapipe, on a busy machine
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.timeout(180)
+def test_the_test_card_gives_the_actions_of_its_schedule(tmp_path: Path):
+    out = tmp_path / "out"
+    settings = {"camera__source": "testcard", "camera__seconds": SECONDS, "logger__out": out}
+    with pipeline(tmp_path, **settings, overlay__video=out / "overlay.mp4") as running:
+        assert running.wait(120) == 0, running.log
+    true = [Span(*segment) for segment in schedule(0, SECONDS) if segment.label != "rest"]
+    score, invented = f1(spans(lines(out / "actions.jsonl")), true)
+    assert score >= 0.9, running.log
+    assert not invented
+    run = json.loads((out / "run.json").read_text())
+    assert run["state"] == "complete"
+    assert not run["lost"]
+    assert cv2.VideoCapture(str(out / "overlay.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) >= SECONDS * 25 - 5
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clip") / "card: one.mp4"
+    writer, card = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, (640, 480)), TestCard(3)
+    for number in range(FRAMES):
+        writer.write(card.frame(number / 25))
+    writer.release()
+    return path
+
+
+@pytest.mark.timeout(180)
+def test_a_file_loses_no_frame_even_when_an_extractor_is_killed(clip: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    settings = {"camera__source": json.dumps(str(clip)), "logger__out": out, "overlay__video": out / "overlay.mp4"}
+    with pipeline(tmp_path, keypoints=2, **settings) as running:
+        subscriber = Subscriber(running.endpoints, ["keypoints"])
+        seen: list[int] = []
+
+        def some_came() -> bool:
+            seen.extend(header.seq for header, _ in subscriber.receive(20))
+            return bool(seen)
+
+        running.wait_for("keypoints", some_came, 60)
+        os.kill(running.pids_now("keypoints")[0], signal.SIGKILL)
+        assert running.wait(120) == 0, running.log
+        subscriber.close()
+    predictions = lines(out / "predictions.jsonl")
+    assert [line["seq"] for line in predictions] == list(range(FRAMES))
+    assert [line["seq"] for line in predictions if line["label"] is None] == list(range(29))
+    assert cv2.VideoCapture(str(out / "overlay.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == FRAMES
+    assert "keypoints was killed by SIGKILL; starting it again" in running.log
+
+
+@pytest.mark.timeout(400)
+def test_what_is_killed_comes_back_and_a_signal_ends_all_in_order(tmp_path: Path):
+    out = tmp_path / "out"
+    with pipeline(tmp_path, camera__source="testcard", logger__out=out, overlay__video=out / "overlay.mp4") as running:
+        subscriber = Subscriber(running.endpoints, ["prediction"])
+        wait_for_prediction(running, subscriber)
+        for service in ("windows", "logger", "hub", "keypoints", "camera", "overlay", "inference"):
+            (pid,) = running.pids_now(service)
+            os.kill(pid, signal.SIGKILL)
+            running.wait_for(f"a new {service}", lambda s=service, p=pid: running.pids_now(s) not in ([], [p]), 5)
+            if service != "overlay":
+                wait_for_prediction(running, subscriber)
+            assert f"{service} was killed by SIGKILL; starting it again" in running.log
+        subscriber.close()
+        keepers = psutil.Process(running.process.pid).children()
+        running.process.send_signal(signal.SIGINT)
+        began_s = time.monotonic()
+        running.wait(15)
+        assert time.monotonic() - began_s < 6
+        assert not psutil.wait_procs(keepers, timeout=1)[1]
+    stopped = [line for line in running.log.splitlines() if "stopped (rc=" in line]
+    assert len(stopped) == 7
+    assert all("rc=0" in line for line in stopped), running.log
+    assert lines(out / "predictions.jsonl")
+    assert json.loads((out / "run.json").read_text())["state"] == "stopped"
+    videos = sorted(out.glob("overlay*.mp4"))
+    assert cv2.VideoCapture(str(videos[0])).get(cv2.CAP_PROP_FRAME_COUNT) > 0, videos
+
+
+def wait_for_prediction(running: Pipeline, subscriber: Subscriber) -> None:
+    """A new one, of a frame that entered after this call."""
+    now_ns = time.time_ns()
+
+    def came() -> bool:
+        return any(
+            isinstance(header, Prediction) and header.entered_ns > now_ns and header.label
+            for header, _ in subscriber.receive(50)
+        )
+
+    running.wait_for("predictions", came, IMPORTS_S)
+
+
+@pytest.mark.timeout(180)
+def test_slow_listeners_delay_nobody_and_late_ones_hear_the_next_action(tmp_path: Path):
+    with pipeline(tmp_path, without=("overlay", "logger"), camera__source="testcard", camera__seconds=18) as running:
+        slow = subprocess.Popen([sys.executable, "-c", LISTENER, str(running.port)], cwd=ROOT)
+        late, ages_ms, subscriber_s = None, [], 0.0
+        try:
+            for arrived_ns, (header, _) in collect(running, ["prediction"], 120):
+                if header.label and header.seq > 60:
+                    ages_ms.append((arrived_ns - header.entered_ns) / 1e6)
+                if header.seq >= 60:
+                    slow.send_signal(signal.SIGSTOP)
+                if header.seq >= 120 and late is None:
+                    late, subscriber_s = Subscriber(running.endpoints, ["action"]), header.captured_ns / 1e9
+        finally:
+            slow.kill()
+            slow.wait()
+        assert late is not None
+        heard = [header for header, _ in late.receive(1000)]
+        late.close()
+    assert heard
+    assert isinstance(heard[0], Action)
+    assert subscriber_s < 18
+    half = len(ages_ms) // 2
+    assert sorted(ages_ms[half:])[half // 2] < 2 * sorted(ages_ms[:half])[half // 2], "age grows"
+
+
+def test_a_robot_needs_only_pyzmq_and_msgpack(tmp_path: Path):
+    """Python without site-packages, but for these two."""
+    import msgpack
+    import zmq  # noqa: TID251
+
+    site = tmp_path / "site"
+    site.mkdir()
+    for module in (Path(msgpack.__file__).parent, Path(zmq.__file__).parent):
+        (site / module.name).symlink_to(module)
+    for libraries in Path(zmq.__file__).parent.parent.glob("pyzmq*"):
+        (site / libraries.name).symlink_to(libraries)
+    example = ROOT / "examples" / "plain_robot.py"
+    with pipeline(tmp_path, without=("overlay", "logger"), camera__source="testcard", camera__seconds=8) as running:
+        robot = subprocess.Popen(
+            [sys.executable, "-S", "-u", str(example), str(running.port + 1)],
+            env={"PYTHONPATH": str(site)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        running.wait(120)
+        robot.terminate()
+        said = robot.communicate(timeout=10)[0]
+    topics = {line.split("/")[0] for line in said.splitlines()}
+    assert {"keypoints", "windows", "prediction", "action", "status"} <= topics, said
+    assert "Traceback" not in said
