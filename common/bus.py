@@ -230,8 +230,12 @@ class FrameTaker:
                 return Message(header, decode_array(TOPICS["frames"], header, parts[1].buffer))
         return None
 
-    def answer(self, header: Keypoints, vector: NDArray[np.float32]) -> None:
+    def answer(self, header: Keypoints, vector: NDArray[np.float32], timeout_ms: int = 500) -> bool:
+        """Send the keypoints of the frame; False if the hub is gone, and with it the frame."""
+        if not self._socket.poll(timeout_ms, zmq.POLLOUT):
+            return False
         self._socket.send_multipart([RESULT, *pack(header, vector)[1:]])
+        return True
 
     def close(self) -> None:
         self._socket.close(linger=0)

@@ -31,6 +31,7 @@ _TRACKING = (
 _STEP_US = 33_333  # what SolutionBase adds to its clock for each picture
 _LONG_AGO_US = -3_600_000_000
 
+
 class Result(NamedTuple):
     """The landmarks of one picture."""
 

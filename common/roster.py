@@ -7,6 +7,7 @@ from typing import NamedTuple
 from common.messages import Status
 
 SILENT_S = 3.0  # a service reports every second
+STARTING_S = 60.0  # but not while it imports tensorflow or opens a camera
 
 
 class Seen(NamedTuple):
@@ -14,6 +15,9 @@ class Seen(NamedTuple):
 
     status: Status
     heard_s: float
+
+    def is_silent(self, now_s: float) -> bool:
+        return now_s - self.heard_s > (STARTING_S if self.status.state == "starting" else SILENT_S)
 
 
 class Roster:
@@ -44,11 +48,15 @@ class Roster:
 
     def not_finished(self, services: Iterable[str], stream: str, now_s: float) -> list[str]:
         """Those of which a process is still at work on a stream."""
-        return [s for s in sorted(set(services)) if any(stream not in status.finished for status in self.present(s, now_s))]
+        return [
+            service
+            for service in sorted(set(services))
+            if any(stream not in status.finished for status in self.present(service, now_s))
+        ]
 
     def take_silent(self, now_s: float) -> list[Status]:
         """The processes that have just fallen silent without saying that they stop; each is told once."""
-        silent = [seen.status for seen in self._seen.values() if now_s - seen.heard_s > SILENT_S]
+        silent = [seen.status for seen in self._seen.values() if seen.is_silent(now_s)]
         for status in silent:
             del self._seen[status.stream]
         return silent

@@ -1,9 +1,6 @@
 """The notebook's LSTM: a window shape and the number of labels in, a Keras model out. Imports tensorflow."""
 
-import os
 from typing import NamedTuple
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import tensorflow as tf
@@ -71,12 +68,10 @@ def relative(windows: NDArray[np.float32]) -> NDArray[np.float32]:
     return placed
 
 
-class AugmentedBatches(tf.keras.utils.PyDataset):
+class AugmentedBatches(tf.keras.utils.PyDataset):  # type: ignore[misc]
     """Shuffled batches of moved, scaled windows, other ones in every epoch."""
 
-    def __init__(
-        self, windows: NDArray[np.float32], targets: NDArray[np.int64], scaling: Scaling, seed: int
-    ) -> None:
+    def __init__(self, windows: NDArray[np.float32], targets: NDArray[np.int64], scaling: Scaling, seed: int) -> None:
         super().__init__()
         self._windows, self._targets, self._scaling = windows, targets, scaling
         self._rng = np.random.default_rng(seed)

@@ -9,6 +9,7 @@ are held out for validation where there are several; the epoch with the lowest l
 import argparse
 import hashlib
 import logging
+import os
 import platform
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from data import dataset
 from data.dataset import Sequence
 from models.augment import move
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # tensorflow's chatter
 log = logging.getLogger(__name__)
 
 IDLE_NAMES = {"idle", "nobody", "none", "nothing", "rest"}
@@ -82,7 +84,9 @@ def split(examples: Examples, share: float, seed: int) -> tuple[Examples, Exampl
 
 def fit(train: Examples, validation: Examples, labels: int, epochs: int, seed: int) -> tuple[Any, dict[str, Any]]:
     """A Keras model that takes raw windows, and what it reached on the validation part."""
-    from models.network import AugmentedBatches, Scaling, build, tf
+    import tensorflow as tf
+
+    from models.network import AugmentedBatches, Scaling, build
 
     tf.keras.utils.set_random_seed(seed)
     sample = move(train.windows[:: max(1, len(train.windows) // 1000)], np.random.default_rng(seed))
@@ -161,7 +165,7 @@ def _describe(folders: list[Path], sequences: list[Sequence], held_out: list[str
 
 
 def _version() -> str:
-    from models.network import tf
+    import tensorflow as tf
 
     return str(tf.__version__)
 

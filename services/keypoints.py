@@ -23,10 +23,11 @@ class Extractor(Service):
         super().__init__(settings)
         self._taker: FrameTaker | None = None
         self._graphs: dict[str, Holistic] = {}
+        self._spare: Holistic | None = None  # built before the first frame comes, which then need not wait
         self._asked_at: float | None = None
 
     def setup(self) -> None:
-        self._spare: Holistic | None = self._new_graph()  # built before the first frame comes, which then need not wait
+        self._spare = self._new_graph()
         self._taker = FrameTaker(self.settings.bus.endpoints)
 
     def _new_graph(self) -> Holistic:
@@ -61,12 +62,16 @@ class Extractor(Service):
         image = picture.decode(header, values)
         vector, seen, scale_px = self._graph(header)(image, header.captured_ns)
         facts = {"seen": seen, "width": header.width, "height": header.height, "pose_scale_px": scale_px}
-        self._taker.answer(about(header, Keypoints, **facts), vector)
-        self.health.worked_on(header.entered_ns)
+        if self._taker.answer(about(header, Keypoints, **facts), vector):
+            self.health.worked_on(header.entered_ns)
+        else:
+            self.health.dropped += 1
 
     def _graph(self, header: Frame) -> Holistic:
         graph = self._graphs.get(header.stream)
         if graph is None or not graph.accepts(header.captured_ns):
+            if graph:
+                graph.close()
             graph = self._spare or self._new_graph()
             self._spare = None
             self._graphs[header.stream] = graph
@@ -78,8 +83,9 @@ class Extractor(Service):
         self.health.finished.add(stream)
 
     def close(self) -> None:
-        for graph in self._graphs.values():
-            graph.close()
+        for graph in (self._spare, *self._graphs.values()):
+            if graph:
+                graph.close()
         if self._taker:
             self._taker.close()
 

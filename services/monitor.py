@@ -13,7 +13,7 @@ from common import config
 from common.bus import Subscriber
 from common.errors import EXIT_USER_ERROR, UserError
 from common.messages import Status
-from common.roster import SILENT_S, Roster
+from common.roster import Roster
 
 REFRESH_MS = 500
 COLUMNS = ("service", "process", "state", "rate /s", "age ms", "missed", "dropped", "cores", "memory MB", "release")
@@ -22,8 +22,8 @@ COLUMNS = ("service", "process", "state", "rate /s", "age ms", "missed", "droppe
 def table(roster: Roster, lost: list[str], now_s: float) -> Table:
     """One row a process, and below it what fell silent."""
     shown = Table(*COLUMNS, title="actionstream", caption="\n".join(lost[-5:]) or None)
-    for status, heard_s in roster.all():
-        silent = now_s - heard_s > SILENT_S
+    for seen in roster.all():
+        status, silent = seen.status, seen.is_silent(now_s)
         shown.add_row(
             status.service,
             f"{status.pid}@{status.host}",

@@ -20,7 +20,7 @@ from common.page import Page
 from common.service import Service, log, main
 from common.video import VideoFile
 
-WATCH_DEPTH, VIDEO_DEPTH = 8, 300  # frames that may wait for their keypoints
+WATCH_DEPTH, VIDEO_DEPTH = 32, 300  # frames that may wait for their keypoints
 SENTENCE_WORDS = 12
 RATE_FRAMES = 30
 

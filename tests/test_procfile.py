@@ -162,17 +162,15 @@ def test_a_robot_needs_only_pyzmq_and_msgpack(tmp_path: Path):
     for libraries in Path(zmq.__file__).parent.parent.glob("pyzmq*"):
         (site / libraries.name).symlink_to(libraries)
     example = ROOT / "examples" / "plain_robot.py"
-    with pipeline(tmp_path, without=("overlay", "logger"), camera__source="testcard", camera__seconds=8) as running:
-        robot = subprocess.Popen(
-            [sys.executable, "-S", "-u", str(example), str(running.port + 1)],
-            env={"PYTHONPATH": str(site)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        running.wait(120)
+    said = (tmp_path / "said").open("w")
+    silent = ("overlay", "logger")
+    with said, pipeline(tmp_path, without=silent, camera__source="testcard", camera__seconds=8) as running:
+        command = [sys.executable, "-S", "-u", str(example), str(running.port + 1)]
+        robot = subprocess.Popen(command, env={"PYTHONPATH": str(site)}, stdout=said, stderr=said)
+        assert running.wait(120) == 0
         robot.terminate()
-        said = robot.communicate(timeout=10)[0]
-    topics = {line.split("/")[0] for line in said.splitlines()}
-    assert {"keypoints", "windows", "prediction", "action", "status"} <= topics, said
-    assert "Traceback" not in said
+        robot.wait()
+    said_text = (tmp_path / "said").read_text()
+    topics = {line.split("/")[0] for line in said_text.splitlines()}
+    assert {"keypoints", "windows", "prediction", "action", "status"} <= topics, said_text
+    assert "Traceback" not in said_text

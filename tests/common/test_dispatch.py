@@ -300,7 +300,7 @@ def test_a_camera_that_sends_two_ends_does_not_stop_the_hub() -> None:
     dispatcher: Dispatcher[str, int] = Dispatcher()
     dispatcher.offer(frame("cam", 5, end=True), "x", b"camera", 0.0)
     dispatcher.offer(frame("cam", 6, end=True), "x", b"camera", 0.0)
-    assert list(dispatcher.released())[0].header.seq == 5
+    assert [r.header.seq for r in dispatcher.released()] == [5]
 
 
 # --- extractors that are gone -----------------------------------------------------------------------

@@ -24,9 +24,17 @@ def roster(*statuses: Status, now_s: float = 0.0) -> Roster:
 
 def test_a_service_is_ready_when_one_of_its_processes_runs_and_not_while_it_starts() -> None:
     heard = roster(status("hub"), status("keypoints", 1, "starting"), status("windows", 1, "waiting"))
-    assert heard.not_running(["hub", "keypoints", "windows", "overlay"], 0.0) == ["keypoints", "windows", "overlay"]
+    assert heard.not_running(["hub", "keypoints", "windows", "overlay"], 0.0) == ["keypoints", "overlay", "windows"]
     heard.hear(status("keypoints", 2), 0.0)
     assert heard.not_running(["hub", "keypoints"], 0.0) == []
+
+
+def test_two_extractors_are_waited_for_where_two_are_named() -> None:
+    heard = roster(status("keypoints", 1), status("keypoints", 2, "starting"))
+    assert heard.not_running(["keypoints", "keypoints"], 0.0) == ["keypoints"]
+    heard.hear(status("keypoints", 2), 0.0)
+    assert heard.not_running(["keypoints", "keypoints"], 0.0) == []
+    assert heard.not_finished(["keypoints", "keypoints"], "cam", 0.0) == ["keypoints"]
 
 
 def test_a_stream_is_finished_when_every_process_of_a_service_says_so() -> None:

@@ -132,7 +132,7 @@ def test_resampling_at_the_frames_own_times_changes_nothing(seed: int, count: in
 def test_a_stride_skips_windows_evenly_and_starts_over_after_a_gap(stride: int, length: int, fps: float | None) -> None:
     windower, every = Windower(length, fps, stride), Windower(length, fps)
     for start in (0, 10**12):
-        times = [start + i * 40 * MS for i in range(60)]
+        times = [start + i * 40 * MS for i in range(35)]
         dense = [w for t in times if (w := every.push(t, frame(t))) and len(w.vectors)]
         sparse = full([windower.push(t, frame(t)) for t in times])
         assert [w.start_ns for w in sparse] == [w.start_ns for w in dense[::stride]]
@@ -167,6 +167,6 @@ def test_present_is_the_share_of_frames_with_a_pose() -> None:
 
 def test_memory_stays_bounded_at_a_high_frame_rate_and_over_slow_ones() -> None:
     windower = Windower(30, 25.0)
-    for i in range(2000):
+    for i in range(1000):
         windower.push(i * 2 * MS, marked(1))
-    assert len(windower._times) < 30 * 20 + 5
+    assert len(windower._times) <= 29 * 20 + 2

@@ -1,5 +1,6 @@
 """Headers and arrays through pack and unpack, and everything that must not come through."""
 
+import contextlib
 import math
 from typing import Any
 
@@ -17,7 +18,7 @@ from common.wire import MAX_HEADER_BYTES, MAX_MESSAGE_BYTES, decode_array, pack,
 
 NAMES = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", fullmatch=True)
 TIMES_NS = st.integers(-(2**62), 2**62)
-COUNTS = st.integers(0, 2**62)
+COUNTS = st.integers(0, 2**53)
 UNITS = st.floats(0, 1)
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)
 KINDS = [topic.header for topic in TOPICS.values()]
@@ -148,10 +149,8 @@ def refused(parts: list[bytes], match: str | None = None) -> None:
 
 def survived(parts: list[bytes]) -> None:
     """Understood or refused; anything else raised here would stop a service."""
-    try:
+    with contextlib.suppress(BadMessage):
         unpack(parts)
-    except BadMessage:
-        pass
 
 
 @given(st.lists(st.binary(max_size=200), max_size=5))
