@@ -67,11 +67,19 @@ class Endpoints(NamedTuple):
 # --- publish and subscribe ------------------------------------------------------------------------
 
 
-def _socket(kind: int, *, send: int = 1000, receive: int = 1000) -> "zmq.Socket[bytes]":
-    socket: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
+def _socket(
+    kind: int, *, send: int = 1000, receive: int = 1000, context: "zmq.Context[Any] | None" = None
+) -> "zmq.Socket[bytes]":
+    socket: zmq.Socket[bytes] = (context or zmq.Context.instance()).socket(kind)
     socket.linger = LINGER_MS
     socket.sndhwm, socket.rcvhwm = send, receive
     return socket
+
+
+def _complain(count: int, reason: BadMessage) -> None:
+    """Name the first foreign message, the tenth, the hundredth: a flood of them must not flood the log."""
+    if str(count).strip("0") == "1":
+        log.warning("dropped a foreign or malformed message (%s); %d so far", reason, count)
 
 
 class Publisher:
@@ -101,7 +109,6 @@ class Subscriber:
         self.missed: Counter[str] = Counter()
         self.skipped = self.bad = 0
         self._last_seq: dict[tuple[str, str], int] = {}
-        self._reasons: Counter[str] = Counter()
         self._poller = zmq.Poller()
         self._topics: dict[zmq.Socket[bytes], Topic] = {}
         for name in topics:
@@ -128,7 +135,8 @@ class Subscriber:
             except zmq.Again:
                 break
             except BadMessage as reason:
-                self._report(str(reason))
+                self.bad += 1
+                _complain(self.bad, reason)
                 continue
             self._count_gap(self._topics[socket], message.header)
             messages.append(message)
@@ -139,20 +147,14 @@ class Subscriber:
             return
         last = self._last_seq.get((topic.name, header.stream))
         if last is not None and header.seq > last + 1:
-            self.missed[topic.name] += header.seq - last - 1
+            self.missed[topic.name] += (header.seq - last - 1) // getattr(header, "stride", 1)
         self._last_seq[topic.name, header.stream] = header.seq
 
     def _newest(self, messages: list[Message]) -> list[Message]:
-        newest = {message.header.stream: message for message in messages}
+        newest = {message.header.stream: message for message in messages if not message.header.end}
         kept = [m for m in messages if not m.header.live or m.header.end or newest[m.header.stream] is m]
         self.skipped += len(messages) - len(kept)
         return kept
-
-    def _report(self, reason: str) -> None:
-        self.bad += 1
-        self._reasons[reason[:200]] += 1
-        if self._reasons[reason[:200]] in (1, 100, 10_000):
-            log.warning("dropped a foreign or malformed message (%s)", reason)
 
     def close(self) -> None:
         for socket in self._topics:
@@ -259,10 +261,10 @@ class HubSockets:
         proxy_in, proxy_out = self._context.socket(zmq.XSUB), self._context.socket(zmq.XPUB)
         proxy_in.maxmsgsize = MAX_MESSAGE_BYTES
         proxy_out.sndhwm = READER_QUEUE
-        self._router = _socket(zmq.ROUTER)
+        self._router = _socket(zmq.ROUTER, context=self._context)
         self._router.maxmsgsize = MAX_MESSAGE_BYTES
         self._router.router_mandatory = True  # a dead extractor shows as an error, not as silence
-        self._watch = _socket(zmq.PUB, send=WATCH_QUEUE)
+        self._watch = _socket(zmq.PUB, send=WATCH_QUEUE, context=self._context)
         pairs = zip((proxy_in, proxy_out, self._router, self._watch), range(4), strict=True)
         for socket, offset in pairs:
             self._bind(socket, endpoints, offset)
@@ -295,7 +297,7 @@ class HubSockets:
                 requests.append(self._understand(peer.bytes, parts))
             except BadMessage as reason:
                 self.bad += 1
-                log.warning("dropped a foreign or malformed request (%s)", reason)
+                _complain(self.bad, reason)
                 if not requests:
                     break
         return requests
@@ -311,6 +313,8 @@ class HubSockets:
         header = decode_header(topic, parts[1].buffer)
         # The hub passes pictures on unread, but a size that lies must not reach an extractor.
         array = decode_array(topic, header, parts[2].buffer)
+        if kind == RESULT and array is None:
+            raise BadMessage("a result without keypoints")
         return Request(peer, kind, header, parts[2] if kind == FRAME else array)
 
     def send(self, peer: bytes, kind: bytes, header: Header | None = None, payload: Any = None) -> bool:

@@ -19,8 +19,8 @@ FILES_VARIABLE = "ACTIONSTREAM_CONFIG"
 PREFIX = "ACTIONSTREAM__"
 
 Port = Annotated[int, Meta(ge=1024, le=65532)]
-Positive = Annotated[float, Meta(gt=0)]
-Seconds = Annotated[float, Meta(ge=0)]
+Positive = Annotated[float, Meta(gt=0, le=1e6)]
+Seconds = Annotated[float, Meta(ge=0, le=1e6)]
 Unit = Annotated[float, Meta(ge=0, le=1)]
 Pixels = Annotated[int, Meta(ge=16, le=8192)]
 
@@ -130,10 +130,14 @@ def _read(name: str) -> dict[str, Any]:
         content = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"The settings file {name} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:  # PyYAML raises them all
         raise UserError(f"The settings file {name} is not YAML: {' '.join(str(error).split())}.") from error
     if content is not None and not isinstance(content, dict):
         raise UserError(f"The settings file {name} must hold sections such as 'camera:', not {content!r}.")
+    for section, values in (content or {}).items():
+        keys = [section, *values] if isinstance(values, dict) else [section]
+        if not isinstance(values, dict | None) or not all(isinstance(key, str) for key in keys):
+            raise UserError(f"{name}: {section}: must hold settings such as 'width: 640', not {values!r}.")
     return content or {}
 
 
@@ -143,7 +147,7 @@ def _nested(key: str, text: str, where: str) -> dict[str, Any]:
         raise UserError(f"{where}: a setting is named section.key, such as camera.width; {key!r} is not.")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, AttributeError, RecursionError):  # PyYAML raises them all
         value = text
     return {section: {name: text if isinstance(value, dict) else value}}  # a file's name may have a colon
 
@@ -186,7 +190,10 @@ def _choices(key: str) -> str | None:
     """What a setting with fixed choices allows."""
     section, _, name = key.partition(".")
     kind = Settings.__annotations__[section].__annotations__.get(name)
-    return f"one of {', '.join(map(str, get_args(kind)))}" if get_origin(kind) is Literal else None
+    literals = [str(v) for part in (kind, *get_args(kind)) if get_origin(part) is Literal for v in get_args(part)]
+    if bool in get_args(kind):
+        literals = ["true", "false", *literals]
+    return f"one of {', '.join(literals)}" if literals else None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

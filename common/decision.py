@@ -89,7 +89,7 @@ class Decider:
         if current is None:
             return
         overtaken = best != current.label and self._enters(best)
-        if self.smoothed.get(current.label, 0.0) < self._parameters.leave or overtaken:
+        if self.smoothed.get(current.label, -1.0) < self._parameters.leave or overtaken:
             yield from self._end(time_s)
 
     def _enter(self, time_s: float, best: str) -> None:

@@ -89,7 +89,7 @@ class Dispatcher(Generic[Payload, Result]):
 
     def _restart(self, stream: Stream[Payload, Result]) -> None:
         """The camera started again: what was on its way belongs to a stream that is no more."""
-        self.lost += sum(not slot.done for slot in stream.slots)
+        self.lost += sum(not slot.header.end for slot in stream.slots)
         stream.slots.clear()
 
     def _make_room(self, stream: Stream[Payload, Result], now: float) -> None:
@@ -98,7 +98,7 @@ class Dispatcher(Generic[Payload, Result]):
             self.dropped += 1
             if self._owned(stream.owner) > 1:
                 stream.owner = None  # its extractor has others to look after: let one with fewer take it
-            else:
+            elif stream.owner is not None:  # before the first extractor came nothing fell behind
                 stream.shared_until = now + SHARE_S
 
     def _owned(self, extractor: bytes | None) -> int:
@@ -107,7 +107,8 @@ class Dispatcher(Generic[Payload, Result]):
     def ask(self, extractor: bytes, now: float) -> None:
         """An extractor is free."""
         self._heard[extractor] = now
-        self._idle.setdefault(extractor, now)
+        if extractor not in self.busy(now, for_s=-1):  # its repeated request crossed a frame on its way
+            self._idle.setdefault(extractor, now)
 
     def result(self, extractor: bytes, stream_name: str, seq: int, result: Result, now: float) -> bool:
         """An extractor answers; False if that frame was not, or is no longer, with it."""
@@ -183,3 +184,4 @@ class Dispatcher(Generic[Payload, Result]):
                 yield Release(slot.header, slot.result)
                 if slot.header.end:
                     del self.streams[name]
+                    break

@@ -12,7 +12,8 @@ import msgspec
 from msgspec import Meta
 from numpy.typing import NDArray
 
-Count = Annotated[int, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+Time = Annotated[int, Meta(ge=-(2**62), le=2**62)]  # sums and differences still fit numpy's int64
 Unit = Annotated[float, Meta(ge=0, le=1)]
 # No slash, so that a name stays one step of a topic and never leaves its folder.
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\Z")]
@@ -23,8 +24,8 @@ class Header(msgspec.Struct, kw_only=True, frozen=True):
 
     stream: Name
     seq: Count
-    captured_ns: int
-    entered_ns: int
+    captured_ns: Time
+    entered_ns: Time
     live: bool = True  # False: a file, of which nothing may be skipped
     end: bool = False  # nothing of this stream follows; seq is the number of its frames
     version: Literal[1] = 1
@@ -35,7 +36,7 @@ class Frame(Header, kw_only=True, frozen=True):
 
     width: Count = 0
     height: Count = 0
-    fps: Annotated[float, Meta(gt=0)] = 25.0  # nominal
+    fps: Annotated[float, Meta(gt=0, le=1000)] = 25.0  # nominal
     encoding: Literal["raw", "jpeg"] = "raw"
 
 
@@ -54,6 +55,7 @@ class Window(Header, kw_only=True, frozen=True):
     start_ns: int = 0
     length: Count = 0
     filled: Count = 0  # how many of `length` are there
+    stride: Annotated[int, Meta(ge=1)] = 1  # a window at every stride-th frame
     present: Unit = 0.0  # the share of its frames on which a person was seen
 
 
@@ -66,6 +68,7 @@ class Prediction(Header, kw_only=True, frozen=True):
     smoothed: dict[str, Unit] = {}
     filled: Count = 0
     length: Count = 0
+    stride: Annotated[int, Meta(ge=1)] = 1
     present: Unit = 0.0
 
 

@@ -31,7 +31,7 @@ class Page:
 
     def __init__(self, port: int) -> None:
         try:
-            listener = socket.create_server((HOST, port))
+            self._listener = socket.create_server((HOST, port))
         except OSError as error:
             raise UserError(
                 f"The page cannot open port {port} on {HOST} ({error.strerror}): stop what uses it, choose another "
@@ -40,16 +40,22 @@ class Page:
         self.url = f"http://{HOST}:{port}"
         self._streams: set[str] = set()
         self._viewers: set[tuple[str, asyncio.Queue[bytes]]] = set()
-        self._loop = asyncio.new_event_loop()
         app = Starlette(
             routes=[Route("/", self._index), Route("/stream/{name}", self._stream)],
             # A foreign site must not read the camera by having its own name point here.
             middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])],
         )
         self._server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
-        serve = self._server.serve(sockets=[listener])
-        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(serve,), daemon=True)
+        self._loop: asyncio.AbstractEventLoop
+        self._running = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self._thread.start()
+        self._running.wait()
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._running.set()
+        await self._server.serve(sockets=[self._listener])
 
     def watched(self, stream: str) -> bool:
         """Whether anybody looks at the stream, so that nobody draws in vain; also makes the stream known."""
@@ -61,12 +67,16 @@ class Page:
         self._loop.call_soon_threadsafe(self._hand_out, stream, to_jpeg(picture, QUALITY).tobytes())
 
     def close(self) -> None:
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._hand_out, None, b"")
         self._server.should_exit = True
-        self._thread.join(timeout=2)
+        self._thread.join(timeout=3)
+        self._listener.close()
 
-    def _hand_out(self, stream: str, jpeg: bytes) -> None:
+    def _hand_out(self, stream: str | None, jpeg: bytes) -> None:
+        """To the viewers of a stream, or of all; an empty picture is the last."""
         for name, queue in self._viewers:
-            if name == stream:
+            if stream in (name, None):
                 with contextlib.suppress(asyncio.QueueEmpty):
                     queue.get_nowait()
                 queue.put_nowait(jpeg)
@@ -87,8 +97,8 @@ class Page:
         viewer = (name, asyncio.Queue[bytes](maxsize=1))
         self._viewers.add(viewer)
         try:
-            while True:
-                jpeg = await viewer[1].get()
-                yield b"--%s\r\nContent-Type: image/jpeg\r\n\r\n%s\r\n" % (BOUNDARY.encode(), jpeg)
+            while jpeg := await viewer[1].get():
+                yield f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode()
+                yield jpeg + b"\r\n"
         finally:
             self._viewers.discard(viewer)

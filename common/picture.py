@@ -36,7 +36,7 @@ def decode(header: Frame, values: Picture) -> Picture:
     """The picture of a frames message, whatever its encoding; raises BadMessage if it is none."""
     if header.encoding == "raw":
         return values
-    picture = cv2.imdecode(values, cv2.IMREAD_COLOR)
+    picture = cv2.imdecode(values, cv2.IMREAD_COLOR) if values.size else None
     if picture is None or picture.shape != (header.height, header.width, 3):
         raise BadMessage("frames: a JPEG that cannot be decoded, or of another size than its header says")
     return np.asarray(picture, np.uint8)

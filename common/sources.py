@@ -200,13 +200,15 @@ def choose(options: Camera) -> Source:
         source = available[0] if available else "testcard"
         if not available:
             log.info("no camera opens: the test card stands in for one")
-    if isinstance(source, int) or source.isdigit():
+    if isinstance(source, int) or source.isdecimal():
         return _camera(int(source), options)
     if source == "testcard":
         return _test_card(options)
     if "://" in source:
         return CameraSource(source, options.width, options.height)
     path = Path(source).expanduser()
+    if path.is_char_device():  # such as /dev/video0
+        return CameraSource(str(path), options.width, options.height)
     if path.is_dir():
         return FolderSource(path, options.fps or DEFAULT_FPS, bool(options.live), options.loop)
     if path.exists():
@@ -261,4 +263,4 @@ def _fps(capture: cv2.VideoCapture) -> float:
 
 def _natural(path: Path) -> list[tuple[int, str]]:
     """frame2 before frame10."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name)]

@@ -22,7 +22,9 @@ class VideoFile:
         self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
         if not self._writer.isOpened():
             raise UserError(f"The video {path} cannot be written: does its folder exist, and may you write there?")
-        self._first_ns: int | None = None
+        self._first_ns: float | None = None
+        self._last_ns = 0
+        self._last = np.zeros((*size[::-1], 3), np.uint8)
         self.frames = 0
 
     def write(self, picture: NDArray[np.uint8], captured_ns: int) -> None:
@@ -31,17 +33,24 @@ class VideoFile:
             raise OSError(f"less than {MIN_FREE_BYTES // 10**6} MB free")
         if (picture.shape[1], picture.shape[0]) != self._size:
             picture = np.asarray(cv2.resize(picture, self._size), np.uint8)
-        for _ in range(self._repeats(captured_ns)):
-            self._writer.write(picture)
+        missing = self._missing(captured_ns)
+        for shown in [self._last] * missing + [picture] * (missing >= 0):
+            self._writer.write(shown)
             self.frames += 1
+        self._last = picture.copy()
 
-    def _repeats(self, captured_ns: int) -> int:
+    def _missing(self, captured_ns: int) -> int:
+        """How many frames to fill before this one; below zero if its place is taken."""
         if not self._live:
-            return 1
-        if self._first_ns is None:
-            self._first_ns = captured_ns
-        due = round((captured_ns - self._first_ns) / 1e9 * self._fps) + 1
-        return int(np.clip(due - self.frames, 0, MAX_PAUSE_S * self._fps))
+            return 0
+        period_ns, most = 1e9 / self._fps, round(MAX_PAUSE_S * self._fps)
+        if self._first_ns is None or captured_ns < self._last_ns:  # a camera that began again
+            self._first_ns = captured_ns - self.frames * period_ns
+        self._last_ns = captured_ns
+        missing = round((captured_ns - self._first_ns) / period_ns) - self.frames
+        if missing > most:
+            self._first_ns += (missing - most) * period_ns
+        return min(missing, most)
 
     def close(self) -> None:
         self._writer.release()

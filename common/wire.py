@@ -6,7 +6,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from common.messages import BadMessage, Frame, Header, Message
+from common.landmarks import SIZE
+from common.messages import BadMessage, Frame, Header, Message, Window
 from common.topics import TOPIC_OF, TOPICS, Topic, address
 
 MAX_HEADER_BYTES: Final = 64 * 1024
@@ -50,7 +51,7 @@ def decode_header(topic: Topic, part: Any) -> Header:
         raise BadMessage(f"{topic.name} header of {len(part)} bytes, at most {MAX_HEADER_BYTES}")
     try:
         return _DECODERS[topic.name].decode(part)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadMessage(f"{topic.name} header: {error}") from error
 
 
@@ -67,12 +68,14 @@ def decode_array(topic: Topic, header: Header, buffer: memoryview) -> NDArray[An
         raise BadMessage(f"{topic.name} array of {values.size} numbers, not {topic.array}")
     if not np.isfinite(values).all():
         raise BadMessage(f"{topic.name} array with NaN or infinity")
+    if isinstance(header, Window) and values.size not in (0, header.length * SIZE):
+        raise BadMessage(f"windows array of {values.size} numbers, not {header.length} x {SIZE}")
     return values if len(topic.array) == 1 else values.reshape(-1, topic.array[-1])  # type: ignore[arg-type]
 
 
 def _decode_picture(header: Frame, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if header.encoding == "jpeg":
         return values
-    if values.size != header.height * header.width * 3:
+    if not values.size or values.size != header.height * header.width * 3:
         raise BadMessage(f"frames array of {values.size} bytes, not {header.height} x {header.width} x 3")
     return values.reshape(header.height, header.width, 3)

@@ -39,7 +39,7 @@ class Camera(Service):
         self._last: Frame | None = None
         self._first_ns = 0
         self._untaken: dict[int, tuple[Frame, NDArray[np.uint8] | None]] = {}  # of a file
-        self._given_at = 0.0
+        self._given_seq, self._given_at = -1, 0.0
         self._retry_s, self._retry_at = RETRY_S[0], 0.0
 
     def setup(self) -> None:
@@ -162,12 +162,20 @@ class Camera(Service):
 
     def _give(self, header: Frame, image: NDArray[np.uint8] | None) -> None:
         assert self._giver is not None
-        accepted = self._giver.give(header, image, timeout_ms=0 if header.live and not header.end else 1000)
-        self._given_at = time.monotonic()
         if not header.live or header.end:
             self._untaken[header.seq] = header, image
-        elif not accepted:
+            self._give_untaken()
+        elif not self._giver.give(header, image):
             self.health.dropped += 1
+
+    def _give_untaken(self) -> None:
+        """Strictly one after the other: the hub ignores a frame that comes after a later one."""
+        assert self._giver is not None
+        for seq, (header, image) in self._untaken.items():
+            if seq > self._given_seq:
+                if not self._giver.give(header, image, timeout_ms=WAIT_MS):
+                    return
+                self._given_seq, self._given_at = seq, time.monotonic()
 
     def _has_room(self) -> bool:
         """Whether a file may hand in its next frame; what a restarted hub has forgotten is sent again."""
@@ -175,9 +183,8 @@ class Camera(Service):
         for seq in self._giver.taken(WAIT_MS if len(self._untaken) >= AHEAD else 0):
             self._untaken.pop(seq, None)
         if self._untaken and time.monotonic() - self._given_at > RESEND_S:
-            self._given_at = time.monotonic()
-            for header, image in self._untaken.values():
-                self._giver.give(header, image, timeout_ms=100)
+            self._given_seq = -1
+        self._give_untaken()
         return len(self._untaken) < AHEAD
 
     # --- a camera that is lost --------------------------------------------------------------------

@@ -58,7 +58,7 @@ class Inference(Service):
         decider = self._decider(header.stream)
         if header.filled < header.length or vectors is None:
             yield from _actions(header, decider.flush())
-            yield Message(about(header, Prediction, filled=header.filled, length=header.length))
+            yield Message(about(header, Prediction, filled=header.filled, length=header.length, stride=header.stride))
             return
         if len(vectors) != self._classifier.card.window.length:
             self._refuse(header, len(vectors))
@@ -77,6 +77,7 @@ class Inference(Service):
                 smoothed=decider.smoothed,
                 filled=header.filled,
                 length=header.length,
+                stride=header.stride,
                 present=header.present,
             )
         )

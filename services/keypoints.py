@@ -3,10 +3,14 @@
 import time
 from collections.abc import Iterable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from common import picture
 from common.bus import FrameTaker
 from common.config import Settings
-from common.holistic import Holistic
+from common.holistic import Holistic, Result
+from common.landmarks import SIZE
 from common.messages import BadMessage, Frame, Keypoints, Message, about
 from common.service import Service, log, main
 
@@ -42,12 +46,12 @@ class Extractor(Service):
             self._asked_at = now
         try:
             message = self._taker.take(WAIT_MS)
-            if message is not None:
-                self._work_on(message)
         except BadMessage as reason:
             log.warning("dropped a frame (%s)", reason)
             self.health.dropped += 1
-            self._asked_at = None
+        else:
+            if message is not None:
+                self._work_on(message)
         return ()
 
     def _work_on(self, message: Message) -> None:
@@ -59,13 +63,23 @@ class Extractor(Service):
         assert values is not None
         self._asked_at = None
         self.health.finished.discard(header.stream)
-        image = picture.decode(header, values)
-        vector, seen, scale_px = self._graph(header)(image, header.captured_ns)
-        facts = {"seen": seen, "width": header.width, "height": header.height, "pose_scale_px": scale_px}
-        if self._taker.answer(about(header, Keypoints, **facts), vector):
+        found = self._extract(header, values)
+        size = {"width": header.width, "height": header.height}
+        facts = {"seen": found.seen, "pose_scale_px": found.pose_scale_px, **size}
+        if self._taker.answer(about(header, Keypoints, **facts), found.vector):
             self.health.worked_on(header.entered_ns)
         else:
             self.health.dropped += 1
+
+    def _extract(self, header: Frame, values: NDArray[np.uint8]) -> Result:
+        try:
+            image = picture.decode(header, values)
+        except BadMessage as reason:
+            # It is answered all the same, as a picture in which nothing is seen: others wait for their turn.
+            log.warning("%s: frame %d: %s", header.stream, header.seq, reason)
+            self.health.dropped += 1
+            return Result(np.zeros(SIZE, np.float32), (), 0.0)
+        return self._graph(header)(image, header.captured_ns)
 
     def _graph(self, header: Frame) -> Holistic:
         graph = self._graphs.get(header.stream)

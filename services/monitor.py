@@ -5,6 +5,7 @@ import logging
 import sys
 import time
 
+from rich import box
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -16,17 +17,19 @@ from common.messages import Status
 from common.roster import Roster
 
 REFRESH_MS = 500
-COLUMNS = ("service", "process", "state", "rate /s", "age ms", "missed", "dropped", "cores", "memory MB", "release")
+COLUMNS = ("service", "process", "state", "per s", "age ms", "missed", "dropped", "cores", "MB")
 
 
 def table(roster: Roster, lost: list[str], now_s: float) -> Table:
     """One row a process, and below it what fell silent."""
-    shown = Table(*COLUMNS, title="actionstream", caption="\n".join(lost[-5:]) or None)
+    shown = Table(box=box.SIMPLE, title="actionstream", caption="\n".join(lost[-5:]) or None)
+    for column in COLUMNS:
+        shown.add_column(column, no_wrap=column != "state", justify="left" if column in COLUMNS[:3] else "right")
     for seen in roster.all():
         status, silent = seen.status, seen.is_silent(now_s)
         shown.add_row(
             status.service,
-            f"{status.pid}@{status.host}",
+            str(status.pid),
             "silent" if silent else f"{status.state} {status.detail}".strip(),
             f"{status.rate:.1f}",
             f"{status.age_ms:.0f}",
@@ -34,7 +37,6 @@ def table(roster: Roster, lost: list[str], now_s: float) -> Table:
             str(status.dropped),
             f"{status.busy:.2f}",
             f"{status.memory_mb:.0f}",
-            status.release,
             style="red" if silent else "yellow" if status.state != "running" else None,
         )
     return shown

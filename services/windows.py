@@ -48,7 +48,9 @@ class Windows(Service):
             log.warning("%s: a gap before frame %d; a new window begins", header.stream, header.seq)
         if window is not None:
             facts = {"start_ns": window.start_ns, "filled": window.filled, "present": window.present}
-            yield Message(about(header, Window, length=self._length, **facts), window.vectors)
+            yield Message(
+                about(header, Window, length=self._length, stride=self.settings.windows.stride, **facts), window.vectors
+            )
 
 
 if __name__ == "__main__":

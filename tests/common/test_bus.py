@@ -211,7 +211,7 @@ def test_of_live_windows_only_the_newest_that_wait_are_read_and_of_a_file_every_
     endpoints: Endpoints, stack: contextlib.ExitStack
 ) -> None:
     def window(stream: str, seq: int, end: bool = False) -> Window:
-        return Window(stream=stream, seq=seq, captured_ns=0, entered_ns=0, live=stream == "cam", end=end)
+        return Window(stream=stream, seq=seq, captured_ns=0, entered_ns=0, live=stream == "cam", end=end, length=1)
 
     sender = publisher(endpoints, stack)
     reader, witness = (subscriber(endpoints, stack, "status", "windows") for _ in range(2))

@@ -38,6 +38,8 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "encoding": st.sampled_from(["raw", "jpeg"]),
     "width": st.integers(1, 9),
     "height": st.integers(1, 9),
+    "length": st.integers(0, 4),
+    "stride": st.integers(1, 4),
     "seen": st.lists(st.sampled_from(["pose", "face"]), max_size=2).map(tuple),
     "finished": st.lists(NAMES, max_size=3).map(tuple),
     "pose_scale_px": st.floats(0, 1e5),
@@ -73,7 +75,7 @@ def array_for(header: Header, seed: int = 0) -> np.ndarray[Any, Any] | None:
         return rng.integers(0, 256, shape, np.uint8)
     if isinstance(header, Keypoints):
         return rng.normal(size=SIZE).astype(np.float32)
-    return rng.normal(size=(3, SIZE)).astype(np.float32) if isinstance(header, Window) else None
+    return rng.normal(size=(header.length, SIZE)).astype(np.float32) if isinstance(header, Window) else None
 
 
 def parts_of(header: Header, seed: int = 0) -> list[bytes]:
