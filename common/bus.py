@@ -34,6 +34,7 @@ DRAIN_LIMIT: Final = 500  # messages taken at once, so that a flood does not kee
 FRAME: Final = b"frame"
 TAKEN: Final = b"taken"
 ASK: Final = b"ask"
+ASK_AHEAD: Final = b"ask ahead"
 RESULT: Final = b"result"
 PING: Final = b"ping"
 
@@ -219,9 +220,10 @@ class FrameTaker:
         self._socket.immediate = True
         self._socket.connect(endpoints.request)
 
-    def ask(self) -> None:
+    def ask(self, ahead: bool = False) -> None:
+        """Ask for a frame; `ahead`, for one of a file while another is being worked on."""
         if self._socket.poll(0, zmq.POLLOUT):
-            self._socket.send(ASK)
+            self._socket.send(ASK_AHEAD if ahead else ASK)
 
     def take(self, timeout_ms: int) -> Message | None:
         """The frame that was asked for, or None if none came in time."""
@@ -233,7 +235,7 @@ class FrameTaker:
         return None
 
     def answer(self, header: Keypoints, vector: NDArray[np.float32], timeout_ms: int = 500) -> bool:
-        """Send the keypoints of the frame; False if the hub is gone, and with it the frame."""
+        """Send the keypoints, and with them ask anew; False if the hub is gone, and with it the frame."""
         if not self._socket.poll(timeout_ms, zmq.POLLOUT):
             return False
         self._socket.send_multipart([RESULT, *pack(header, vector)[1:]])
@@ -305,7 +307,7 @@ class HubSockets:
     @staticmethod
     def _understand(peer: bytes, parts: list["zmq.Frame"]) -> Request:
         kind = parts[0].bytes if parts else b""
-        if kind == ASK:
+        if kind in (ASK, ASK_AHEAD):
             return Request(peer, kind, None, None)
         if kind not in (FRAME, RESULT) or len(parts) != 3:
             raise BadMessage(f"{kind[:20]!r} with {len(parts)} parts")

@@ -16,6 +16,7 @@ from common.quiet import quiet
 
 CARD = "card.json"
 WEIGHTS = "model.keras"
+BATCH = 8  # windows run at once where several wait: 0.34 ms each instead of 0.75
 
 
 class WindowShape(msgspec.Struct, kw_only=True, frozen=True):
@@ -72,14 +73,22 @@ class Classifier:
         length = self.card.window.length
         if windows.shape[1:] != (length, SIZE):
             raise ValueError(f"the model takes windows of {(length, SIZE)}, not of {windows.shape[1:]}")
-        return np.concatenate([np.asarray(self._run(window[None])) for window in windows])
+        rows = [np.zeros((0, len(self.card.labels)), np.float32)]
+        for first in range(0, len(windows), BATCH):
+            batch = windows[first : first + BATCH]
+            if len(batch) > 1:
+                batch = np.concatenate([batch, np.zeros((BATCH - len(batch), length, SIZE), np.float32)])
+            rows.append(np.asarray(self._run[len(batch)](batch))[: len(windows) - first])
+        return np.concatenate(rows)
 
 
-def _compiled(path: Path, card: Card) -> Any:
-    """The network at `path` as one compiled function for batches of one: 1 ms, against 50 of model.predict."""
+def _compiled(path: Path, card: Card) -> dict[int, Any]:
+    """The network at `path` compiled for batches of 1 and BATCH: under 1 ms, against 50 of model.predict."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with quiet():
         import tensorflow as tf
+
+        from common.fast_lstm import accelerated
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -93,8 +102,9 @@ def _compiled(path: Path, card: Card) -> Any:
             f"{path} takes windows of {wants} and tells {gives} labels, but its {CARD} says "
             f"{(card.window.length, SIZE)} and {len(card.labels)}: they do not belong together."
         )
-    signature = [tf.TensorSpec((1, *wants), tf.float32)]
-    run = tf.function(lambda window: model(window, training=False), input_signature=signature, jit_compile=True)
     with quiet():
-        run(np.zeros((1, *wants), np.float32))  # compiles now, not at the first window
-    return run
+        fast = accelerated(model)
+        sizes = {size: tf.TensorSpec((size, *wants), tf.float32) for size in (1, BATCH)}
+        run = tf.function(lambda windows: fast(windows, training=False), jit_compile=True)
+        # Compiled now, not at the first window.
+        return {size: run.get_concrete_function(spec) for size, spec in sizes.items()}

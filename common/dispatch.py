@@ -70,6 +70,7 @@ class Dispatcher(Generic[Payload, Result]):
         self.dropped = 0  # frames of live streams, replaced by a newer one before an extractor was free
         self.lost = 0  # frames that went down with an extractor, or with a camera that began again
         self._idle: dict[bytes, float] = {}  # extractor -> when it first asked for the frame it waits for
+        self._ahead: dict[bytes, float] = {}  # extractor -> when it asked for a file's frame beside the one it has
         self._heard: dict[bytes, float] = {}  # extractor -> when it last said anything
 
     def offer(self, header: Frame, payload: Payload, camera: bytes, now: float) -> None:
@@ -107,8 +108,20 @@ class Dispatcher(Generic[Payload, Result]):
     def ask(self, extractor: bytes, now: float) -> None:
         """An extractor is free."""
         self._heard[extractor] = now
-        if extractor not in self.busy(now, for_s=-1):  # its repeated request crossed a frame on its way
+        self._ahead.pop(extractor, None)
+        if not self._held(extractor):  # else its repeated request crossed a frame on its way
             self._idle.setdefault(extractor, now)
+
+    def ask_ahead(self, extractor: bytes, now: float) -> None:
+        """An extractor that works on a file's frame would have another ready; of a live stream it would be old."""
+        self._heard[extractor] = now
+        if self._held(extractor) < 2:
+            self._ahead.setdefault(extractor, now)
+
+    def _held(self, extractor: bytes) -> int:
+        return sum(
+            slot.extractor == extractor and not slot.done for stream in self.streams.values() for slot in stream.slots
+        )
 
     def result(self, extractor: bytes, stream_name: str, seq: int, result: Result, now: float) -> bool:
         """An extractor answers; False if that frame was not, or is no longer, with it."""
@@ -132,6 +145,7 @@ class Dispatcher(Generic[Payload, Result]):
     def gone(self, extractor: bytes) -> int:
         """An extractor is dead: a file's frame goes to another, a live one is lost. Returns how many."""
         self._idle.pop(extractor, None)
+        self._ahead.pop(extractor, None)
         self._heard.pop(extractor, None)
         affected = 0
         for stream in self.streams.values():
@@ -155,7 +169,8 @@ class Dispatcher(Generic[Payload, Result]):
 
     def match(self, now: float) -> Iterator[Gift[Payload]]:
         """Frames for free extractors: those that asked first, the stream that waited longest."""
-        for extractor in sorted(self._idle, key=lambda e: (self._owned(e), self._idle[e])):
+        idle = sorted(self._idle, key=lambda e: (self._owned(e), self._idle[e]))
+        for extractor in idle + sorted(self._ahead, key=self._ahead.__getitem__):
             slots = [
                 (stream, slot)
                 for stream in self.streams.values()
@@ -168,13 +183,15 @@ class Dispatcher(Generic[Payload, Result]):
             if stream.owner is None:
                 stream.owner = extractor
             slot.extractor, slot.since = extractor, now
-            del self._idle[extractor]
+            self._idle.pop(extractor, None)
+            self._ahead.pop(extractor, None)
             assert slot.payload is not None
             yield Gift(extractor, slot.camera, slot.header, slot.payload)
 
     def _may_take(self, extractor: bytes, stream: Stream[Payload, Result], now: float) -> bool:
         is_file = stream.last is not None and not stream.last.live
-        return is_file or stream.owner in (None, extractor) or now < stream.shared_until
+        is_free = extractor in self._idle
+        return is_file or (is_free and (stream.owner in (None, extractor) or now < stream.shared_until))
 
     def released(self) -> Iterator[Release[Result]]:
         """All results whose turn it is, each stream in order."""

@@ -23,6 +23,7 @@ from common.topics import TOPIC_OF
 log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 1.0
+BUNDLE_S = 0.1  # how long a reader lets the messages of a file come together
 
 
 @dataclass
@@ -167,6 +168,8 @@ class Runner:
         for message in self._service.step(inbox):
             self._publisher.send(*message)
         self._count(inbox)
+        if inbox and not any(header.live for header, _ in inbox):
+            time.sleep(BUNDLE_S)  # nobody waits for a file's messages, and each waking up costs
         if self._heartbeat.due() or health.finished - finished:
             self._report()
 

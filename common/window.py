@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from common.landmarks import PARTS, SIZE, SLICES
 
+_POSE = PARTS.index("pose")
+
 
 class TimeWindow(NamedTuple):
     """`vectors` float32 (length, 1662) from start_ns to the newest frame; empty while `filled` < length."""
@@ -30,6 +32,7 @@ class Windower:
         self._max_gap_ns = round(max_gap_s * 1e9)
         self._times: deque[int] = deque()
         self._vectors: deque[NDArray[np.float32]] = deque()
+        self._seen: deque[NDArray[np.bool_]] = deque()  # which parts, (4,) by frame
         self._until_next = 0
         self.gaps = 0
 
@@ -40,10 +43,11 @@ class Windower:
             self.clear()
         self._times.append(captured_ns)
         self._vectors.append(vector)
+        self._seen.append(seen_parts(vector))
         self._forget()
         filled = self._filled()
         if filled < self.length:
-            return TimeWindow(np.empty((0, SIZE), np.float32), self._times[0], filled, 0.0)
+            return TimeWindow(np.empty((0, SIZE), np.float32), self._times[0], filled, self._present())
         self._until_next -= 1
         if self._until_next > 0:
             return None
@@ -54,6 +58,7 @@ class Windower:
         """Forget everything: what comes next has nothing to do with what was."""
         self._times.clear()
         self._vectors.clear()
+        self._seen.clear()
         self._until_next = 0
 
     @property
@@ -74,6 +79,7 @@ class Windower:
     def _pop(self) -> None:
         self._times.popleft()
         self._vectors.popleft()
+        self._seen.popleft()
 
     def _filled(self) -> int:
         if self.fps is None:
@@ -86,18 +92,30 @@ class Windower:
         vectors, times = np.stack(self._vectors), np.array(self._times, np.int64)
         if self.fps is not None:
             wanted = times[-1] - np.arange(self.length - 1, -1, -1) * self._period_ns
-            vectors = resample(vectors, times - times[-1], wanted - times[-1])
+            vectors = resample(vectors, times - times[-1], wanted - times[-1], np.stack(self._seen))
             start_ns = int(wanted[0])
         else:
             start_ns = int(times[0])
-        present = float(vectors[:, SLICES["pose"]].any(axis=1).mean())
-        return TimeWindow(vectors, start_ns, self.length, present)
+        return TimeWindow(vectors, start_ns, self.length, self._present())
+
+    def _present(self) -> float:
+        return sum(bool(seen[_POSE]) for seen in self._seen) / len(self._seen)
+
+
+def seen_parts(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which of PARTS are not all zeros: (..., 1662) to (..., 4)."""
+    return np.stack([vectors[..., SLICES[part]].any(axis=-1) for part in PARTS], axis=-1)
 
 
 def resample(
-    vectors: NDArray[np.float32], times: NDArray[np.integer], wanted: NDArray[np.floating]
+    vectors: NDArray[np.float32],
+    times: NDArray[np.integer],
+    wanted: NDArray[np.floating],
+    seen: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
     """Vectors (n, 1662) at rising `times` to (m, 1662) at `wanted`, linear between neighbours.
+
+    `seen` is their seen_parts, for those who have it.
 
     Where a part is absent (zeros) in one of the two, the nearer frame stands for it: half way between a
     hand and no hand there is no hand. Times outside take the first or the last frame.
@@ -107,11 +125,15 @@ def resample(
     after = np.clip(np.searchsorted(times, wanted), 1, len(times) - 1)
     before = after - 1
     share = np.clip((wanted - times[before]) / (times[after] - times[before]), 0, 1).astype(np.float32)
-    result: NDArray[np.float32] = vectors[before] + share[:, None] * (vectors[after] - vectors[before])
+    result = vectors[after]
+    earlier = vectors[before]
+    result -= earlier
+    result *= share[:, None]
+    result += earlier
+    seen = seen_parts(vectors) if seen is None else seen
     nearest = np.where(share < 0.5, before, after)
-    for part in PARTS:
-        present = vectors[:, SLICES[part]].any(axis=1)
-        broken = present[before] != present[after]
-        if broken.any():
-            result[broken, SLICES[part]] = vectors[nearest[broken], SLICES[part]]
+    broken = seen[before] != seen[after]
+    for part in np.flatnonzero(broken.any(axis=0)):
+        rows, columns = broken[:, part], SLICES[PARTS[part]]
+        result[rows, columns] = vectors[nearest[rows], columns]
     return result

@@ -16,7 +16,7 @@ from common.roster import Roster
 from common.service import Service, log, main
 from common.sources import Shot, Source, SourceLost
 
-AHEAD = 4  # frames of a file that may wait at the hub, so that extractors never wait for the decoder
+AHEAD = 8  # frames of a file that may wait at the hub, so that extractors never wait for the decoder
 RESEND_S = 2.0  # a hub that was restarted has lost what waited there
 RETRY_S = (0.5, 10.0)  # first and longest pause before a lost camera is opened again
 FINISH_S = 60.0  # how long the others may take over the end of the stream
@@ -40,6 +40,7 @@ class Camera(Service):
         self._first_ns = 0
         self._untaken: dict[int, tuple[Frame, NDArray[np.uint8] | None]] = {}  # of a file
         self._given_seq, self._given_at = -1, 0.0
+        self._refill = True
         self._retry_s, self._retry_at = RETRY_S[0], 0.0
 
     def setup(self) -> None:
@@ -94,6 +95,7 @@ class Camera(Service):
     def _wait_for_finish(self) -> None:
         """The end of this process ends the whole pipeline, so the others must have dealt with the last frame."""
         self._has_room()
+        self._refill = True
         now, stream = time.monotonic(), self._options.stream
         unfinished = self._roster.not_finished(self._options.wait_for, stream, now)
         if (unfinished or self._untaken) and now - self._since < FINISH_S:
@@ -180,12 +182,16 @@ class Camera(Service):
     def _has_room(self) -> bool:
         """Whether a file may hand in its next frame; what a restarted hub has forgotten is sent again."""
         assert self._giver is not None
-        for seq in self._giver.taken(WAIT_MS if len(self._untaken) >= AHEAD else 0):
+        for seq in self._giver.taken(0 if self._refill else WAIT_MS):
             self._untaken.pop(seq, None)
         if self._untaken and time.monotonic() - self._given_at > RESEND_S:
             self._given_seq = -1
         self._give_untaken()
-        return len(self._untaken) < AHEAD
+        if len(self._untaken) >= AHEAD:
+            self._refill = False
+        elif len(self._untaken) <= AHEAD // 2:  # several at once: each waking up costs
+            self._refill = True
+        return self._refill
 
     # --- a camera that is lost --------------------------------------------------------------------
 

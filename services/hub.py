@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.bus import ASK, FRAME, PING, TAKEN, HubSockets, Request
+from common.bus import ASK, ASK_AHEAD, FRAME, PING, TAKEN, HubSockets, Request
 from common.dispatch import Dispatcher, Release
 from common.messages import Frame, Keypoints, Message, about
 from common.service import Service, log, main
@@ -48,6 +48,8 @@ class Hub(Service):
         if request.kind == ASK:
             self._extractors.add(request.peer)
             self._dispatcher.ask(request.peer, now)
+        elif request.kind == ASK_AHEAD:
+            self._dispatcher.ask_ahead(request.peer, now)
         elif isinstance(request.header, Frame):
             if request.header.end:
                 self._sockets.send(request.peer, TAKEN, request.header)
@@ -57,6 +59,7 @@ class Hub(Service):
         elif isinstance(request.header, Keypoints):
             keypoints = (request.header, request.payload)
             self._dispatcher.result(request.peer, request.header.stream, request.header.seq, keypoints, now)
+            self._dispatcher.ask(request.peer, now)
 
     def _look_after_extractors(self, now: float) -> None:
         assert self._sockets is not None

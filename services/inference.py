@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from common.classifier import Classifier
 from common.config import Decision, Settings
@@ -40,7 +39,8 @@ class Inference(Service):
         self._parameters = parameters(card.decision, self.settings.decision)
 
     def step(self, inbox: list[Message]) -> Iterator[Message]:
-        for header, vectors in inbox:
+        rows = self._classify(inbox)
+        for header, _ in inbox:
             assert isinstance(header, Window)
             if header.end:
                 yield from self._close_stream(header)
@@ -49,21 +49,37 @@ class Inference(Service):
                 yield Message(about(header, Action, end=True))
             else:
                 self._last[header.stream] = header, time.monotonic()
-                yield from self._window(header, vectors)
+                yield from self._window(header, rows.get((header.stream, header.seq), {}))
         for header, heard in list(self._last.values()):
             if header.live and time.monotonic() - heard > SILENT_S:
                 yield from self._close_stream(header)
 
-    def _window(self, header: Window, vectors: NDArray[np.float32] | None) -> Iterator[Message]:
+    def _classify(self, inbox: list[Message]) -> dict[tuple[str, int], dict[str, float]]:
+        """The probabilities of all windows that show somebody, in one go; by stream and frame."""
+        length, labels = self._classifier.card.window.length, self._classifier.card.labels
+        shown = [
+            (header, vectors)
+            for header, vectors in inbox
+            if isinstance(header, Window)
+            and vectors is not None
+            and len(vectors) == length
+            and header.present >= MIN_PRESENT
+        ]
+        if not shown:
+            return {}
+        rows = np.clip(self._classifier(np.stack([vectors for _, vectors in shown])), 0, 1).tolist()
+        return {(h.stream, h.seq): dict(zip(labels, row, strict=True)) for (h, _), row in zip(shown, rows, strict=True)}
+
+    def _window(self, header: Window, probabilities: dict[str, float]) -> Iterator[Message]:
         decider = self._decider(header.stream)
-        if header.filled < header.length or vectors is None:
+        if header.length != self._classifier.card.window.length:
+            self._refuse(header)
+            return
+        state = {key: getattr(header, key) for key in ("filled", "length", "stride", "present")}
+        if header.filled < header.length:
             yield from _actions(header, decider.flush())
-            yield Message(about(header, Prediction, filled=header.filled, length=header.length, stride=header.stride))
+            yield Message(about(header, Prediction, **state))
             return
-        if len(vectors) != self._classifier.card.window.length:
-            self._refuse(header, len(vectors))
-            return
-        probabilities = self._probabilities(header, vectors)
         middle_s = (header.start_ns + header.captured_ns) / 2e9  # a window speaks for its middle
         events = list(decider.update(middle_s, probabilities))
         label = max(probabilities, key=probabilities.__getitem__, default=None)
@@ -75,28 +91,19 @@ class Inference(Service):
                 confidence=probabilities[label] if label else 0.0,
                 probabilities=probabilities,
                 smoothed=decider.smoothed,
-                filled=header.filled,
-                length=header.length,
-                stride=header.stride,
-                present=header.present,
+                **state,
             )
         )
         yield from _actions(header, events)
-
-    def _probabilities(self, header: Window, vectors: NDArray[np.float32]) -> dict[str, float]:
-        if header.present < MIN_PRESENT:
-            return {}
-        row = np.clip(self._classifier(vectors[None])[0], 0, 1)
-        return dict(zip(self._classifier.card.labels, row.tolist(), strict=True))
 
     def _decider(self, stream: str) -> Decider:
         if stream not in self._deciders:
             self._deciders[stream] = Decider(self._parameters, frozenset(self._classifier.card.idle))
         return self._deciders[stream]
 
-    def _refuse(self, header: Window, length: int) -> None:
+    def _refuse(self, header: Window) -> None:
         wanted = self._classifier.card.window.length
-        detail = f"{header.stream}: windows of {length} frames come, the model takes {wanted}; they are dropped"
+        detail = f"{header.stream}: windows of {header.length} frames come, the model takes {wanted}; they are dropped"
         if self.health.detail != detail:
             log.error("%s", detail)
         self.health.detail = detail

@@ -28,7 +28,7 @@ class Extractor(Service):
         self._taker: FrameTaker | None = None
         self._graphs: dict[str, Holistic] = {}
         self._spare: Holistic | None = None  # built before the first frame comes, which then need not wait
-        self._asked_at: float | None = None
+        self._asked_at = -ASK_AGAIN_S
 
     def setup(self) -> None:
         self._spare = self._new_graph()
@@ -41,7 +41,7 @@ class Extractor(Service):
     def step(self, inbox: list[Message]) -> Iterable[Message]:
         assert self._taker is not None
         now = time.monotonic()
-        if self._asked_at is None or now - self._asked_at > ASK_AGAIN_S:
+        if now - self._asked_at > ASK_AGAIN_S:
             self._taker.ask()
             self._asked_at = now
         try:
@@ -61,8 +61,9 @@ class Extractor(Service):
             self._forget(header.stream)
             return
         assert values is not None
-        self._asked_at = None
         self.health.finished.discard(header.stream)
+        if not header.live:
+            self._taker.ask(ahead=True)
         found = self._extract(header, values)
         size = {"width": header.width, "height": header.height}
         facts = {"seen": found.seen, "pose_scale_px": found.pose_scale_px, **size}
@@ -70,6 +71,7 @@ class Extractor(Service):
             self.health.worked_on(header.entered_ns)
         else:
             self.health.dropped += 1
+        self._asked_at = time.monotonic()
 
     def _extract(self, header: Frame, values: NDArray[np.uint8]) -> Result:
         try:

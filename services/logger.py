@@ -16,7 +16,7 @@ from common import __version__
 from common.config import Settings
 from common.errors import UserError
 from common.jsonl import JsonLines
-from common.messages import Action, Keypoints, Message, Prediction, Status
+from common.messages import Action, Message, Prediction, Status
 from common.roster import Roster
 from common.service import Service, log, main
 
@@ -28,7 +28,7 @@ PACKAGES = ("mediapipe", "tensorflow-cpu", "tensorflow", "numpy", "opencv-contri
 class Logger(Service):
     """Writes every line as it comes; the terminal hears of actions and of services that fell silent."""
 
-    topics = ("prediction", "action", "status", "keypoints")
+    topics = ("prediction", "action", "status")
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -66,9 +66,6 @@ class Logger(Service):
                 self._prediction(header)
             elif isinstance(header, Action):
                 self._action(header)
-            elif isinstance(header, Keypoints):
-                self._counts[header.stream]["extracted"] += 1
-                self._counts[header.stream]["with a person"] += "pose" in header.seen
         for status in self._roster.take_silent(now):
             self._lost.append(f"{_now()} {status.service} (process {status.pid}) fell silent")
             log.warning("%s (process %d) fell silent: killed, or its machine is gone", status.service, status.pid)
@@ -83,6 +80,7 @@ class Logger(Service):
             note = "nobody in view"
         counts = self._counts[header.stream]
         counts["predicted" if header.label else (note or "").partition(":")[0]] += 1
+        counts["with a person"] += header.present > 0
         self._add(
             "predictions",
             stream=header.stream,
@@ -112,8 +110,8 @@ class Logger(Service):
     def _summarise(self, stream: str) -> None:
         counts = self._counts[stream]
         log.info("%s ended: %s", stream, ", ".join(f"{what} {n}" for what, n in counts.items()) or "no frame came")
-        if counts["extracted"] and not counts["with a person"]:
-            log.warning("%s: nobody was seen in any of its %d frames", stream, counts["extracted"])
+        if counts and not counts["with a person"]:
+            log.warning("%s: nobody was seen in any of its frames", stream)
 
     def _add(self, name: str, **record: Any) -> None:
         if name in self._files:

@@ -29,6 +29,15 @@ def play(service: Service, messages: list[Message], at_once: int = 1) -> list[Me
     return sent
 
 
+def rounded(value: object) -> object:
+    """Without the last digits, in which a batch of eight differs from one of one."""
+    if isinstance(value, msgspec.Struct):
+        return rounded(msgspec.structs.asdict(value))
+    if isinstance(value, dict):
+        return {key: rounded(inner) for key, inner in value.items()}
+    return round(value, 4) if isinstance(value, float) else value
+
+
 @pytest.fixture(scope="module")
 def windows(recording: list[Message]) -> list[Message]:
     stage = Windows(config.load())
@@ -92,7 +101,7 @@ def test_every_window_gets_one_prediction_and_the_end_comes_last(windows, predic
 
 def test_pieces_of_any_size_give_the_same_predictions(inference, windows, predictions):
     again = play(inference, windows, at_once=7)
-    assert [m.header for m in again] == [m.header for m in predictions]
+    assert [rounded(m.header) for m in again] == [rounded(m.header) for m in predictions]
 
 
 def test_nobody_in_view_is_nothing(inference):
