@@ -90,8 +90,8 @@ def test_a_model_of_another_layout(tmp_path: Path):
 
 
 def test_an_unknown_setting():
-    message = refused(ACTIONSTREAM__CAMERA__WIDHT="640")
-    assert "ACTIONSTREAM__CAMERA__WIDHT: camera.widht: no such setting" in message
+    message = refused(ACTIONSTREAM__CAMERA__BREADTH="640")
+    assert "ACTIONSTREAM__CAMERA__BREADTH: camera.breadth: no such setting" in message
 
 
 def test_a_port_in_use():

@@ -91,7 +91,7 @@ def test_several_files_in_the_variable_are_all_read(tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize(
     ("key", "value", "allowed"),
     [
-        ("camera.widht", "640", "width"),  # unknown key
+        ("camera.breadth", "640", "width"),  # unknown key
         ("kamera.width", "640", "camera"),  # unknown section
         ("camera.width", "wide", "int"),
         ("camera.width", "6.5", "int"),
