@@ -293,15 +293,16 @@ class HubSockets:
     def receive(self, timeout_ms: int) -> list[Request]:
         """What cameras and extractors have said, after waiting up to timeout_ms for the first."""
         requests: list[Request] = []
-        while len(requests) < DRAIN_LIMIT and self._router.poll(0 if requests else timeout_ms):
-            peer, *parts = self._router.recv_multipart(copy=False)
+        self._router.poll(timeout_ms)
+        for _ in range(DRAIN_LIMIT):
             try:
+                peer, *parts = self._router.recv_multipart(zmq.NOBLOCK, copy=False)
                 requests.append(self._understand(peer.bytes, parts))
+            except zmq.Again:
+                break
             except BadMessage as reason:
                 self.bad += 1
                 _complain(self.bad, reason)
-                if not requests:
-                    break
         return requests
 
     @staticmethod

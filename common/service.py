@@ -1,6 +1,7 @@
 """The runner of a service: settings, sockets, loop, heartbeat, signals, and closing whatever happens."""
 
 import argparse
+import gc
 import logging
 import os
 import signal
@@ -23,7 +24,7 @@ from common.topics import TOPIC_OF
 log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 1.0
-BUNDLE_S = 0.1  # how long a reader lets the messages of a file come together
+BUNDLE_S = 0.15  # how long a reader lets the messages of a file come together
 
 
 @dataclass
@@ -147,6 +148,7 @@ class Runner:
             self._report()
             self._service.setup()
             self._in_setup = False
+            gc.freeze()  # what was imported stays: no need to look through it again and again
             if health.state == "starting":
                 health.state = "running"
             self._report()
