@@ -106,5 +106,7 @@ def _compiled(path: Path, card: Card) -> dict[int, Any]:
         fast = accelerated(model)
         sizes = {size: tf.TensorSpec((size, *wants), tf.float32) for size in (1, BATCH)}
         run = tf.function(lambda windows: fast(windows, training=False), jit_compile=True)
-        # Compiled now, not at the first window.
-        return {size: run.get_concrete_function(spec) for size, spec in sizes.items()}
+        compiled = {size: run.get_concrete_function(spec) for size, spec in sizes.items()}
+        for size, function in compiled.items():  # XLA compiles at the first call: now, not at the first window
+            function(np.zeros((size, *wants), np.float32))
+        return compiled

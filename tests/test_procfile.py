@@ -13,10 +13,11 @@ import psutil
 import pytest
 
 from common.bus import Subscriber
-from common.messages import Action, Prediction
+from common.messages import Action, Keypoints, Prediction, Status
 from common.testcard import TestCard, schedule
 from tests.events import Span, f1, spans
-from tests.pipeline import ROOT, Pipeline, collect, pipeline
+from tests.mjpeg import network_camera
+from tests.pipeline import ROOT, Pipeline, collect, free_ports, pipeline
 
 SECONDS = 24.0  # of the test card: ends within a rest
 FRAMES = 70  # of a file
@@ -122,6 +123,30 @@ def wait_for_prediction(running: Pipeline, subscriber: Subscriber) -> None:
         )
 
     running.wait_for("predictions", came, IMPORTS_S)
+
+
+@pytest.mark.timeout(180)
+def test_a_camera_taken_away_is_reopened_and_meanwhile_status_says_so(tmp_path: Path):
+    card, port = TestCard(0, 320, 240), free_ports(1)
+    pictures = [card.frame(number / 25) for number in range(250)]
+    others = ("windows", "inference", "overlay", "logger")
+    source = json.dumps(f"http://127.0.0.1:{port}/video.mjpg")
+    with pipeline(tmp_path, without=others, camera__source=source) as running:
+        subscriber = Subscriber(running.endpoints, ["keypoints", "status"])
+
+        def keypoints_came() -> bool:
+            return any(isinstance(header, Keypoints) for header, _ in subscriber.receive(50))
+
+        def camera_waits() -> bool:
+            said = [header for header, _ in subscriber.receive(50) if isinstance(header, Status)]
+            return any(status.state == "waiting" and "trying again" in status.detail for status in said)
+
+        for _ in range(2):
+            running.wait_for("a status that says that the camera is not there", camera_waits, 30)
+            with network_camera(pictures, port, fps=25):
+                running.wait_for("keypoints", keypoints_came, 30)
+        subscriber.close()
+    assert running.log.count("is back") == 2
 
 
 @pytest.mark.timeout(180)

@@ -2,16 +2,21 @@
 
     python -m tests.bench --clip clip.mp4 --json bench.json
 
-Prints a table; figures that matter are the ratios. Without --clip the test card is shown.
+Prints a table. On a machine whose speed drifts only the ratios tell something, each taken within one round, and
+only their medians. Without --clip the test card is shown.
 """
 
 import argparse
 import json
+import os
 import platform
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -27,6 +32,17 @@ from tests.pipeline import collect, pipeline
 
 FPS = 25.0
 LIMIT_S = 900
+MODEL = Path("models/testcard")
+
+# What is measured.
+NOTEBOOK = "notebook's loop"
+BARE_1 = "bare Holistic, 1 process"
+BARE_2 = "bare Holistic, 2 processes"
+PACED = "bare Holistic at 25 frames/s"
+FILE = "file, 2 keypoints, logger"
+VIEWER = "file, 2 keypoints, logger, viewer"
+LIVE = "live at 25 frames/s, 1 keypoints"
+CLASSIFIER = "classifier, one window"
 
 
 def prepare(clip: Path | None, frames: int, folder: Path) -> Path:
@@ -49,18 +65,17 @@ def prepare(clip: Path | None, frames: int, folder: Path) -> Path:
     return path
 
 
-def loops(kind: str, clip: Path, processes: int = 1) -> dict[str, float]:
+def loops(kind: str, path: Path, processes: int = 1) -> dict[str, float]:
     """Frames/s of all processes together, the other figures of one."""
-    command = [sys.executable, "-m", "tests.bench.loops", kind, str(clip)]
+    command = [sys.executable, "-m", "tests.bench.loops", kind, str(path)]
     started = [
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         for _ in range(processes)
     ]
     results = [json.loads(process.communicate(timeout=LIMIT_S)[0]) for process in started]
-    return {
-        "frames_per_s": sum(result["frames_per_s"] for result in results),
-        **{key: float(np.mean([r[key] for r in results])) for key in ("cpu_ms", "p50_ms", "p95_ms")},
-    }
+    keys = results[0].keys() - {"frames_per_s"}
+    together = sum(result.get("frames_per_s", 0.0) for result in results)
+    return {"frames_per_s": together, **{key: float(np.mean([r[key] for r in results])) for key in keys}}
 
 
 def whole(clip: Path, folder: Path, keypoints: int, viewer: bool = False, **settings: object) -> dict[str, Any]:
@@ -117,81 +132,132 @@ def _services(statuses: list[tuple[int, Status]], first_ns: int, last_ns: int, f
     return services
 
 
-def figures(measured: dict[str, Any]) -> list[tuple[str, str]]:
-    """The rows of the table: what, and how much."""
-    loop, bare1, bare2 = measured["notebook"], measured["bare, 1 process"], measured["bare, 2 processes"]
-    rows = [("notebook's loop", f"{loop['frames_per_s']:.1f} frames/s")]
-    for name in ("bare, 1 process", "bare, 2 processes"):
-        row = measured[name]
-        rows.append(
-            (f"Holistic {name}", f"{row['frames_per_s']:.1f} frames/s, {row['cpu_ms']:.1f} ms of processor time")
-        )
-    for name in ("file, 2 keypoints", "file, 2 keypoints, viewer"):
-        fps = measured[name]["frames_per_s"]
-        rows.append((name, f"{fps:.1f} frames/s"))
-        rows.append(("  of 2 bare Holistics", f"{fps / bare2['frames_per_s']:.2f}"))
-        rows.append(("  times the notebook's loop", f"{fps / loop['frames_per_s']:.2f}"))
-    live = measured["live, 1 keypoints"]
-    rows += [
-        ("live at 25 frames/s, 1 keypoints", f"{live['frames_per_s']:.1f} predictions/s"),
-        ("  capture to prediction, p50 / p95", f"{live['p50_ms']:.1f} / {live['p95_ms']:.1f} ms"),
-        ("  p95 over Holistic's own p95", f"{live['p95_ms'] / bare1['p95_ms']:.2f}"),
-        (
-            "  median age, first and second half",
-            f"{live['median_first_half_ms']:.1f}, {live['median_second_half_ms']:.1f} ms",
-        ),
-        ("  start to first prediction", f"{live['start_to_first_prediction_s']:.1f} s"),
-    ]
-    return rows
+@dataclass(frozen=True)
+class Figure:
+    """One row of the table: a figure of each round, and the median of them."""
+
+    name: str
+    unit: str
+    of: Callable[[dict[str, Any]], float]
+
+    def median(self, rounds: list[dict[str, Any]]) -> float:
+        return statistics.median(self.of(measured) for measured in rounds)
+
+    def row(self, rounds: list[dict[str, Any]]) -> tuple[str, str, str]:
+        each = ", ".join(f"{self.of(measured):.2f}" for measured in rounds)
+        return self.name, f"{self.median(rounds):.2f} {self.unit}".strip(), each
+
+
+def _fps(step: str) -> Callable[[dict[str, Any]], float]:
+    return lambda measured: float(measured[step]["frames_per_s"])
+
+
+def _ratio(step: str, other: str, key: str = "frames_per_s") -> Callable[[dict[str, Any]], float]:
+    return lambda measured: float(measured[step][key] / measured[other][key])
+
+
+def _other_share(step: str) -> Callable[[dict[str, Any]], float]:
+    """Per cent of the processor time in services that neither run Holistic nor draw."""
+
+    def share(measured: dict[str, Any]) -> float:
+        cpu_ms = {name: row["cpu_ms"] for name, row in measured[step]["services"].items()}
+        other = sum(value for name, value in cpu_ms.items() if name not in ("keypoints", "overlay"))
+        return float(100 * other / sum(cpu_ms.values()))
+
+    return share
+
+
+def _value(step: str, key: str) -> Callable[[dict[str, Any]], float]:
+    return lambda measured: float(measured[step][key])
+
+
+FIGURES = (
+    Figure(NOTEBOOK, "frames/s", _fps(NOTEBOOK)),
+    Figure(BARE_1, "frames/s", _fps(BARE_1)),
+    Figure(BARE_2, "frames/s", _fps(BARE_2)),
+    Figure(FILE, "frames/s", _fps(FILE)),
+    Figure("  over two bare Holistics", "", _ratio(FILE, BARE_2)),
+    Figure("  over the notebook's loop", "", _ratio(FILE, NOTEBOOK)),
+    Figure("  neither Holistic nor drawing", "% of processor time", _other_share(FILE)),
+    Figure(VIEWER, "frames/s", _fps(VIEWER)),
+    Figure("  over two bare Holistics", "", _ratio(VIEWER, BARE_2)),
+    Figure(LIVE, "predictions/s", _fps(LIVE)),
+    Figure("  capture to prediction, p50", "ms", _value(LIVE, "p50_ms")),
+    Figure("  capture to prediction, p95", "ms", _value(LIVE, "p95_ms")),
+    Figure("  p95 over Holistic's own at 25 frames/s", "", _ratio(LIVE, PACED, "p95_ms")),
+    Figure("  p95 over Holistic's own at full speed", "", _ratio(LIVE, BARE_1, "p95_ms")),
+    Figure("  median age in the first half", "ms", _value(LIVE, "median_first_half_ms")),
+    Figure("  median age in the second half", "ms", _value(LIVE, "median_second_half_ms")),
+    Figure("  start to first prediction", "s", _value(LIVE, "start_to_first_prediction_s")),
+    Figure("  neither Holistic nor drawing", "% of processor time", _other_share(LIVE)),
+    Figure(CLASSIFIER, "ms", _value(CLASSIFIER, "p50_ms")),
+)
 
 
 def services(title: str, run: dict[str, Any]) -> Table:
+    """Processor time, memory and losses by service, of one run."""
     table = Table("service", "ms of processor time a frame", "share", "memory MB", "missed", "dropped", title=title)
     total = sum(row["cpu_ms"] for row in run["services"].values())
     for name, row in sorted(run["services"].items(), key=lambda item: -item[1]["cpu_ms"]):
         shown = (f"{row['cpu_ms']:.2f}", f"{100 * row['cpu_ms'] / total:.1f} %", f"{row['memory_mb']:.0f}")
         table.add_row(name, *shown, str(row["missed"]), str(row["dropped"]))
-    other = sum(row["cpu_ms"] for name, row in run["services"].items() if name not in ("keypoints", "overlay"))
-    table.caption = f"neither Holistic nor drawing: {100 * other / total:.1f} %"
     return table
+
+
+def one_round(clip: Path, folder: Path, live_s: float, console: Console) -> dict[str, Any]:
+    """Everything once; what is compared with each other is measured one after the other."""
+    live = {"camera__live": "true", "camera__loop": "true", "camera__seconds": live_s}
+    steps = {
+        NOTEBOOK: lambda: loops("notebook", clip),
+        FILE: lambda: whole(clip, folder / "file", 2),
+        BARE_2: lambda: loops("bare", clip, 2),
+        VIEWER: lambda: whole(clip, folder / "viewer", 2, viewer=True),
+        BARE_1: lambda: loops("bare", clip),
+        PACED: lambda: loops("paced", clip),
+        LIVE: lambda: whole(clip, folder / "live", 1, **live),
+        CLASSIFIER: lambda: loops("classifier", MODEL),
+    }
+    measured = {}
+    for step, measure in steps.items():
+        console.print(f"measuring: {step} ...")
+        measured[step] = measure()
+    return measured
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.splitlines()[0])
     parser.add_argument("--clip", type=Path, help="a video with a person in view; without it the test card")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
-    parser.add_argument("--frames", type=int, default=900, help="length of the clip, which is repeated (900)")
-    parser.add_argument("--live-seconds", type=float, default=60, help="length of the live run (60)")
+    parser.add_argument("--rounds", type=int, default=3, help="measure all so often and take medians (3)")
+    parser.add_argument("--frames", type=int, default=600, help="length of the clip, which is repeated (600)")
+    parser.add_argument("--live-seconds", type=float, default=30, help="length of the live run (30)")
     options = parser.parse_args()
     if options.clip and not cv2.VideoCapture(str(options.clip)).isOpened():
         sys.exit(f"{options.clip} is not a video that can be decoded.")
-    console, measured = Console(), {}
+    console = Console()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        clip = prepare(options.clip, options.frames, folder)
-        steps = {
-            "notebook": lambda: loops("notebook", clip),
-            "bare, 1 process": lambda: loops("bare", clip),
-            "bare, 2 processes": lambda: loops("bare", clip, 2),
-            "file, 2 keypoints": lambda: whole(clip, folder / "file", 2),
-            "file, 2 keypoints, viewer": lambda: whole(clip, folder / "viewer", 2, viewer=True),
-            "live, 1 keypoints": lambda: whole(
-                clip, folder / "live", 1, camera__live="true", camera__loop="true", camera__seconds=options.live_seconds
-            ),
-        }
-        for step, measure in steps.items():
-            console.print(f"measuring: {step} ...")
-            measured[step] = measure()
-    table = Table(
-        "what", "measured", title=f"{platform.processor() or platform.machine()}, {datetime.now(timezone.utc):%Y-%m-%d}"
-    )
-    for row in figures(measured):
-        table.add_row(*row)
+        clip = prepare(options.clip, options.frames, Path(name))
+        rounds = []
+        for number in range(options.rounds):
+            folder = Path(name, str(number))
+            folder.mkdir()
+            rounds.append(one_round(clip, folder, options.live_seconds, console))
+    table = Table("what", "median", "each round", title=f"{machine()}, {datetime.now(timezone.utc):%Y-%m-%d}")
+    for figure in FIGURES:
+        table.add_row(*figure.row(rounds))
     console.print(table)
-    for step in ("file, 2 keypoints", "live, 1 keypoints"):
-        console.print(services(step, measured[step]))
+    for step in (FILE, LIVE):
+        console.print(services(f"{step}, last round", rounds[-1][step]))
     if options.json:
-        options.json.write_text(json.dumps(measured, indent=2) + "\n")
+        options.json.write_text(json.dumps({"machine": machine(), "rounds": rounds}, indent=2) + "\n")
+
+
+def machine() -> str:
+    """The processor and the number of its cores that are ours."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return f"{models[0] if models else platform.machine()}, {os.cpu_count()} cores"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 `python -m tests.bench.loops notebook CLIP`: the loop of the well-known notebook, without its window: read,
 Holistic, draw, predict on the last 30 with model.predict. `... bare CLIP`: read and Holistic, nothing else.
+`... paced CLIP`: the same at 25 frames/s, as a camera would give them. `... classifier MODEL`: one window after
+the other through a model folder, compiled as `inference` runs it.
 """
 
 import json
@@ -24,13 +26,16 @@ DRAWN = (
 )
 
 
-def timed(clip: Path, work: Callable[[Any], None]) -> dict[str, float]:
-    """Frames/s, processor seconds and each step's time of a program that works on every frame of a clip."""
+def timed(clip: Path, work: Callable[[Any], None], period_s: float = 0.0) -> dict[str, float]:
+    """Frames/s, processor time a frame and each step's time of a program that works on every frame of a clip."""
     capture, times_s, began_s, began_cpu_s = cv2.VideoCapture(str(clip)), [], 0.0, 0.0
+    due_s = time.perf_counter()
     while True:
         ok, frame = capture.read()
         if not ok:
             break
+        due_s += period_s
+        time.sleep(max(0.0, due_s - time.perf_counter()))
         before_s = time.perf_counter()
         work(frame)
         times_s.append(time.perf_counter() - before_s)
@@ -81,14 +86,35 @@ def notebook(clip: Path) -> dict[str, float]:
     return timed(clip, work)
 
 
-def bare(clip: Path) -> dict[str, float]:
+def bare(clip: Path, period_s: float = 0.0) -> dict[str, float]:
     """Read and Holistic."""
     sys.modules["tensorflow"] = None  # type: ignore[assignment]
     from mediapipe.python.solutions import holistic
 
     graph = holistic.Holistic()
-    return timed(clip, lambda frame: graph.process(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)))
+    return timed(clip, lambda frame: graph.process(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)), period_s)
 
+
+def paced(clip: Path) -> dict[str, float]:
+    """Read and Holistic, at 25 frames/s."""
+    return bare(clip, period_s=0.04)
+
+
+def classifier(model: Path) -> dict[str, float]:
+    """Windows of noise, one by one."""
+    from common.classifier import Classifier
+    from common.landmarks import SIZE
+
+    classify, times_s = Classifier(model), []
+    shape = (WARM_UP + 500, 1, classify.card.window.length, SIZE)
+    for window in np.random.default_rng(0).random(shape, np.float32):
+        before_s = time.perf_counter()
+        classify(window)
+        times_s.append(time.perf_counter() - before_s)
+    return {"p50_ms": 1000 * statistics.median(times_s[WARM_UP:])}
+
+
+PROGRAMS = {"notebook": notebook, "bare": bare, "paced": paced, "classifier": classifier}
 
 if __name__ == "__main__":
-    print(json.dumps({"notebook": notebook, "bare": bare}[sys.argv[1]](Path(sys.argv[2]))))
+    print(json.dumps(PROGRAMS[sys.argv[1]](Path(sys.argv[2]))))

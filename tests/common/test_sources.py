@@ -1,10 +1,7 @@
 """Files, folders, addresses and cameras, whole and damaged."""
 
-import http.server
 import logging
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -15,8 +12,8 @@ from numpy.typing import NDArray
 from common import sources
 from common.config import load
 from common.errors import UserError
-from common.picture import to_jpeg
 from common.sources import FileSource, FolderSource, Shot, Source, SourceLost
+from tests.mjpeg import network_camera
 
 MISSING_CAMERA = 9
 
@@ -171,36 +168,14 @@ def test_a_test_card_too_small_is_a_user_error() -> None:
         choose("testcard", width=16, height=16)
 
 
-@pytest.fixture
-def mjpeg() -> Iterator[str]:
-    """The address of a camera that shows ten pictures and is gone."""
-
-    class Camera(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=picture")
-            self.end_headers()
-            for i in range(10):
-                jpeg = to_jpeg(grey(20 * i), 90).tobytes()
-                self.wfile.write(b"--picture\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(jpeg))
-                self.wfile.write(jpeg + b"\r\n")
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Camera) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
-        yield f"http://127.0.0.1:{server.server_port}/video.mjpg"
-        server.shutdown()
-
-
-def test_an_address_gives_live_pictures_and_is_lost_when_its_server_is_gone(mjpeg: str) -> None:
-    source = choose(mjpeg)
-    assert (source.live, source.scripted) == (True, False)
-    shots = [shot for _ in range(8) if (shot := source.read()) is not None]
-    with pytest.raises(SourceLost, match="no more pictures"):
-        read_all(source)
-    source.close()
+def test_an_address_gives_live_pictures_and_is_lost_when_its_server_is_gone() -> None:
+    with network_camera([grey(20 * i) for i in range(10)]) as address:
+        source = choose(address)
+        assert (source.live, source.scripted) == (True, False)
+        shots = [shot for _ in range(8) if (shot := source.read()) is not None]
+        with pytest.raises(SourceLost, match="no more pictures"):
+            read_all(source)
+        source.close()
     assert len(shots) == 8
     assert [shot.captured_ns for shot in shots] == sorted(shot.captured_ns for shot in shots)
     assert shots[0].picture.shape == (48, 64, 3)
