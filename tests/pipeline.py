@@ -20,6 +20,9 @@ ROOT = Path(__file__).parent.parent
 ALL = ("hub", "camera", "keypoints", "windows", "inference", "overlay", "logger")
 
 
+PAGE_OFFSET = 4  # the overlay's page comes after the hub's four ports
+
+
 def free_ports(count: int) -> int:
     """The first of `count` ports in a row that nobody uses."""
     for first in range(20_000 + os.getpid() % 400 * 100, 65_000, count):
@@ -76,11 +79,11 @@ def pipeline(
     folder: Path, *, keypoints: int = 1, without: tuple[str, ...] = (), **settings: object
 ) -> Iterator[Pipeline]:
     """Start the Procfile; settings as `camera__source="testcard"`. Everything is ended at the end."""
-    port = free_ports(5)
+    port = free_ports(PAGE_OFFSET + 1)
     waited = [s for s in ("windows", "inference", "overlay", "logger") if s not in without]
     chosen = {
         "bus__port": port,
-        "overlay__page_port": port + 4,
+        "overlay__page_port": port + PAGE_OFFSET,
         "camera__wait_for": "[" + ", ".join(["keypoints"] * keypoints + waited) + "]",
         **settings,
     }

@@ -14,7 +14,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -28,7 +31,7 @@ from rich.table import Table
 
 from common.messages import Prediction, Status
 from common.testcard import TestCard
-from tests.pipeline import collect, pipeline
+from tests.pipeline import PAGE_OFFSET, collect, pipeline
 
 FPS = 25.0
 LIMIT_S = 900
@@ -40,7 +43,8 @@ BARE_1 = "bare Holistic, 1 process"
 BARE_2 = "bare Holistic, 2 processes"
 PACED = "bare Holistic at 25 frames/s"
 FILE = "file, 2 keypoints, logger"
-VIEWER = "file, 2 keypoints, logger, viewer"
+VIEWER = "the same, and a viewer of the page"
+VIDEO = "the same, and overlay.mp4 written"
 LIVE = "live at 25 frames/s, 1 keypoints"
 CLASSIFIER = "classifier, one window"
 
@@ -78,20 +82,38 @@ def loops(kind: str, path: Path, processes: int = 1) -> dict[str, float]:
     return {"frames_per_s": together, **{key: float(np.mean([r[key] for r in results])) for key in keys}}
 
 
-def whole(clip: Path, folder: Path, keypoints: int, viewer: bool = False, **settings: object) -> dict[str, Any]:
+def look_at(port: int) -> None:
+    """A viewer: opens the page's stream as soon as it is there, and reads pictures until it ends."""
+    looking = True
+    while looking:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/stream/cam") as pictures:
+                while looking := bool(pictures.read(65_536)):
+                    pass
+        except urllib.error.HTTPError:
+            time.sleep(0.1)  # the page is there, its stream not yet
+        except OSError:
+            time.sleep(0.5)
+
+
+def whole(
+    clip: Path, folder: Path, keypoints: int, viewer: bool = False, video: bool = False, **settings: object
+) -> dict[str, Any]:
     """The Procfile with a logger; frames/s and ages from predictions, processor time from the services' reports."""
     folder.mkdir()
     arrivals, statuses, began_s = [], [], time.monotonic()
-    if viewer:
+    if video:
         settings["overlay__video"] = folder / "overlay.mp4"
     with pipeline(
         folder,
         keypoints=keypoints,
-        without=() if viewer else ("overlay",),
+        without=() if viewer or video else ("overlay",),
         camera__source=clip,
         logger__out=folder / "out",
         **settings,
     ) as running:
+        if viewer:
+            threading.Thread(target=look_at, args=(running.endpoints.port + PAGE_OFFSET,), daemon=True).start()
         for arrived_ns, (header, _) in collect(running, ["prediction", "status"], LIMIT_S):
             if isinstance(header, Prediction) and header.label and not header.end:
                 arrivals.append((arrived_ns, header))
@@ -181,6 +203,8 @@ FIGURES = (
     Figure("  neither Holistic nor drawing", "% of processor time", _other_share(FILE)),
     Figure(VIEWER, "frames/s", _fps(VIEWER)),
     Figure("  over two bare Holistics", "", _ratio(VIEWER, BARE_2)),
+    Figure(VIDEO, "frames/s", _fps(VIDEO)),
+    Figure("  over two bare Holistics", "", _ratio(VIDEO, BARE_2)),
     Figure(LIVE, "predictions/s", _fps(LIVE)),
     Figure("  capture to prediction, p50", "ms", _value(LIVE, "p50_ms")),
     Figure("  capture to prediction, p95", "ms", _value(LIVE, "p95_ms")),
@@ -212,6 +236,7 @@ def one_round(clip: Path, folder: Path, live_s: float, console: Console) -> dict
         FILE: lambda: whole(clip, folder / "file", 2),
         BARE_2: lambda: loops("bare", clip, 2),
         VIEWER: lambda: whole(clip, folder / "viewer", 2, viewer=True),
+        VIDEO: lambda: whole(clip, folder / "video", 2, video=True),
         BARE_1: lambda: loops("bare", clip),
         PACED: lambda: loops("paced", clip),
         LIVE: lambda: whole(clip, folder / "live", 1, **live),
