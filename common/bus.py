@@ -220,10 +220,12 @@ class FrameTaker:
         self._socket.immediate = True
         self._socket.connect(endpoints.request)
 
-    def ask(self, ahead: bool = False) -> None:
-        """Ask for a frame; `ahead`, for one of a file while another is being worked on."""
-        if self._socket.poll(0, zmq.POLLOUT):
+    def ask(self, ahead: bool = False) -> bool:
+        """Ask for a frame; `ahead`, for one of a file while another is being worked on. False without a hub."""
+        connected = bool(self._socket.poll(0, zmq.POLLOUT))
+        if connected:
             self._socket.send(ASK_AHEAD if ahead else ASK)
+        return connected
 
     def take(self, timeout_ms: int) -> Message | None:
         """The frame that was asked for, or None if none came in time."""

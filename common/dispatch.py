@@ -16,6 +16,7 @@ Payload = TypeVar("Payload")
 Result = TypeVar("Result")
 
 SHARE_S = 10.0  # a stream that fell behind is shared for this long, then tried with one extractor again
+TURN_S = 0.1  # an extractor whose turn it is may keep a file waiting for this long
 IDLE_S = 3.0  # an extractor repeats its request every second; one that is silent for longer is gone
 FRAME_TIMEOUT_S = 5.0  # an extractor that has a frame for longer than this has lost it
 
@@ -57,6 +58,8 @@ class Stream(Generic[Payload, Result]):
     last: Frame | None = None
     owner: bytes | None = None
     shared_until: float = 0.0
+    given_at: float = 0.0
+    turns: dict[bytes, int] = field(default_factory=dict)  # extractor -> the number of its last frame
 
     def waiting(self) -> list[_Slot[Payload, Result]]:
         return [slot for slot in self.slots if slot.extractor is None and not slot.done]
@@ -92,6 +95,7 @@ class Dispatcher(Generic[Payload, Result]):
         """The camera started again: what was on its way belongs to a stream that is no more."""
         self.lost += sum(not slot.header.end for slot in stream.slots)
         stream.slots.clear()
+        stream.turns.clear()
 
     def _make_room(self, stream: Stream[Payload, Result], now: float) -> None:
         for slot in stream.waiting():
@@ -169,6 +173,10 @@ class Dispatcher(Generic[Payload, Result]):
 
     def match(self, now: float) -> Iterator[Gift[Payload]]:
         """Frames for free extractors: those that asked first, the stream that waited longest."""
+        while gift := self._next_gift(now):
+            yield gift
+
+    def _next_gift(self, now: float) -> Gift[Payload] | None:
         idle = sorted(self._idle, key=lambda e: (self._owned(e), self._idle[e]))
         for extractor in idle + sorted(self._ahead, key=self._ahead.__getitem__):
             slots = [
@@ -177,21 +185,30 @@ class Dispatcher(Generic[Payload, Result]):
                 for slot in stream.waiting()[:1]
                 if self._may_take(extractor, stream, now)
             ]
-            if not slots:
-                continue
-            stream, slot = min(slots, key=lambda pair: pair[1].since)
-            if stream.owner is None:
-                stream.owner = extractor
-            slot.extractor, slot.since = extractor, now
-            self._idle.pop(extractor, None)
-            self._ahead.pop(extractor, None)
-            assert slot.payload is not None
-            yield Gift(extractor, slot.camera, slot.header, slot.payload)
+            if slots:
+                stream, slot = min(slots, key=lambda pair: pair[1].since)
+                return self._gift(extractor, stream, slot, now)
+        return None
 
     def _may_take(self, extractor: bytes, stream: Stream[Payload, Result], now: float) -> bool:
-        is_file = stream.last is not None and not stream.last.live
-        is_free = extractor in self._idle
-        return is_file or (is_free and (stream.owner in (None, extractor) or now < stream.shared_until))
+        if stream.last is not None and not stream.last.live:
+            return now - stream.given_at > TURN_S or extractor == self._turn(stream)
+        return extractor in self._idle and (stream.owner in (None, extractor) or now < stream.shared_until)
+
+    def _turn(self, stream: Stream[Payload, Result]) -> bytes:
+        """Whose turn a file's next frame is: tracking is steadier where every extractor gets every n-th frame."""
+        return min(self._heard, key=lambda extractor: stream.turns.get(extractor, -1))
+
+    def _gift(
+        self, extractor: bytes, stream: Stream[Payload, Result], slot: _Slot[Payload, Result], now: float
+    ) -> Gift[Payload]:
+        stream.owner = stream.owner or extractor
+        stream.given_at, stream.turns[extractor] = now, slot.header.seq
+        slot.extractor, slot.since = extractor, now
+        self._idle.pop(extractor, None)
+        self._ahead.pop(extractor, None)
+        assert slot.payload is not None
+        return Gift(extractor, slot.camera, slot.header, slot.payload)
 
     def released(self) -> Iterator[Release[Result]]:
         """All results whose turn it is, each stream in order."""

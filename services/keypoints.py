@@ -31,8 +31,8 @@ class Extractor(Service):
         self._asked_at = -ASK_AGAIN_S
 
     def setup(self) -> None:
+        self._taker = FrameTaker(self.settings.bus.endpoints)  # connects meanwhile, to ask without delay
         self._spare = self._new_graph()
-        self._taker = FrameTaker(self.settings.bus.endpoints)
 
     def _new_graph(self) -> Holistic:
         options = self.settings.keypoints
@@ -41,8 +41,7 @@ class Extractor(Service):
     def step(self, inbox: list[Message]) -> Iterable[Message]:
         assert self._taker is not None
         now = time.monotonic()
-        if now - self._asked_at > ASK_AGAIN_S:
-            self._taker.ask()
+        if now - self._asked_at > ASK_AGAIN_S and self._taker.ask():
             self._asked_at = now
         try:
             message = self._taker.take(WAIT_MS)

@@ -21,6 +21,9 @@ from common.landmarks import PARTS, flatten, split
 from tests.pipeline import collect, pipeline
 
 KINDS = ("one Holistic, smoothed", "one extractor", "two extractors")
+VISIBLE = "pose, visible points"  # of a person cut off at the hips MediaPipe guesses the legs
+ROWS = (*PARTS, VISIBLE)
+MIN_VISIBILITY = 0.5
 LIMIT_S = 120
 
 
@@ -52,10 +55,12 @@ def shared(clip: Path, keypoints: int) -> NDArray[np.float32]:
 
 
 def positions(vectors: NDArray[np.float32], part: str, size: tuple[float, float]) -> NDArray[np.float32]:
-    """(frames, points, 2) in pixels, nan where the part was not seen."""
-    points = split(vectors)[part]
+    """(frames, points, 2) in pixels, nan where the part, or of the visible pose the point, was not seen."""
+    points = split(vectors)["pose" if part == VISIBLE else part]
     pixels = points[..., :2] * np.array(size, np.float32)
     pixels[~points.any(axis=(1, 2))] = np.nan
+    if part == VISIBLE:
+        pixels[points[..., 3] < MIN_VISIBILITY] = np.nan
     return pixels
 
 
@@ -73,7 +78,7 @@ def measure(clip: Path) -> dict[tuple[str, str], tuple[float, float]]:
     size = capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
     runs = dict(zip(KINDS, (reference(clip), shared(clip, 1), shared(clip, 2)), strict=True))
     figures = {}
-    for part in PARTS:
+    for part in ROWS:
         points = {kind: positions(vectors, part, size) for kind, vectors in runs.items()}
         if all(np.isfinite(np.diff(values, 2, axis=0)).any() for values in points.values()):
             for kind, values in points.items():
@@ -92,7 +97,7 @@ def main() -> None:
         console.print(f"measuring: {clip.name} ...")
         measured.append(measure(clip))
     table = Table("part", "clips", *KINDS, "two against one", title="jitter and distance, pixels, mean over clips")
-    for part in PARTS:
+    for part in ROWS:
         found = [figures for figures in measured if (KINDS[0], part) in figures]
         if found:
             means = [np.mean([figures[kind, part] for figures in found], axis=0) for kind in KINDS]

@@ -232,6 +232,30 @@ def test_a_file_is_shared_by_all() -> None:
     assert shares(hub, "clip") == {A: 20, B: 20}
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_extractors_take_turns_on_a_file_because_tracking_is_steadier_then(again: bool) -> None:
+    hub = Hub({A: Extractor(0.05), B: Extractor(0.06)})
+    if again:
+        hub.offer(frame("clip", 0, live=False, entered_ns=0))
+        hub.run(1)
+        hub.extractors[A].taken.clear()
+        hub.extractors[B].taken.clear()
+    for seq in range(10):
+        hub.offer(frame("clip", seq, live=False, entered_ns=1000 + seq))
+    hub.run(hub.now + 3)
+    taken = [[seq for _, seq in extractor.taken] for extractor in hub.extractors.values()]
+    assert sorted(taken) == [[0, 2, 4, 6, 8], [1, 3, 5, 7, 9]]
+
+
+def test_nobody_waits_long_for_an_extractor_whose_turn_it_is() -> None:
+    hub = Hub({A: Extractor(0.05), B: Extractor(2.0)})
+    for seq in range(20):
+        hub.offer(frame("clip", seq, live=False))
+    hub.run(4)
+    assert hub.seqs("clip") == list(range(20))
+    assert shares(hub, "clip")[A] > 15
+
+
 def test_the_stream_that_waited_longest_comes_first() -> None:
     dispatcher: Dispatcher[str, int] = Dispatcher()
     dispatcher.offer(frame("late", 0), "x", b"camera", 2.0)
