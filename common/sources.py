@@ -23,6 +23,7 @@ IMAGES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 DEFAULT_FPS = 25.0
 TEST_CARD_SIZE = (640, 480)
 MAX_CAMERAS = 10
+ANSWER_MS = 5000  # a network camera that keeps silent for longer is lost
 
 
 class Shot(NamedTuple):
@@ -160,7 +161,7 @@ class CameraSource:
     def __init__(self, address: int | str, width: int | None, height: int | None) -> None:
         self.name = f"camera {address}" if isinstance(address, int) else address
         with quiet():
-            self._capture = cv2.VideoCapture(address)
+            self._capture = _open_address(address) if "://" in str(address) else cv2.VideoCapture(address)
         if not self._capture.isOpened():
             raise SourceLost(f"{self.name} does not open")
         for key, value in ((cv2.CAP_PROP_FRAME_WIDTH, width), (cv2.CAP_PROP_FRAME_HEIGHT, height)):
@@ -244,6 +245,11 @@ def cameras() -> list[int]:
             continue
         found.append(number)
     return found
+
+
+def _open_address(address: int | str) -> cv2.VideoCapture:
+    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, ANSWER_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, ANSWER_MS]
+    return cv2.VideoCapture(str(address), cv2.CAP_FFMPEG, limits)
 
 
 def _open_video(path: Path) -> cv2.VideoCapture:

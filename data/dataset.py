@@ -83,7 +83,7 @@ def read(folder: Path) -> list[Sequence]:
 
 def _read(path: Path) -> Sequence:
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             values = {key: stored[key] for key in (*Sequence._fields, "layout")}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is not a sequence of this project: {error}.") from error

@@ -127,7 +127,7 @@ def wait_for_prediction(running: Pipeline, subscriber: Subscriber) -> None:
 
 @pytest.mark.timeout(180)
 def test_a_camera_taken_away_is_reopened_and_meanwhile_status_says_so(tmp_path: Path):
-    card, port = TestCard(0, 320, 240), free_ports(1)
+    card, port = TestCard(0, 320, 240), free_ports(10) + 9  # the first ones will be the pipeline's
     pictures = [card.frame(number / 25) for number in range(250)]
     others = ("windows", "inference", "overlay", "logger")
     source = json.dumps(f"http://127.0.0.1:{port}/video.mjpg")

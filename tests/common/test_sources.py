@@ -1,6 +1,7 @@
 """Files, folders, addresses and cameras, whole and damaged."""
 
 import logging
+import socket
 import time
 from pathlib import Path
 
@@ -184,3 +185,9 @@ def test_an_address_gives_live_pictures_and_is_lost_when_its_server_is_gone() ->
 def test_an_address_that_does_not_answer_may_come_back_and_is_lost_not_wrong() -> None:
     with pytest.raises(SourceLost, match="does not open"):
         choose("http://127.0.0.1:9/video.mjpg")
+
+
+def test_an_address_that_accepts_and_says_nothing_is_lost_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "ANSWER_MS", 300)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(SourceLost, match="does not open"):
+        choose(f"http://127.0.0.1:{silent.getsockname()[1]}/video.mjpg")
