@@ -130,24 +130,24 @@ def whole(
         "median_first_half_ms": float(np.median(ages_ms[:half])),
         "median_second_half_ms": float(np.median(ages_ms[half:])),
         "start_to_first_prediction_s": arrivals[0][0] / 1e9 - (time.time_ns() / 1e9 - (time.monotonic() - began_s)),
-        "services": _services(statuses, first_ns, last_ns, arrivals[-1][1].seq - arrivals[0][1].seq),
+        "services": _services(statuses, [arrived_ns for arrived_ns, _ in arrivals]),
     }
 
 
-def _services(statuses: list[tuple[int, Status]], first_ns: int, last_ns: int, frames: int) -> dict[str, Any]:
+def _services(statuses: list[tuple[int, Status]], arrivals_ns: list[int]) -> dict[str, Any]:
     """By service: processor time a frame while predictions flowed, highest memory, missed and dropped."""
     processes: dict[str, list[tuple[int, Status]]] = {}
     for arrived_ns, status in statuses:
-        if first_ns <= arrived_ns <= last_ns:
+        if arrivals_ns[0] <= arrived_ns <= arrivals_ns[-1]:
             processes.setdefault(status.stream, []).append((arrived_ns, status))
     services: dict[str, Any] = {}
     for reports in processes.values():
         (begun_ns, begun), (ended_ns, ended) = reports[0], reports[-1]
-        if ended_ns == begun_ns:
+        frames = sum(begun_ns < arrived_ns <= ended_ns for arrived_ns in arrivals_ns)
+        if not frames:
             continue
-        share = (last_ns - first_ns) / (ended_ns - begun_ns)
         row = services.setdefault(ended.service, {"cpu_ms": 0.0, "memory_mb": 0.0, "missed": 0, "dropped": 0})
-        row["cpu_ms"] += 1000 * (ended.cpu_s - begun.cpu_s) * share / frames
+        row["cpu_ms"] += 1000 * (ended.cpu_s - begun.cpu_s) / frames
         row["memory_mb"] += max(status.memory_mb for _, status in reports)
         row["missed"] += ended.missed
         row["dropped"] += ended.dropped
