@@ -74,31 +74,38 @@ def _steps(name: str) -> list[str]:
 
 
 def read(folder: Path) -> list[Sequence]:
-    """All sequences of a data set, by label and name; raises UserError naming the file that is wrong."""
+    """All sequences of a native data set, by label and name; raises UserError naming the file that is wrong."""
     files = sorted(folder.rglob("*.npz"))
     if not files:
         raise UserError(f"{folder} is not a data set: there is no .npz file in it.")
-    return [_read(path) for path in files]
+    return [read_sequence(path) for path in files]
 
 
-def _read(path: Path) -> Sequence:
+def read_sequence(path: Path) -> Sequence:
+    """One file of a native data set; raises UserError."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            values = {key: stored[key] for key in (*Sequence._fields, "layout")}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            layout = str(stored["layout"])
+            sequence = Sequence(
+                str(stored["label"]),
+                stored["keypoints"].astype(np.float32),
+                stored["captured_ns"].astype(np.int64),
+                str(stored["recorder"]),
+                str(stored["stream"]),
+                float(stored["fps"]),
+            )
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is not a sequence of this project: {error}.") from error
-    if values["layout"] != LAYOUT:
-        raise UserError(f"{path} has landmarks of layout {values['layout']}, this release has {LAYOUT}.")
-    keypoints, times = values["keypoints"], values["captured_ns"]
-    if keypoints.shape != (len(times), SIZE) or not np.isfinite(keypoints).all():
-        raise UserError(f"{path} holds keypoints {keypoints.shape}, not finite ({len(times)}, {SIZE}).")
+    if layout != LAYOUT:
+        raise UserError(f"{path} has landmarks of layout {layout}, this release has {LAYOUT}.")
+    return checked(path, sequence)
+
+
+def checked(path: Path, sequence: Sequence) -> Sequence:
+    """The sequence, if it is one; raises UserError naming `path`."""
+    keypoints, times = sequence.keypoints, sequence.captured_ns
+    if not len(times) or keypoints.shape != (len(times), SIZE) or not np.isfinite(keypoints).all():
+        raise UserError(f"{path} holds keypoints {keypoints.shape}, not finite ones of ({len(times) or 1}, {SIZE}).")
     if (np.diff(times) <= 0).any():
         raise UserError(f"{path}: its capture times do not rise.")
-    return Sequence(
-        str(values["label"]),
-        keypoints.astype(np.float32),
-        times.astype(np.int64),
-        str(values["recorder"]),
-        str(values["stream"]),
-        float(values["fps"]),
-    )
+    return sequence

@@ -11,13 +11,12 @@ from common import picture, sources
 from common.bus import FrameGiver
 from common.config import Settings
 from common.errors import UserError
+from common.handover import Handover
 from common.messages import Frame, Message, Status
 from common.roster import Roster
 from common.service import Service, log, main
 from common.sources import Shot, Source, SourceLost
 
-AHEAD = 8  # frames of a file that may wait at the hub, so that extractors never wait for the decoder
-RESEND_S = 2.0  # a hub that was restarted has lost what waited there
 RETRY_S = (0.5, 10.0)  # first and longest pause before a lost camera is opened again
 FINISH_S = 60.0  # how long the others may take over the end of the stream
 WAIT_MS = 100
@@ -32,19 +31,18 @@ class Camera(Service):
         super().__init__(settings)
         self._options = settings.camera
         self._giver: FrameGiver | None = None
+        self._handover: Handover | None = None
         self._source: Source | None = None
         self._roster = Roster()
         self._phase = self._wait_for_others
         self._since = time.monotonic()  # this phase began
         self._last: Frame | None = None
         self._first_ns = 0
-        self._untaken: dict[int, tuple[Frame, NDArray[np.uint8] | None]] = {}  # of a file
-        self._given_seq, self._given_at = -1, 0.0
-        self._refill = True
         self._retry_s, self._retry_at = RETRY_S[0], 0.0
 
     def setup(self) -> None:
         self._giver = FrameGiver(self.settings.bus.endpoints)
+        self._handover = Handover(self._giver)
         try:
             self._source = sources.choose(self._options)
         except SourceLost as lost:
@@ -79,9 +77,10 @@ class Camera(Service):
         self._phase = self._show
 
     def _show(self) -> None:
+        assert self._handover is not None
         if self._source is None:
             self._reopen()
-        elif self._source.live or self._has_room():
+        elif self._source.live or self._handover.has_room():
             try:
                 shot = self._source.read()
             except SourceLost as lost:
@@ -94,11 +93,11 @@ class Camera(Service):
 
     def _wait_for_finish(self) -> None:
         """The end of this process ends the whole pipeline, so the others must have dealt with the last frame."""
-        self._has_room()
-        self._refill = True
+        assert self._handover is not None
+        taken = self._handover.is_over()
         now, stream = time.monotonic(), self._options.stream
         unfinished = self._roster.not_finished(self._options.wait_for, stream, now)
-        if (unfinished or self._untaken) and now - self._since < FINISH_S:
+        if (unfinished or not taken) and now - self._since < FINISH_S:
             self.health.detail = f"{stream} ended; waiting for {', '.join(unfinished) or 'the hub'}"
             return
         others = [c for c in self._roster.present("camera", now) if c.pid != os.getpid() and not c.finished]
@@ -163,35 +162,11 @@ class Camera(Service):
         self._phase = self._wait_for_finish
 
     def _give(self, header: Frame, image: NDArray[np.uint8] | None) -> None:
-        assert self._giver is not None
+        assert self._giver is not None and self._handover is not None
         if not header.live or header.end:
-            self._untaken[header.seq] = header, image
-            self._give_untaken()
+            self._handover.add(header, image)
         elif not self._giver.give(header, image):
             self.health.dropped += 1
-
-    def _give_untaken(self) -> None:
-        """Strictly one after the other: the hub ignores a frame that comes after a later one."""
-        assert self._giver is not None
-        for seq, (header, image) in self._untaken.items():
-            if seq > self._given_seq:
-                if not self._giver.give(header, image, timeout_ms=WAIT_MS):
-                    return
-                self._given_seq, self._given_at = seq, time.monotonic()
-
-    def _has_room(self) -> bool:
-        """Whether a file may hand in its next frame; what a restarted hub has forgotten is sent again."""
-        assert self._giver is not None
-        for seq in self._giver.taken(0 if self._refill else WAIT_MS):
-            self._untaken.pop(seq, None)
-        if self._untaken and time.monotonic() - self._given_at > RESEND_S:
-            self._given_seq = -1
-        self._give_untaken()
-        if len(self._untaken) >= AHEAD:
-            self._refill = False
-        elif len(self._untaken) <= AHEAD // 2:  # several at once: each waking up costs
-            self._refill = True
-        return self._refill
 
     # --- a camera that is lost --------------------------------------------------------------------
 

@@ -2,24 +2,20 @@
 
     python -m tests.bench --clip clip.mp4 --json bench.json
 
-Prints a table. On a machine whose speed drifts only the ratios tell something, each taken within one round, and
-only their medians. Without --clip the test card is shown.
+Prints a table. What is compared in speed runs side by side, see tests/bench/contest.py. Without --clip the test
+card is shown.
 """
 
 import argparse
 import json
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -31,9 +27,11 @@ from rich.table import Table
 
 from common.messages import Prediction, Status
 from common.testcard import TestCard
-from tests.pipeline import PAGE_OFFSET, collect, pipeline
+from tests.bench.contest import Pipelines, Programs, contest
+from tests.pipeline import collect, pipeline
 
 FPS = 25.0
+FRAMES = 600  # of the clip that is shown
 LIMIT_S = 900
 MODEL = Path("models/testcard")
 
@@ -41,12 +39,9 @@ MODEL = Path("models/testcard")
 NOTEBOOK = "notebook's loop"
 BARE_1 = "bare Holistic, 1 process"
 BARE_2 = "bare Holistic, 2 processes"
-PACED = "bare Holistic at 25 frames/s"
 FILE = "file, 2 keypoints, logger"
 VIEWER = "the same, and a viewer of the page"
 VIDEO = "the same, and overlay.mp4 written"
-LIVE = "live at 25 frames/s, 1 keypoints"
-CLASSIFIER = "classifier, one window"
 
 
 def prepare(clip: Path | None, frames: int, folder: Path) -> Path:
@@ -69,51 +64,33 @@ def prepare(clip: Path | None, frames: int, folder: Path) -> Path:
     return path
 
 
-def loops(kind: str, path: Path, processes: int = 1) -> dict[str, float]:
-    """Frames/s of all processes together, the other figures of one."""
-    command = [sys.executable, "-m", "tests.bench.loops", kind, str(path)]
-    started = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        for _ in range(processes)
-    ]
-    results = [json.loads(process.communicate(timeout=LIMIT_S)[0]) for process in started]
-    keys = results[0].keys() - {"frames_per_s"}
-    together = sum(result.get("frames_per_s", 0.0) for result in results)
-    return {"frames_per_s": together, **{key: float(np.mean([r[key] for r in results])) for key in keys}}
+def own_times(program: str, path: Path) -> dict[str, float]:
+    """What a program of tests.bench.loops tells of itself."""
+    command = [sys.executable, "-m", "tests.bench.loops", program, str(path)]
+    told = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True, timeout=LIMIT_S)
+    return json.loads(told.stdout)
 
 
-def look_at(port: int) -> None:
-    """A viewer: opens the page's stream as soon as it is there, and reads pictures until it ends."""
-    looking = True
-    while looking:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/stream/cam") as pictures:
-                while looking := bool(pictures.read(65_536)):
-                    pass
-        except urllib.error.HTTPError:
-            time.sleep(0.1)  # the page is there, its stream not yet
-        except OSError:
-            time.sleep(0.5)
+def side_by_side(clip: Path, folder: Path, rounds: int) -> dict[str, dict[str, Any]]:
+    """Everything that is to be as fast as it can."""
+    with ExitStack() as stack:
+        starts = {
+            NOTEBOOK: lambda: Programs(stack, "notebook", clip),
+            BARE_1: lambda: Programs(stack, "bare", clip),
+            BARE_2: lambda: Programs(stack, "bare", clip, 2),
+            FILE: lambda: Pipelines(stack, folder / "file", clip, 2),
+            VIEWER: lambda: Pipelines(stack, folder / "viewer", clip, 2, viewer=True),
+            VIDEO: lambda: Pipelines(stack, folder / "video", clip, 2, video=True),
+        }
+        return contest(starts, rounds)
 
 
-def whole(
-    clip: Path, folder: Path, keypoints: int, viewer: bool = False, video: bool = False, **settings: object
-) -> dict[str, Any]:
-    """The Procfile with a logger; frames/s and ages from predictions, processor time from the services' reports."""
+def live(clip: Path, folder: Path, seconds: float) -> dict[str, Any]:
+    """The Procfile on a stream of 25 frames/s: ages of predictions, processor time from the services' reports."""
     folder.mkdir()
     arrivals, statuses, began_s = [], [], time.monotonic()
-    if video:
-        settings["overlay__video"] = folder / "overlay.mp4"
-    with pipeline(
-        folder,
-        keypoints=keypoints,
-        without=() if viewer or video else ("overlay",),
-        camera__source=clip,
-        logger__out=folder / "out",
-        **settings,
-    ) as running:
-        if viewer:
-            threading.Thread(target=look_at, args=(running.endpoints.port + PAGE_OFFSET,), daemon=True).start()
+    paced = {"camera__source": clip, "camera__live": "true", "camera__loop": "true", "camera__seconds": seconds}
+    with pipeline(folder, without=("overlay",), logger__out=folder / "out", **paced) as running:
         for arrived_ns, (header, _) in collect(running, ["prediction", "status"], LIMIT_S):
             if isinstance(header, Prediction) and header.label and not header.end:
                 arrivals.append((arrived_ns, header))
@@ -154,127 +131,77 @@ def _services(statuses: list[tuple[int, Status]], arrivals_ns: list[int]) -> dic
     return services
 
 
-@dataclass(frozen=True)
-class Figure:
-    """One row of the table: a figure of each round, and the median of them."""
-
-    name: str
-    unit: str
-    of: Callable[[dict[str, Any]], float]
-
-    def median(self, rounds: list[dict[str, Any]]) -> float:
-        return statistics.median(self.of(measured) for measured in rounds)
-
-    def row(self, rounds: list[dict[str, Any]]) -> tuple[str, str, str]:
-        each = ", ".join(f"{self.of(measured):.2f}" for measured in rounds)
-        return self.name, f"{self.median(rounds):.2f} {self.unit}".strip(), each
-
-
-def _fps(step: str) -> Callable[[dict[str, Any]], float]:
-    return lambda measured: float(measured[step]["frames_per_s"])
-
-
-def _ratio(step: str, other: str, key: str = "frames_per_s") -> Callable[[dict[str, Any]], float]:
-    return lambda measured: float(measured[step][key] / measured[other][key])
-
-
-def _other_share(step: str) -> Callable[[dict[str, Any]], float]:
+def other_share(cpu_ms: dict[str, float]) -> float:
     """Per cent of the processor time in services that neither run Holistic nor draw."""
-
-    def share(measured: dict[str, Any]) -> float:
-        cpu_ms = {name: row["cpu_ms"] for name, row in measured[step]["services"].items()}
-        other = sum(value for name, value in cpu_ms.items() if name not in ("keypoints", "overlay"))
-        return float(100 * other / sum(cpu_ms.values()))
-
-    return share
+    other = sum(value for name, value in cpu_ms.items() if name not in ("keypoints", "overlay"))
+    return 100 * other / sum(cpu_ms.values())
 
 
-def _value(step: str, key: str) -> Callable[[dict[str, Any]], float]:
-    return lambda measured: float(measured[step][key])
+def rows(measured: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What, and how much."""
+    fastest = measured["side by side"]
+    fps = {name: row["frames_per_s"] for name, row in fastest.items()}
+    for name in (NOTEBOOK, BARE_1, BARE_2):
+        yield name, f"{fps[name]:.1f} frames/s, {fastest[name]['cpu_ms']['all']:.1f} ms of processor time a frame"
+    for name in (FILE, VIEWER, VIDEO):
+        yield name, f"{fps[name]:.1f} frames/s"
+        yield "  over two bare Holistics", f"{fps[name] / fps[BARE_2]:.2f}"
+        yield "  over the notebook's loop", f"{fps[name] / fps[NOTEBOOK]:.2f}"
+        yield "  neither Holistic nor drawing", f"{other_share(fastest[name]['cpu_ms']):.1f} % of the processor time"
+    run, holistic = measured["live"], measured["Holistic at 25 frames/s"]
+    yield "live at 25 frames/s, one keypoints", f"{run['frames_per_s']:.1f} predictions/s"
+    yield "  capture to prediction, p50 and p95", f"{run['p50_ms']:.1f} and {run['p95_ms']:.1f} ms"
+    yield "  Holistic's own, p50 and p95", f"{holistic['p50_ms']:.1f} and {holistic['p95_ms']:.1f} ms"
+    yield "  p95 over Holistic's own", f"{run['p95_ms'] / holistic['p95_ms']:.2f}"
+    halves = run["median_first_half_ms"], run["median_second_half_ms"]
+    yield "  median age, first and second half", f"{halves[0]:.1f} and {halves[1]:.1f} ms"
+    yield "  start to first prediction", f"{run['start_to_first_prediction_s']:.1f} s"
+    yield (
+        "  neither Holistic nor drawing",
+        f"{other_share({name: row['cpu_ms'] for name, row in run['services'].items()}):.1f} % of the processor time",
+    )
+    yield "classifier, one window", f"{measured['classifier']['p50_ms']:.2f} ms"
 
 
-FIGURES = (
-    Figure(NOTEBOOK, "frames/s", _fps(NOTEBOOK)),
-    Figure(BARE_1, "frames/s", _fps(BARE_1)),
-    Figure(BARE_2, "frames/s", _fps(BARE_2)),
-    Figure(FILE, "frames/s", _fps(FILE)),
-    Figure("  over two bare Holistics", "", _ratio(FILE, BARE_2)),
-    Figure("  over the notebook's loop", "", _ratio(FILE, NOTEBOOK)),
-    Figure("  neither Holistic nor drawing", "% of processor time", _other_share(FILE)),
-    Figure(VIEWER, "frames/s", _fps(VIEWER)),
-    Figure("  over two bare Holistics", "", _ratio(VIEWER, BARE_2)),
-    Figure(VIDEO, "frames/s", _fps(VIDEO)),
-    Figure("  over two bare Holistics", "", _ratio(VIDEO, BARE_2)),
-    Figure(LIVE, "predictions/s", _fps(LIVE)),
-    Figure("  capture to prediction, p50", "ms", _value(LIVE, "p50_ms")),
-    Figure("  capture to prediction, p95", "ms", _value(LIVE, "p95_ms")),
-    Figure("  p95 over Holistic's own at 25 frames/s", "", _ratio(LIVE, PACED, "p95_ms")),
-    Figure("  p95 over Holistic's own at full speed", "", _ratio(LIVE, BARE_1, "p95_ms")),
-    Figure("  median age in the first half", "ms", _value(LIVE, "median_first_half_ms")),
-    Figure("  median age in the second half", "ms", _value(LIVE, "median_second_half_ms")),
-    Figure("  start to first prediction", "s", _value(LIVE, "start_to_first_prediction_s")),
-    Figure("  neither Holistic nor drawing", "% of processor time", _other_share(LIVE)),
-    Figure(CLASSIFIER, "ms", _value(CLASSIFIER, "p50_ms")),
-)
-
-
-def services(title: str, run: dict[str, Any]) -> Table:
-    """Processor time, memory and losses by service, of one run."""
-    table = Table("service", "ms of processor time a frame", "share", "memory MB", "missed", "dropped", title=title)
-    total = sum(row["cpu_ms"] for row in run["services"].values())
-    for name, row in sorted(run["services"].items(), key=lambda item: -item[1]["cpu_ms"]):
-        shown = (f"{row['cpu_ms']:.2f}", f"{100 * row['cpu_ms'] / total:.1f} %", f"{row['memory_mb']:.0f}")
-        table.add_row(name, *shown, str(row["missed"]), str(row["dropped"]))
+def services(fastest: dict[str, Any], run: dict[str, Any]) -> Table:
+    """Processor time, memory and losses by service."""
+    table = Table("service", "file, ms a frame", "live, ms a frame", "live, MB", "missed", "dropped")
+    for name, row in sorted(run.items(), key=lambda item: -item[1]["cpu_ms"]):
+        shown = fastest["cpu_ms"][name], row["cpu_ms"], row["memory_mb"]
+        table.add_row(name, *(f"{value:.2f}" for value in shown), str(row["missed"]), str(row["dropped"]))
     return table
-
-
-def one_round(clip: Path, folder: Path, live_s: float, console: Console) -> dict[str, Any]:
-    """Everything once; what is compared with each other is measured one after the other."""
-    live = {"camera__live": "true", "camera__loop": "true", "camera__seconds": live_s}
-    steps = {
-        NOTEBOOK: lambda: loops("notebook", clip),
-        FILE: lambda: whole(clip, folder / "file", 2),
-        BARE_2: lambda: loops("bare", clip, 2),
-        VIEWER: lambda: whole(clip, folder / "viewer", 2, viewer=True),
-        VIDEO: lambda: whole(clip, folder / "video", 2, video=True),
-        BARE_1: lambda: loops("bare", clip),
-        PACED: lambda: loops("paced", clip),
-        LIVE: lambda: whole(clip, folder / "live", 1, **live),
-        CLASSIFIER: lambda: loops("classifier", MODEL),
-    }
-    measured = {}
-    for step, measure in steps.items():
-        console.print(f"measuring: {step} ...")
-        measured[step] = measure()
-    return measured
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.splitlines()[0])
     parser.add_argument("--clip", type=Path, help="a video with a person in view; without it the test card")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
-    parser.add_argument("--rounds", type=int, default=3, help="measure all so often and take medians (3)")
-    parser.add_argument("--frames", type=int, default=600, help="length of the clip, which is repeated (600)")
-    parser.add_argument("--live-seconds", type=float, default=30, help="length of the live run (30)")
+    parser.add_argument("--rounds", type=int, default=40, help="slices of 0.7 s for each program (40)")
+    parser.add_argument("--live-seconds", type=float, default=60, help="length of the live run (60)")
     options = parser.parse_args()
     if options.clip and not cv2.VideoCapture(str(options.clip)).isOpened():
         sys.exit(f"{options.clip} is not a video that can be decoded.")
     console = Console()
     with tempfile.TemporaryDirectory() as name:
-        clip = prepare(options.clip, options.frames, Path(name))
-        rounds = []
-        for number in range(options.rounds):
-            folder = Path(name, str(number))
-            folder.mkdir()
-            rounds.append(one_round(clip, folder, options.live_seconds, console))
-    table = Table("what", "median", "each round", title=f"{machine()}, {datetime.now(timezone.utc):%Y-%m-%d}")
-    for figure in FIGURES:
-        table.add_row(*figure.row(rounds))
+        folder = Path(name)
+        clip = prepare(options.clip, FRAMES, folder)
+        steps = {
+            "side by side": lambda: side_by_side(clip, folder, options.rounds),
+            "Holistic at 25 frames/s": lambda: own_times("paced", clip),
+            "live": lambda: live(clip, folder / "live", options.live_seconds),
+            "classifier": lambda: own_times("classifier", MODEL),
+        }
+        measured: dict[str, Any] = {"machine": machine(), "date": f"{datetime.now(timezone.utc):%Y-%m-%d}"}
+        for step, measure in steps.items():
+            console.print(f"measuring: {step} ...")
+            measured[step] = measure()
+    table = Table("what", "measured", title=f"{measured['machine']}, {measured['date']}")
+    for row in rows(measured):
+        table.add_row(*row)
     console.print(table)
-    for step in (FILE, LIVE):
-        console.print(services(f"{step}, last round", rounds[-1][step]))
+    console.print(services(measured["side by side"][FILE], measured["live"]["services"]))
     if options.json:
-        options.json.write_text(json.dumps({"machine": machine(), "rounds": rounds}, indent=2) + "\n")
+        options.json.write_text(json.dumps(measured, indent=2) + "\n")
 
 
 def machine() -> str:

@@ -1,18 +1,18 @@
-"""Programs to compare with, each a process of its own: a clip in, one line of JSON out.
+"""Programs to compare with, each a process of its own.
 
-`python -m tests.bench.loops notebook CLIP`: the loop of the well-known notebook, without its window: read,
-Holistic, draw, predict on the last 30 with model.predict. `... bare CLIP`: read and Holistic, nothing else.
-`... paced CLIP`: the same at 25 frames/s, as a camera would give them. `... classifier MODEL`: one window after
-the other through a model folder, compiled as `inference` runs it.
+`python -m tests.bench.loops notebook CLIP` is the loop of the well-known notebook, without its window: read,
+Holistic, draw, predict on the last 30 with model.predict. `... bare CLIP` only reads and runs Holistic. Both go
+on for ever and print a line for every frame. `... paced CLIP` is bare at 25 frames/s, as a camera would give
+them, and `... classifier MODEL` runs one window after the other through a model folder as `inference` does;
+these two print their figures as JSON.
 """
 
 import json
-import statistics
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import cv2
 import numpy as np
@@ -26,31 +26,21 @@ DRAWN = (
 )
 
 
-def timed(clip: Path, work: Callable[[Any], None], period_s: float = 0.0) -> dict[str, float]:
-    """Frames/s, processor time a frame and each step's time of a program that works on every frame of a clip."""
-    capture, times_s, began_s, began_cpu_s = cv2.VideoCapture(str(clip)), [], 0.0, 0.0
-    due_s = time.perf_counter()
+def endless(clip: Path, work: Callable[[Any], None]) -> NoReturn:
+    """Works on the frames of a clip over and over, and tells of each."""
     while True:
-        ok, frame = capture.read()
-        if not ok:
-            break
-        due_s += period_s
-        time.sleep(max(0.0, due_s - time.perf_counter()))
-        before_s = time.perf_counter()
-        work(frame)
-        times_s.append(time.perf_counter() - before_s)
-        if len(times_s) == WARM_UP:
-            began_s, began_cpu_s = time.perf_counter(), time.process_time()
-    counted = times_s[WARM_UP:]
-    return {
-        "frames_per_s": len(counted) / (time.perf_counter() - began_s),
-        "cpu_ms": 1000 * (time.process_time() - began_cpu_s) / len(counted),
-        "p50_ms": 1000 * statistics.median(counted),
-        "p95_ms": 1000 * float(np.percentile(counted, 95)),
-    }
+        capture = cv2.VideoCapture(str(clip))
+        while (shot := capture.read())[0]:
+            work(shot[1])
+            print(flush=True)
 
 
-def notebook(clip: Path) -> dict[str, float]:
+def tell(times_s: list[float]) -> None:
+    counted_ms = 1000 * np.array(times_s[WARM_UP:])
+    print(json.dumps({"p50_ms": float(np.median(counted_ms)), "p95_ms": float(np.percentile(counted_ms, 95))}))
+
+
+def notebook(clip: Path) -> NoReturn:
     """Read, Holistic, draw, model.predict on the last 30 frames, one after the other in one process."""
     import tensorflow as tf
     from mediapipe.python.solutions import drawing_utils, holistic
@@ -83,24 +73,36 @@ def notebook(clip: Path) -> dict[str, float]:
         if len(window) == 30:
             model.predict(np.expand_dims(window, 0), verbose=0)
 
-    return timed(clip, work)
+    endless(clip, work)
 
 
-def bare(clip: Path, period_s: float = 0.0) -> dict[str, float]:
+def bare(clip: Path) -> NoReturn:
     """Read and Holistic."""
+    graph = holistic_graph()
+    endless(clip, lambda frame: graph.process(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)))
+
+
+def paced(clip: Path) -> None:
+    """Holistic's own times at 25 frames/s."""
+    graph, capture, times_s = holistic_graph(), cv2.VideoCapture(str(clip)), []
+    due_s = time.perf_counter()
+    while (shot := capture.read())[0]:
+        due_s += 0.04
+        time.sleep(max(0.0, due_s - time.perf_counter()))
+        before_s = time.perf_counter()
+        graph.process(cv2.cvtColor(shot[1], cv2.COLOR_BGR2RGB))
+        times_s.append(time.perf_counter() - before_s)
+    tell(times_s)
+
+
+def holistic_graph() -> Any:
     sys.modules["tensorflow"] = None  # type: ignore[assignment]
     from mediapipe.python.solutions import holistic
 
-    graph = holistic.Holistic()
-    return timed(clip, lambda frame: graph.process(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)), period_s)
+    return holistic.Holistic()
 
 
-def paced(clip: Path) -> dict[str, float]:
-    """Read and Holistic, at 25 frames/s."""
-    return bare(clip, period_s=0.04)
-
-
-def classifier(model: Path) -> dict[str, float]:
+def classifier(model: Path) -> None:
     """Windows of noise, one by one."""
     from common.classifier import Classifier
     from common.landmarks import SIZE
@@ -111,10 +113,10 @@ def classifier(model: Path) -> dict[str, float]:
         before_s = time.perf_counter()
         classify(window)
         times_s.append(time.perf_counter() - before_s)
-    return {"p50_ms": 1000 * statistics.median(times_s[WARM_UP:])}
+    tell(times_s)
 
 
 PROGRAMS = {"notebook": notebook, "bare": bare, "paced": paced, "classifier": classifier}
 
 if __name__ == "__main__":
-    print(json.dumps(PROGRAMS[sys.argv[1]](Path(sys.argv[2]))))
+    PROGRAMS[sys.argv[1]](Path(sys.argv[2]))

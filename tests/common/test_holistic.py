@@ -1,0 +1,32 @@
+"""The landmarks that come out are the ones MediaPipe found."""
+
+import numpy as np
+from mediapipe.framework.formats.landmark_pb2 import NormalizedLandmarkList  # noqa: TID251
+
+from common import holistic
+from common.landmarks import SHAPES
+from common.testcard import TestCard
+
+
+def test_a_landmark_list_becomes_the_same_numbers() -> None:
+    rng = np.random.default_rng(0)
+    for part, (count, values) in SHAPES.items():
+        numbers = rng.normal(size=(count, values)).astype(np.float32)
+        numbers[0] = 0  # a zero that is set is sent
+        points = NormalizedLandmarkList()
+        for row in numbers.tolist():
+            extra = {"visibility": row[3], "presence": 0.5} if values == 4 else {}
+            points.landmark.add(x=row[0], y=row[1], z=row[2], **extra)
+        assert (holistic._array(points, part) == numbers).all()
+
+
+def test_face_and_pose_of_the_test_card_lie_where_the_person_is() -> None:
+    graph = holistic.Holistic()
+    found = graph(TestCard(0).frame(0.0), 0)
+    graph.close()
+    assert set(found.seen) >= {"pose", "face"}
+    face = found.vector[132 : 132 + 468 * 3].reshape(468, 3)
+    nose = found.vector[:2]
+    assert (face[:, :2].min(axis=0) < nose).all()
+    assert (nose < face[:, :2].max(axis=0)).all()
+    assert found.pose_scale_px > 100
