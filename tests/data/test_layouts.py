@@ -33,8 +33,8 @@ def test_one_file_a_frame(tmp_path: Path):
     frames(tmp_path / "wave" / "10", values, [str(number) for number in range(12)])
     frames(tmp_path / "wave" / "seq_02", values[:3], ["frame_1", "frame_2", "frame_4"])
     frames(tmp_path / "push up" / "wrong" / "0", values[:2], ["0", "1"])
-    deep, second, first = layouts.read(tmp_path, FPS)
-    assert (deep.label, second.label, first.label) == ("push up/wrong", "wave", "wave")
+    deep, first, second = layouts.read(tmp_path, FPS)
+    assert (deep.label, first.label, second.label) == ("push up/wrong", "wave", "wave")
     assert first.keypoints.dtype == np.float32
     assert (first.keypoints == values.astype(np.float32)).all()
     assert first.captured_ns.tolist() == [number * 50_000_000 for number in range(12)]
