@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from common.landmarks import PARTS, SIZE, SLICES
 
 _POSE = PARTS.index("pose")
+_CONFIRMING = [place for place, part in enumerate(PARTS) if part != "pose"]
 
 
 class TimeWindow(NamedTuple):
@@ -17,7 +18,7 @@ class TimeWindow(NamedTuple):
     vectors: NDArray[np.float32]
     start_ns: int
     filled: int
-    present: float  # share of the window's frames that have a pose
+    present: float  # share of the window's frames that have a pose; 0 if no face or hand confirms it
 
 
 class Windower:
@@ -99,7 +100,10 @@ class Windower:
         return TimeWindow(vectors, start_ns, self.length, self._present())
 
     def _present(self) -> float:
-        return sum(bool(seen[_POSE]) for seen in self._seen) / len(self._seen)
+        # MediaPipe sees a pose in a logo, but neither face nor hand on it: docs/decisions/0008.
+        seen = np.stack(self._seen)
+        confirmed = seen[:, _CONFIRMING].any()
+        return float(seen[:, _POSE].mean()) if confirmed else 0.0
 
 
 def seen_parts(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:

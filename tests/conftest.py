@@ -1,5 +1,7 @@
 """What several tests stand on: a recording of the test card by the real Holistic, and default settings."""
 
+from pathlib import Path
+
 import pytest
 
 from common import config
@@ -26,6 +28,15 @@ def recording() -> list[Message]:
     seq = len(messages)
     messages.append(Message(Keypoints(stream="cam", seq=seq, captured_ns=0, entered_ns=0, live=False, end=True)))
     return messages
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Recordings and clips of people, which are not part of the project."""
+    folder = Path(__file__).parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"needs the recordings in {folder}")
+    return folder
 
 
 @pytest.fixture

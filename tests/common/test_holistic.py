@@ -1,11 +1,15 @@
 """The landmarks that come out are the ones MediaPipe found."""
 
+from pathlib import Path
+
+import cv2
 import numpy as np
 from mediapipe.framework.formats.landmark_pb2 import NormalizedLandmarkList  # noqa: TID251
 
 from common import holistic
 from common.landmarks import SHAPES
 from common.testcard import TestCard
+from common.window import Windower
 
 
 def test_a_landmark_list_becomes_the_same_numbers() -> None:
@@ -30,3 +34,16 @@ def test_face_and_pose_of_the_test_card_lie_where_the_person_is() -> None:
     assert (face[:, :2].min(axis=0) < nose).all()
     assert (nose < face[:, :2].max(axis=0)).all()
     assert found.pose_scale_px > 100
+
+
+def test_a_logo_is_nobody(shared: Path) -> None:
+    graph, windower, video = holistic.Holistic(), Windower(30, 25.0), cv2.VideoCapture(str(shared / "clips/nobody.mp4"))
+    poses, present = 0, []
+    for place in range(95):
+        found = graph(video.read()[1], place * 33_333_333)
+        poses += "pose" in found.seen
+        window = windower.push(place * 33_333_333, found.vector)
+        present.append(window.present if window else 0.0)
+    graph.close()
+    assert poses > 30  # what MediaPipe takes for one
+    assert max(present) == 0

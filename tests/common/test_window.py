@@ -165,6 +165,15 @@ def test_present_is_the_share_of_frames_with_a_pose() -> None:
     assert window is not None and window.present == 0.25
 
 
+def test_a_pose_without_face_or_hand_is_nobody() -> None:
+    windower, pose_only = Windower(4, None), marked(1)
+    pose_only[SLICES["face"].start :] = 0
+    windows = [windower.push(i * 40 * MS, pose_only) for i in range(8)]
+    assert [window.present for window in full(windows)] == [0.0] * 5
+    confirmed = windower.push(320 * MS, marked(1))
+    assert confirmed is not None and confirmed.present == 1.0
+
+
 def test_memory_stays_bounded_at_a_high_frame_rate_and_over_slow_ones() -> None:
     windower = Windower(30, 25.0)
     for i in range(1000):
