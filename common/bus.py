@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 LINGER_MS: Final = 1000  # what was sent before a close still leaves
 READER_QUEUE: Final = 200  # messages the hub keeps for one slow reader of one topic
 WATCH_QUEUE: Final = 4  # pictures the hub keeps for one slow viewer
+VIDEO_QUEUE: Final = 64  # and where a video is written of them: a file's frames come in bursts
 DRAIN_LIMIT: Final = 500  # messages taken at once, so that a flood does not keep a service from its other work
 
 # The first part of what passes between the hub and those who hand in or ask for frames.
@@ -259,7 +260,7 @@ class Request(NamedTuple):
 class HubSockets:
     """The hub's end, which alone binds: the proxy, frames on request, frames to watch."""
 
-    def __init__(self, endpoints: Endpoints) -> None:
+    def __init__(self, endpoints: Endpoints, watch_queue: int = WATCH_QUEUE) -> None:
         self.bad = 0
         self._context: zmq.Context[Any] = zmq.Context()
         proxy_in, proxy_out = self._context.socket(zmq.XSUB), self._context.socket(zmq.XPUB)
@@ -268,7 +269,7 @@ class HubSockets:
         self._router = _socket(zmq.ROUTER, context=self._context)
         self._router.maxmsgsize = MAX_MESSAGE_BYTES
         self._router.router_mandatory = True  # a dead extractor shows as an error, not as silence
-        self._watch = _socket(zmq.PUB, send=WATCH_QUEUE, context=self._context)
+        self._watch = _socket(zmq.PUB, send=watch_queue, context=self._context)
         pairs = zip((proxy_in, proxy_out, self._router, self._watch), range(4), strict=True)
         for socket, offset in pairs:
             self._bind(socket, endpoints, offset)

@@ -54,6 +54,12 @@ class Roster:
             if any(stream not in status.finished for status in self.present(service, now_s))
         ]
 
+    def behind_s(self, services: Iterable[str], now_s: float) -> float:
+        """How much older frames are when the slowest of the services is done with them than when the hub has them."""
+        at_hub_ms = max((status.age_ms for status in self.present("hub", now_s)), default=0.0)
+        ages_ms = (status.age_ms for service in set(services) for status in self.present(service, now_s))
+        return (max(ages_ms, default=0.0) - at_hub_ms) / 1000
+
     def take_silent(self, now_s: float) -> list[Status]:
         """The processes that have just fallen silent without saying that they stop; each is told once."""
         silent = [seen.status for seen in self._seen.values() if seen.is_silent(now_s)]

@@ -20,6 +20,7 @@ from common.sources import Shot, Source, SourceLost
 RETRY_S = (0.5, 10.0)  # first and longest pause before a lost camera is opened again
 FINISH_S = 60.0  # how long the others may take over the end of the stream
 WAIT_MS = 100
+BEHIND_S = 1.0  # a file waits for a reader that is further behind; queues hold some seconds
 
 
 class Camera(Service):
@@ -80,7 +81,7 @@ class Camera(Service):
         assert self._handover is not None
         if self._source is None:
             self._reopen()
-        elif self._source.live or self._handover.has_room():
+        elif self._source.live or (self._handover.has_room() and not self._is_held_up()):
             try:
                 shot = self._source.read()
             except SourceLost as lost:
@@ -90,6 +91,13 @@ class Camera(Service):
                 self._end()
             elif self._is_due(shot):
                 self._hand_in(shot)
+
+    def _is_held_up(self) -> bool:
+        """Whether a reader that must not lose a file's frames needs time; waits a little where it does."""
+        held_up = self._roster.behind_s(self._options.wait_for, time.monotonic()) > BEHIND_S
+        if held_up:
+            time.sleep(WAIT_MS / 1000)
+        return held_up
 
     def _wait_for_finish(self) -> None:
         """The end of this process ends the whole pipeline, so the others must have dealt with the last frame."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.bus import ASK, ASK_AHEAD, FRAME, PING, TAKEN, HubSockets, Request
+from common.bus import ASK, ASK_AHEAD, FRAME, PING, TAKEN, VIDEO_QUEUE, WATCH_QUEUE, HubSockets, Request
 from common.dispatch import Dispatcher, Release
 from common.messages import Frame, Keypoints, Message, about
 from common.service import Service, log, main
@@ -26,7 +26,9 @@ class Hub(Service):
     _sockets: HubSockets | None = None
 
     def setup(self) -> None:
-        self._sockets = HubSockets(self.settings.bus.endpoints)
+        self._sockets = HubSockets(
+            self.settings.bus.endpoints, VIDEO_QUEUE if self.settings.overlay.video else WATCH_QUEUE
+        )
         self._dispatcher: Dispatcher[Any, Result] = Dispatcher()
         self._extractors: set[bytes] = set()
         self._smoothers: dict[str, PoseSmoother] = {}

@@ -16,7 +16,7 @@ from common import __version__
 from common.config import Settings
 from common.errors import UserError
 from common.jsonl import JsonLines
-from common.messages import Action, Message, Prediction, Status
+from common.messages import Action, Header, Message, Prediction, Status
 from common.roster import Roster
 from common.service import Service, log, main
 
@@ -38,6 +38,7 @@ class Logger(Service):
         self._last_status: dict[str, Status] = {}
         self._lost: list[str] = []
         self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._ended: defaultdict[str, set[type[Header]]] = defaultdict(set)
         self._began = _now()
         self._retry_at = 0.0
 
@@ -60,7 +61,9 @@ class Logger(Service):
                 self._roster.hear(header, now)
                 self._last_status[header.stream] = header
             elif header.end:
-                if isinstance(header, Prediction):
+                self._ended[header.stream].add(type(header))
+                if self._ended[header.stream] == {Prediction, Action}:  # each came in a queue of its own
+                    del self._ended[header.stream]
                     self._summarise(header.stream)
             elif isinstance(header, Prediction):
                 self._prediction(header)

@@ -64,6 +64,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_file_loses_no_frame_even_when_an_extractor_is_killed(clip: Path, tmp_path: Path):
     out = tmp_path / "out"
     settings = {"camera__source": json.dumps(str(clip)), "logger__out": out, "overlay__video": out / "overlay.mp4"}
+    settings |= {"camera__width": 1920}  # pictures that the overlay draws more slowly than two extractors find
     with pipeline(tmp_path, keypoints=2, **settings) as running:
         subscriber = Subscriber(running.endpoints, ["keypoints"])
         seen: list[int] = []

@@ -1,5 +1,6 @@
 """Which services run, which have finished, which fell silent."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,6 +54,17 @@ def test_a_silent_service_is_neither_present_nor_ready(later_s: float, there: bo
     heard = roster(status("hub"))
     assert bool(heard.present("hub", later_s)) is there
     assert (heard.not_running(["hub"], later_s) == []) is there
+
+
+def test_a_reader_is_behind_by_what_it_adds_to_the_age_that_frames_have_at_the_hub() -> None:
+    hub, quick, slow = (
+        msgspec.structs.replace(status(service), age_ms=age_ms)
+        for service, age_ms in (("hub", 2700.0), ("logger", 2900.0), ("overlay", 4700.0))
+    )
+    assert roster(hub, quick, slow).behind_s(["logger", "overlay"], 0.0) == pytest.approx(2.0)
+    assert roster(hub, quick, slow).behind_s(["logger"], 0.0) == pytest.approx(0.2)
+    assert roster(hub, quick, slow).behind_s(["overlay"], SILENT_S + 1) == 0.0  # who is silent holds nobody up
+    assert roster().behind_s(["overlay"], 0.0) == 0.0
 
 
 def test_silence_is_told_once_and_again_after_a_return() -> None:
