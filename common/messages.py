@@ -96,6 +96,7 @@ class Status(Header, kw_only=True, frozen=True):
     missed: Count = 0  # frames of its streams that never reached it
     dropped: Count = 0  # frames or messages it put aside itself: too old, or not understood
     age_ms: float = 0.0  # from a frame's entry to the end of this service's work on it, median
+    least_age_ms: float = 0.0  # of the youngest frame in the last second: a backlog makes even that one old
     busy: float = 0.0  # processor cores in use
     cpu_s: float = 0.0  # processor time so far
     memory_mb: float = 0.0

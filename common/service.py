@@ -84,7 +84,7 @@ class Heartbeat:
         self._cpu_s = 0.0
         self._rate = 0.0
         self._busy = 0.0
-        self._age_ms = 0.0
+        self._age_ms = self._least_age_ms = 0.0
 
     def due(self) -> bool:
         return time.monotonic() - self._since >= HEARTBEAT_S
@@ -95,6 +95,7 @@ class Heartbeat:
         if elapsed >= HEARTBEAT_S:
             self._rate, self._busy = (health.done - self._done) / elapsed, (cpu_s - self._cpu_s) / elapsed
             self._age_ms = statistics.median(health.ages_ms) if health.ages_ms else 0.0
+            self._least_age_ms = min(health.ages_ms, default=0.0)
             self._since, self._done, self._cpu_s = time.monotonic(), health.done, cpu_s
             health.ages_ms.clear()
         pid, now = os.getpid(), time.time_ns()
@@ -115,6 +116,7 @@ class Heartbeat:
                 missed=health.missed + health.gaps,
                 dropped=health.dropped + subscriber.skipped + subscriber.bad,
                 age_ms=self._age_ms,
+                least_age_ms=self._least_age_ms,
                 busy=self._busy,
                 cpu_s=cpu_s,
                 memory_mb=self._process.memory_info().rss / 1e6,

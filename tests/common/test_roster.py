@@ -58,7 +58,7 @@ def test_a_silent_service_is_neither_present_nor_ready(later_s: float, there: bo
 
 def test_a_reader_is_behind_by_what_it_adds_to_the_age_that_frames_have_at_the_hub() -> None:
     hub, quick, slow = (
-        msgspec.structs.replace(status(service), age_ms=age_ms)
+        msgspec.structs.replace(status(service), least_age_ms=age_ms)
         for service, age_ms in (("hub", 2700.0), ("logger", 2900.0), ("overlay", 4700.0))
     )
     assert roster(hub, quick, slow).behind_s(["logger", "overlay"], 0.0) == pytest.approx(2.0)
