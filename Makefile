@@ -1,6 +1,7 @@
 # make run   sets up .venv from the lock if need be, and starts the Procfile
 #            SOURCE= camera number, video file, folder, address or testcard   SECONDS= stop after so much of it
 #            OUT= folder for results   MODEL= model folder   HEADLESS=1 no window   KEYPOINTS= extractor processes
+# make record  the same with a recorder: LABELS="wave, clap"   SEQUENCES= of each   RECORDER= who   OUT= the data set
 # make test  the tests      make check  format, lint, types, contracts, spelling, settings, and the tests
 # make lock  compiles requirements.lock anew from pyproject.toml
 
@@ -8,14 +9,19 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 UV_VERSION := 0.13.9
-export SOURCE OUT MODEL
+export SOURCE OUT MODEL LABELS RECORDER
 
-.PHONY: run test lint check lock clean
+.PHONY: run record test lint check lock clean
+
+START = exec $(BIN)/python -m services.start --keypoints "$(or $(KEYPOINTS),1)" $(if $(HEADLESS),--headless) \
+  $(if $(SECONDS),--seconds "$(SECONDS)") $${SOURCE:+--source "$$SOURCE"} $${OUT:+--out "$$OUT"}
 
 run: .venv/ready
-	@exec $(BIN)/python -m services.start --keypoints "$(or $(KEYPOINTS),1)" $(if $(HEADLESS),--headless) \
-	  $(if $(SECONDS),--seconds "$(SECONDS)") $${SOURCE:+--source "$$SOURCE"} $${OUT:+--out "$$OUT"} \
-	  $${MODEL:+--model "$$MODEL"}
+	@$(START) $${MODEL:+--model "$$MODEL"}
+
+record: .venv/ready
+	@$(START) --record "$$LABELS" $${RECORDER:+--set "recorder.recorder=\"$$RECORDER\""} \
+	  $(if $(SEQUENCES),--set recorder.sequences="$(SEQUENCES)")
 
 test: .venv/ready
 	@$(BIN)/python -m pytest
@@ -27,6 +33,7 @@ lint: .venv/ready
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/codespell
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/honcho check
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/honcho -f Procfile.record check
 	@$(BIN)/python -m common.config >/dev/null
 
 check: lint test

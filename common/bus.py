@@ -9,6 +9,7 @@ A consumer needs nothing but `listen`:
 
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
@@ -19,7 +20,7 @@ import zmq
 from numpy.typing import NDArray
 
 from common.errors import UserError
-from common.messages import BadMessage, Frame, Header, Keypoints, Message
+from common.messages import BadMessage, Command, Frame, Header, Keypoints, Message
 from common.topics import TOPICS, Topic, address
 from common.wire import MAX_MESSAGE_BYTES, decode_array, decode_header, pack, unpack
 
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 LINGER_MS: Final = 1000  # what was sent before a close still leaves
 READER_QUEUE: Final = 200  # messages the hub keeps for one slow reader of one topic
+ANSWER_MS: Final = 2000  # for a hub to say who listens
 WATCH_QUEUE: Final = 4  # pictures the hub keeps for one slow viewer
 VIDEO_QUEUE: Final = 64  # and where a video is written of them: a file's frames come in bursts
 DRAIN_LIMIT: Final = 500  # messages taken at once, so that a flood does not keep a service from its other work
@@ -178,6 +180,22 @@ def listen(*topics: str, stream: str = "", host: str = "127.0.0.1", port: int = 
                 yield header if array is None else (header, array)
     finally:
         subscriber.close()
+
+
+def tell(service: str, command: str, value: str = "", *, host: str = "127.0.0.1", port: int = 5550) -> None:
+    """Sends one command to a service; raises UserError where none that takes commands is there."""
+    header = Command(stream=service, seq=0, captured_ns=0, entered_ns=time.time_ns(), command=command, value=value)
+    socket = _socket(zmq.XPUB)  # like PUB, but it hears who listens: before that, what is sent is lost
+    try:
+        socket.connect(Endpoints(host, port).publish)
+        while socket.poll(ANSWER_MS):
+            wanted = socket.recv()
+            if wanted[:1] == b"\x01" and address(header).startswith(wanted[1:]):
+                socket.send_multipart(pack(header))
+                return
+        raise UserError(f"Nobody at {host}:{port} takes commands: is a pipeline with a {service} running there?")
+    finally:
+        socket.close()
 
 
 # --- frames on request ----------------------------------------------------------------------------

@@ -91,6 +91,16 @@ class Logger(Section):
     out: str | None
 
 
+class Recorder(Section):
+    out: str
+    labels: list[str]
+    sequences: Annotated[int, Meta(ge=1, le=100_000)]
+    recorder: str
+    frames: Annotated[int, Meta(ge=8, le=10_000)] | None
+    countdown_s: Seconds
+    video: bool
+
+
 class Settings(Section):
     """All settings, one section for each part of the pipeline."""
 
@@ -102,6 +112,7 @@ class Settings(Section):
     decision: Decision
     overlay: Overlay
     logger: Logger
+    recorder: Recorder
 
 
 def load(files: list[str] | None = None, sets: list[str] | None = None) -> Settings:

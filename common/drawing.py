@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.landmarks import CONNECTIONS, PARTS, SLICES, split
+from common.messages import Recording
 
 Picture = NDArray[np.uint8]
 Colour = tuple[int, int, int]  # blue, green, red
@@ -18,6 +19,7 @@ COLOURS: Final[dict[str, Colour]] = {
     "left_hand": (255, 160, 60),
     "right_hand": (60, 140, 255),
 }
+RED: Final = (40, 40, 230)
 WHITE: Final = (255, 255, 255)
 BAR: Final = (200, 150, 40)
 BAR_ACTIVE: Final = (60, 200, 60)
@@ -69,6 +71,25 @@ def draw_sentence(picture: Picture, words: Sequence[str]) -> None:
     _write(picture, " ".join(words), (10, band - round(13 * size)), 0.8 * size)
 
 
+def draw_recording(picture: Picture, recording: Recording) -> None:
+    """What to perform and when, large, for somebody two metres away; a red frame while it is captured."""
+    size, height, width = _text_size(picture), *picture.shape[:2]
+    if recording.state == "capturing":
+        cv2.rectangle(picture, (0, 0), (width - 1, height - 1), RED, round(12 * size))
+    doing = {
+        "countdown": f"in {recording.countdown_s:.1f} s",
+        "ready": "raise your hands",
+        "capturing": f"now ({recording.frames})",
+        "paused": "paused",
+        "finished": "all done, thank you",
+    }[recording.state]
+    title = f"{recording.label} {recording.number}/{recording.target}" if recording.label else ""
+    for row, (text, scale) in enumerate(((title, 1.6), (doing, 1.6), (recording.detail, 0.6))):
+        scale *= size * min(1.0, 0.9 * width / max(1, _width(text, scale * size)))
+        left = (width - _width(text, scale)) // 2
+        _write(picture, text, (left, round(height * (0.66 + 0.13 * row))), scale, bold=True)
+
+
 def draw_figures(picture: Picture, text: str) -> None:
     """Rate, age and losses, along the bottom."""
     size = _text_size(picture)
@@ -84,7 +105,8 @@ def _width(text: str, size: float) -> int:
     return int(cv2.getTextSize(text, FONT, size, 1)[0][0])
 
 
-def _write(picture: Picture, text: str, origin: tuple[int, int], size: float) -> None:
+def _write(picture: Picture, text: str, origin: tuple[int, int], size: float, bold: bool = False) -> None:
     """Readable on any ground: white with a dark edge."""
-    cv2.putText(picture, text, origin, FONT, size, (0, 0, 0), 3)
-    cv2.putText(picture, text, origin, FONT, size, WHITE, 1)
+    thickness = max(1, round(2 * size)) if bold else 1
+    cv2.putText(picture, text, origin, FONT, size, (0, 0, 0), thickness + 2)
+    cv2.putText(picture, text, origin, FONT, size, WHITE, thickness)

@@ -36,6 +36,8 @@ SIZE: Final = SLICES["right_hand"].stop
 
 NOSE: Final = 0
 LEFT_SHOULDER, RIGHT_SHOULDER = 11, 12
+LEFT_WRIST, RIGHT_WRIST = 15, 16
+LEFT_HIP, RIGHT_HIP = 23, 24
 
 
 def flatten(parts: Mapping[str, NDArray[np.floating]]) -> NDArray[np.float32]:

@@ -83,6 +83,26 @@ class Action(Header, kw_only=True, frozen=True):
     confidence: Unit = 0.0
 
 
+class Recording(Header, kw_only=True, frozen=True):
+    """What the recorder is doing on a stream, so that whoever is recorded sees what to do."""
+
+    state: Literal["countdown", "ready", "capturing", "paused", "finished"] = "countdown"
+    label: str = ""
+    number: Count = 0  # of the sequence that comes or is being captured, from 1
+    target: Count = 0  # sequences of each label
+    countdown_s: float = 0.0
+    frames: Count = 0  # captured so far of this sequence
+    detail: str = ""  # what became of the last one: "saved", or why it is done again
+    progress: dict[str, Count] = {}  # sequences that are there, by label
+
+
+class Command(Header, kw_only=True, frozen=True):
+    """Something a service is asked to do; its stream is the service's name."""
+
+    command: str = ""
+    value: str = ""
+
+
 class Status(Header, kw_only=True, frozen=True):
     """How a service is; its stream is `<service>.<pid>` and its seq counts its own reports."""
 

@@ -2,6 +2,7 @@
 
 import argparse
 import gc
+import json
 import logging
 import os
 import signal
@@ -11,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Literal
 
 import psutil
 
@@ -49,7 +50,7 @@ class Health:
 class Service:
     """One stage: messages in, messages out. Subclasses say what they read and do in `step`."""
 
-    topics: ClassVar[tuple[str, ...]] = ()  # what it reads; the first is what its rate and age are about
+    topics: tuple[str, ...] = ()  # what it reads; the first is what its rate and age are about
     poll_ms: int = 100  # how long to wait for messages; 0 where `step` waits for something itself
 
     def __init__(self, settings: config.Settings) -> None:
@@ -195,14 +196,28 @@ class Runner:
         self._publisher.send(*self._heartbeat.status(self._service.health, self._subscriber))
 
 
-def main(kind: type[Service], name: str) -> None:
-    """The command `python -m services.<name>`: run the service; exit codes as common.errors says."""
-    parser = argparse.ArgumentParser(prog=f"python -m services.{name}", description=sys.modules["__main__"].__doc__)
+def main(kind: type[Service], name: str, options: argparse.ArgumentParser | None = None) -> None:
+    """The command `python -m services.<name>`: run the service; exit codes as common.errors says.
+
+    `options` may add some of its own, whose dest is the setting they stand for, such as `recorder.out`.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"python -m services.{name}",
+        description=sys.modules["__main__"].__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[options] if options else [],
+    )
     config.add_arguments(parser)
     arguments = parser.parse_args()
+    own = [f"{key}={_text(value)}" for key, value in vars(arguments).items() if "." in key]
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        Runner(kind(config.load(arguments.config, arguments.set)), name).run()
+        Runner(kind(config.load(arguments.config, [*own, *arguments.set])), name).run()
     except UserError as error:
         log.error("%s", error)
         sys.exit(EXIT_USER_ERROR)
+
+
+def _text(value: str | list[str]) -> str:
+    """As YAML: of several words a list, whatever is in them."""
+    return value if isinstance(value, str) else json.dumps(value)

@@ -25,6 +25,8 @@ _ROWS: Final = (
     Topic("windows", m.Window, "windows", 64, newest=True, steps=True, array=(None, SIZE)),
     Topic("prediction", m.Prediction, "inference", 1000, steps=True),
     Topic("action", m.Action, "inference", 1000),
+    Topic("recording", m.Recording, "recorder", 100, newest=True),
+    Topic("command", m.Command, "who asks: a page, a command line", 100),
     Topic("status", m.Status, "every service", 100),
 )
 

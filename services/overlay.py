@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from common import drawing, picture
 from common.config import Settings
-from common.messages import Action, Frame, Keypoints, Message, Prediction
+from common.messages import Action, Frame, Keypoints, Message, Prediction, Recording
 from common.page import Page
 from common.service import Service, log, main
 from common.video import VideoFile
@@ -33,6 +33,7 @@ class View:
     keypoints: deque[Message] = field(default_factory=deque)
     probabilities: dict[str, float] = field(default_factory=dict)
     active: str | None = None
+    recording: Recording | None = None
     sentence: deque[str] = field(default_factory=lambda: deque(maxlen=SENTENCE_WORDS))
     shown_s: deque[float] = field(default_factory=lambda: deque(maxlen=RATE_FRAMES))
     video: VideoFile | None = None
@@ -46,7 +47,7 @@ class View:
 class Overlay(Service):
     """Draws on the very frame the keypoints came from; skips pictures rather than lag, unless it writes a file."""
 
-    topics = ("keypoints", "frames", "prediction", "action")
+    topics = ("keypoints", "frames", "prediction", "action", "recording")
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -87,6 +88,8 @@ class Overlay(Service):
             view.keypoints.append(message)
         elif isinstance(header, Prediction):
             view.probabilities = header.smoothed
+        elif isinstance(header, Recording):
+            view.recording = header
         elif isinstance(header, Action):
             view.active = header.label if header.event == "started" else None
             if header.event == "started":
@@ -120,6 +123,8 @@ class Overlay(Service):
         drawing.draw_skeleton(image, vector)
         drawing.draw_sentence(image, view.sentence)
         drawing.draw_probabilities(image, view.probabilities, view.active)
+        if view.recording:
+            drawing.draw_recording(image, view.recording)
         missed = self.health.missed + self.health.gaps
         drawing.draw_figures(image, f"{view.rate():.1f} frames/s   {age_ms:.0f} ms   {missed} missed")
         if self._options.video and not view.failed:

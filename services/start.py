@@ -1,6 +1,7 @@
-"""What `make run` starts: checks all that can be checked before, then hands over to honcho and the Procfile.
+"""What `make run` and `make record` start: checks all that can be checked before, then hands over to honcho.
 
 python -m services.start --source clip.mp4 --out out/run
+python -m services.start --record "wave, clap" --out data/mine
 """
 
 import argparse
@@ -14,6 +15,7 @@ from common import config, sources
 from common.classifier import read_card
 from common.config import PREFIX, Settings
 from common.errors import EXIT_USER_ERROR, UserError
+from common.session import check_plan
 
 ROOT = Path(__file__).parent.parent
 PORTS = 4  # of the hub
@@ -30,14 +32,31 @@ def overrides(options: argparse.Namespace) -> dict[str, object]:
         chosen["inference.model"] = options.model
     if options.headless:
         chosen["overlay.window"] = False
-    if options.out:
+    if options.record is not None:
+        chosen["recorder.labels"] = [label.strip() for label in options.record.split(",") if label.strip()]
+        chosen["camera.wait_for"] = ["keypoints", "overlay", "recorder"]
+        if options.out:
+            chosen["recorder.out"] = options.out
+    elif options.out:
         chosen["logger.out"] = options.out
         chosen["overlay.video"] = str(Path(options.out) / "overlay.mp4")
     return chosen
 
 
-def check(settings: Settings) -> str | int:
+def check(settings: Settings, records: bool) -> str | int:
     """Raises UserError for what would go wrong in a process later; returns the source, `auto` resolved."""
+    if records:
+        check_plan(settings.recorder)
+    else:
+        _check_run(settings)
+    for offset in range(PORTS):
+        _check_port(settings.bus.host, settings.bus.port + offset, "bus.port")
+    if settings.overlay.page:
+        _check_port("127.0.0.1", settings.overlay.page_port, "overlay.page_port")
+    return _check_source(settings)
+
+
+def _check_run(settings: Settings) -> None:
     card = read_card(settings.inference.model)
     length = settings.windows.length
     if length not in (None, card.window.length):
@@ -47,11 +66,6 @@ def check(settings: Settings) -> str | int:
         )
     if settings.logger.out and (Path(settings.logger.out) / "run.json").exists():
         raise UserError(f"{settings.logger.out} already holds a run: name another folder with OUT=, or remove it.")
-    for offset in range(PORTS):
-        _check_port(settings.bus.host, settings.bus.port + offset, "bus.port")
-    if settings.overlay.page:
-        _check_port("127.0.0.1", settings.overlay.page_port, "overlay.page_port")
-    return _check_source(settings)
 
 
 def _check_port(host: str, port: int, setting: str) -> None:
@@ -83,6 +97,7 @@ def main() -> None:
     parser.add_argument("--out", help="folder for predictions.jsonl, actions.jsonl, overlay.mp4 and run.json")
     parser.add_argument("--model", help="model folder")
     parser.add_argument("--headless", action="store_true", help="no window")
+    parser.add_argument("--record", metavar="LABELS", help="record these, such as 'wave, clap', instead of recognising")
     parser.add_argument("--keypoints", type=int, default=1, help="extractor processes (1)")
     config.add_arguments(parser)
     options = parser.parse_args()
@@ -90,7 +105,7 @@ def main() -> None:
     sets = [*(f"{key}={json.dumps(value)}" for key, value in chosen.items()), *options.set]
     try:
         settings = config.load(options.config, sets)
-        chosen["camera.source"] = check(settings)
+        chosen["camera.source"] = check(settings, options.record is not None)
         if options.keypoints > 1:
             others = [service for service in settings.camera.wait_for if service != "keypoints"]
             chosen["camera.wait_for"] = ["keypoints"] * options.keypoints + others
@@ -109,7 +124,8 @@ def _hand_over(chosen: dict[str, object], options: argparse.Namespace) -> None:
     if options.config:
         files = [name for name in environment.get(config.FILES_VARIABLE, "").split(os.pathsep) if name]
         environment[config.FILES_VARIABLE] = os.pathsep.join([*files, *options.config])
-    arguments = ["honcho", "-f", str(ROOT / "Procfile"), "start", "-c", f"keypoints={options.keypoints}"]
+    procfile = ROOT / ("Procfile" if options.record is None else "Procfile.record")
+    arguments = ["honcho", "-f", str(procfile), "start", "-c", f"keypoints={options.keypoints}"]
     os.execve(binaries / "honcho", arguments, environment)  # noqa: S606
 
 

@@ -1,0 +1,181 @@
+"""Keypoints and commands in; a data set of labelled sequences, and what the person should do now, out.
+
+    python -m services.recorder wave clap --sequences 30 --recorder anna
+
+Runs beside a pipeline. Keys: p or space pause and go on, r once more, s next label, q stop.
+"""
+
+import argparse
+import json
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from common import picture
+from common.collection import Collection
+from common.config import Settings
+from common.errors import UserError
+from common.keys import Keys
+from common.messages import Command, Frame, Keypoints, Message, Recording, about
+from common.sequence import Sequence
+from common.service import Service, log, main
+from common.session import Plan, Session, Take, check_plan
+from common.video import VideoFile
+
+KEYS = {"p": "pause", " ": "pause", "r": "retake", "s": "skip", "q": "stop"}
+PICTURES = 400  # of the stream that may still belong to a take
+
+
+class Recorder(Service):
+    """One session on the camera's stream."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._options, self._stream = settings.recorder, settings.camera.stream
+        self.topics = ("keypoints", "command", "frames") if self._options.video else ("keypoints", "command")
+        self._collection: Collection | None = None
+        self._keys: Keys | None = None
+        self._pictures: OrderedDict[int, Message] = OrderedDict()
+        self._last_file = ""
+        self._shown: Recording | None = None
+
+    def setup(self) -> None:
+        chosen, labels = self._options, check_plan(self._options)
+        self._collection = Collection(Path(chosen.out))
+        there = {label: self._collection.count(label, chosen.recorder) for label in labels}
+        self._session = Session(Plan(labels, chosen.sequences, chosen.frames, chosen.countdown_s), there)
+        self._keys = Keys()
+        log.info("%s by %s: %s", chosen.out, chosen.recorder, self._progress())
+        log.info("keys: p pause and go on, r once more, s next label, q stop")
+        self.over = self._session.state == "finished"
+
+    def step(self, inbox: list[Message]) -> Iterator[Message]:
+        assert self._keys is not None
+        for key in self._keys.read().lower():
+            self._obey(KEYS.get(key, key))
+        for message in inbox:
+            header, array = message
+            if isinstance(header, Command) and header.stream == "recorder":
+                self._obey(header.command)
+            elif header.stream != self._stream or array is None:
+                continue
+            elif isinstance(header, Frame):
+                self._pictures[header.seq] = message
+                while len(self._pictures) > PICTURES:
+                    self._pictures.popitem(last=False)
+            elif isinstance(header, Keypoints):
+                take = self._session.frame(header.seq, header.captured_ns, array)
+                if take:
+                    self._save(take)
+                yield from self._show(header)
+        self.over = self._session.state == "finished"
+
+    def _obey(self, command: str) -> None:
+        session = self._session
+        if command == "retake" and session.retake():
+            assert self._collection is not None
+            self._collection.remove(self._last_file)
+            log.info("%s is deleted; once more", self._last_file)
+        elif command in ("pause", "skip", "stop"):
+            {"pause": session.pause, "skip": session.skip, "stop": session.stop}[command]()
+        elif command != "retake" and command.strip():
+            log.warning("%r is no command: %s", command, ", ".join(f"{key} {name}" for key, name in KEYS.items()))
+
+    def _show(self, header: Keypoints) -> Iterator[Message]:
+        """Tell everybody what has changed, and the terminal what matters."""
+        session = self._session
+        state = about(
+            header,
+            Recording,
+            state=session.state,
+            label=session.label,
+            number=session.progress[session.label] + 1,
+            target=session.plan.sequences,
+            countdown_s=round(session.countdown_s, 1),
+            frames=session.frames,
+            detail=session.detail,
+            progress=dict(session.progress),
+        )
+        before, self._shown = self._shown, state
+        if before is None or (before.state, before.progress) != (state.state, state.progress):
+            log.info("%s", self._line())
+        yield Message(state)
+
+    def _line(self) -> str:
+        session = self._session
+        if session.state == "finished":
+            return f"{session.detail}; {self._progress()}"
+        doing = f"{session.label} {session.progress[session.label] + 1}/{session.plan.sequences}: {session.state}"
+        return f"{doing} ({session.detail})" if session.detail and session.state != "capturing" else doing
+
+    def _progress(self) -> str:
+        return ", ".join(f"{label} {n}/{self._session.plan.sequences}" for label, n in self._session.progress.items())
+
+    # --- writing ----------------------------------------------------------------------------------
+
+    def _save(self, take: Take) -> None:
+        assert self._collection is not None
+        fps = float(1e9 / np.median(np.diff(take.captured_ns)))
+        sequence = Sequence(take.label, take.keypoints, take.captured_ns, self._options.recorder, self._stream, fps)
+        name = self._collection.free_name(take.label, self._options.recorder)
+        try:
+            flaws = [*take.flaws, *(self._save_video(take, name, fps) if self._options.video else ())]
+            path = self._collection.add(name, sequence, flaws=flaws)
+        except (UserError, OSError) as error:
+            log.error("%s", error)
+            self._session.pause(f"not saved: {error}")
+            return
+        self._last_file = path.relative_to(self._collection.folder).as_posix()
+        self._session.saved(take._replace(flaws=tuple(flaws)))
+
+    def _save_video(self, take: Take, name: str, fps: float) -> list[str]:
+        """Write the take's pictures; returns what is wrong with them."""
+        assert self._collection is not None
+        shots = [self._pictures[seq] for seq in take.seqs if seq in self._pictures]
+        if not shots:
+            return ["no picture came"]
+        path = self._collection.folder / take.label / f"{name}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        first, draft = shots[0].header, path.with_name(".draft.mp4")
+        assert isinstance(first, Frame)
+        video = VideoFile(draft, fps, (first.width, first.height), first.live)
+        try:
+            for header, array in shots:
+                assert isinstance(header, Frame) and array is not None
+                video.write(picture.decode(header, array), header.captured_ns)
+        finally:
+            video.close()
+        draft.replace(path)
+        missing = len(take.seqs) - len(shots)
+        return [f"{missing} pictures missing from the video"] if missing else []
+
+    def close(self) -> None:
+        if self._keys:
+            self._keys.close()
+        if self._collection:
+            log.info("%s: %s", self._options.out, self._progress())
+            self._collection.close()
+
+
+def options() -> argparse.ArgumentParser:
+    """The command line; each option stands for a setting."""
+    parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    parser.add_argument("recorder.labels", metavar="LABEL", nargs="*", help="what is performed: wave 'push up/right'")
+    parser.add_argument("--out", dest="recorder.out", type=json.dumps, metavar="DATASET", help="the data set to add to")
+    parser.add_argument("--sequences", dest="recorder.sequences", metavar="N", help="of each label, old ones included")
+    parser.add_argument("--recorder", dest="recorder.recorder", type=json.dumps, metavar="NAME", help="who performs")
+    parser.add_argument("--frames", dest="recorder.frames", metavar="N", help="of a sequence")
+    parser.add_argument(
+        "--hands", dest="recorder.frames", action="store_const", const="null", help="from hands up to hands down"
+    )
+    parser.add_argument("--countdown", dest="recorder.countdown_s", metavar="SECONDS", help="before each sequence")
+    parser.add_argument(
+        "--video", dest="recorder.video", action="store_const", const="true", help="keep the pictures too"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    main(Recorder, "recorder", options())

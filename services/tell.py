@@ -1,0 +1,26 @@
+"""A command in; the service it is for hears it. `python -m services.tell recorder pause`."""
+
+import argparse
+import sys
+
+from common import bus, config
+from common.errors import EXIT_USER_ERROR, UserError
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m services.tell", description=__doc__)
+    parser.add_argument("service", help="such as recorder")
+    parser.add_argument("command", help="recorder: pause (and go on), retake, skip, stop")
+    parser.add_argument("value", nargs="?", default="", help="where the command takes one")
+    config.add_arguments(parser)
+    arguments = parser.parse_args()
+    try:
+        hub = config.load(arguments.config, arguments.set).bus
+        bus.tell(arguments.service, arguments.command, arguments.value, host=hub.host, port=hub.port)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
+
+
+if __name__ == "__main__":
+    main()
