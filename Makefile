@@ -2,6 +2,7 @@
 #            SOURCE= camera number, video file, folder, address or testcard   SECONDS= stop after so much of it
 #            OUT= folder for results   MODEL= model folder   HEADLESS=1 no window   KEYPOINTS= extractor processes
 # make record  the same with a recorder: LABELS="wave, clap"   SEQUENCES= of each   RECORDER= who   OUT= the data set
+# make replay  plays RECORDING= a .mcap file, STAGE= keypoints or another topic, SPEED= 0 as fast as it goes
 # make test  the tests      make check  format, lint, types, contracts, spelling, settings, and the tests
 # make lock  compiles requirements.lock anew from pyproject.toml
 
@@ -9,9 +10,9 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 UV_VERSION := 0.13.9
-export SOURCE OUT MODEL LABELS RECORDER
+export SOURCE OUT MODEL LABELS RECORDER RECORDING
 
-.PHONY: run record test lint check lock clean
+.PHONY: run record replay test lint check lock clean
 
 START = exec $(BIN)/python -m services.start --keypoints "$(or $(KEYPOINTS),1)" $(if $(HEADLESS),--headless) \
   $(if $(SECONDS),--seconds "$(SECONDS)") $${SOURCE:+--source "$$SOURCE"} $${OUT:+--out "$$OUT"}
@@ -22,6 +23,10 @@ run: .venv/ready
 record: .venv/ready
 	@$(START) --record "$$LABELS" $${RECORDER:+--set "recorder.recorder=\"$$RECORDER\""} \
 	  $(if $(SEQUENCES),--set recorder.sequences="$(SEQUENCES)")
+
+replay: .venv/ready
+	@$(START) $${MODEL:+--model "$$MODEL"} --replay "$$RECORDING" $(if $(STAGE),--stage "$(STAGE)") \
+	  $(if $(SPEED),--speed "$(SPEED)")
 
 test: .venv/ready
 	@$(BIN)/python -m pytest
@@ -34,6 +39,7 @@ lint: .venv/ready
 	@$(BIN)/codespell
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/honcho check
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/honcho -f Procfile.record check
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/honcho -f Procfile.replay check
 	@$(BIN)/python -m common.config >/dev/null
 
 check: lint test

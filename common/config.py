@@ -101,6 +101,17 @@ class Recorder(Section):
     video: bool
 
 
+class RecordBus(Section):
+    out: str | None
+    topics: Annotated[list[str], Meta(min_length=1)]
+
+
+class Replay(Section):
+    file: str | None
+    stage: Literal["frames", "keypoints", "windows", "prediction", "action"]
+    speed: Annotated[float, Meta(ge=0, le=1000)]
+
+
 class Settings(Section):
     """All settings, one section for each part of the pipeline."""
 
@@ -113,6 +124,8 @@ class Settings(Section):
     overlay: Overlay
     logger: Logger
     recorder: Recorder
+    record_bus: RecordBus
+    replay: Replay
 
 
 def load(files: list[str] | None = None, sets: list[str] | None = None) -> Settings:

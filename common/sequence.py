@@ -49,7 +49,7 @@ def read(path: Path) -> Sequence:
                 str(stored["stream"]),
                 float(stored["fps"]),
             )
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is not a sequence of this project: {error}.") from error
     if layout != LAYOUT:
         raise UserError(f"{path} has landmarks of layout {layout}, this release has {LAYOUT}.")

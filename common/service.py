@@ -50,13 +50,17 @@ class Health:
 class Service:
     """One stage: messages in, messages out. Subclasses say what they read and do in `step`."""
 
-    topics: tuple[str, ...] = ()  # what it reads; the first is what its rate and age are about
+    topics: tuple[str, ...] = ()  # what it reads
     poll_ms: int = 100  # how long to wait for messages; 0 where `step` waits for something itself
 
     def __init__(self, settings: config.Settings) -> None:
         self.settings = settings
         self.health = Health()
         self.over = False  # set it when there is nothing left to do: the process ends with exit code 0
+
+    def counted(self) -> tuple[str, ...]:
+        """The topics whose missed messages, rate and age are reported."""
+        return self.topics[:1]
 
     def depths(self) -> dict[str, int]:
         """Queue depths that differ from the topics' own."""
@@ -180,7 +184,7 @@ class Runner:
 
     def _count(self, inbox: list[Message]) -> None:
         """Rate, age and finished streams of a service that reads."""
-        health, main = self._service.health, self._service.topics[:1]
+        health, main = self._service.health, self._service.counted()
         health.gaps = sum(self._subscriber.missed[topic] for topic in main)
         for header, _ in inbox:
             if isinstance(header, Status):
@@ -209,7 +213,7 @@ def main(kind: type[Service], name: str, options: argparse.ArgumentParser | None
     )
     config.add_arguments(parser)
     arguments = parser.parse_args()
-    own = [f"{key}={_text(value)}" for key, value in vars(arguments).items() if "." in key]
+    own = [f"{key}={_text(value)}" for key, value in vars(arguments).items() if "." in key and value is not None]
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         Runner(kind(config.load(arguments.config, [*own, *arguments.set])), name).run()

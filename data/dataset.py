@@ -1,111 +1,60 @@
-"""The native data set: one .npz a sequence under <data set>/<label>/, and a manifest.jsonl beside them."""
+"""A data set in any layout that is about, recognised by looking, in; sequences out.
 
-import io
-import os
-import zipfile
+    <label>/<name>.npz                          native, with a manifest.jsonl
+    <label>/<sequence>/<frame>.npy              a file a frame, as the well-known notebook writes them
+    <label>/<file>.npy                          a file a sequence
+    <file>.csv                                  a row a frame
+    <file>.npz                                  X, y and actions
+    <label>/<file>.pose                         of the pose-format library
+    train.csv or <label>/, <file>.parquet       a row a landmark, as Google's set of isolated signs has them
+
+Labels may have two levels of folders. Vectors of 1662, 258 (pose and hands), 132 (pose) and 126 (hands) numbers are
+placed into 1662; what they do not hold is zeros. Nothing is unpickled.
+"""
+
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final
 
-import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from common.collection import MANIFEST
 from common.errors import UserError
-from common.landmarks import LAYOUT, SIZE
+from common.sequence import Sequence
+from data import npy, npz, parquet, pose, table
+from data.foreign import natural
 
-MANIFEST = "manifest.jsonl"
-
-
-class Sequence(NamedTuple):
-    """One performance of one action."""
-
-    label: str  # one level, or two as in "push up/right"
-    keypoints: NDArray[np.float32]  # (T, 1662)
-    captured_ns: NDArray[np.int64]  # (T,), rising
-    recorder: str  # who performs
-    stream: str
-    fps: float  # nominal
+READERS: Final = {
+    ".npz": npz.read,
+    ".npy": npy.read,
+    ".csv": table.read,
+    ".pose": pose.read,
+    ".parquet": parquet.read,
+}
 
 
-class Entry(msgspec.Struct, kw_only=True):
-    """A line of the manifest."""
+def read(path: Path, fps: float = 25.0) -> list[Sequence]:
+    """All sequences of a data set in any of the layouts; raises UserError naming the file that is wrong.
 
-    file: str
-    label: str
-    recorder: str
-    frames: int
-    fps: float
-
-
-def write(folder: Path, name: str, sequence: Sequence) -> Path:
-    """Store a sequence as <folder>/<label>/<name>.npz, whole or not at all, and enter it in the manifest.
-
-    Raises UserError for a label or name that would leave the folder, or where the file is there already.
+    fps: the rate of recordings that do not say theirs.
     """
-    path = folder.joinpath(*_steps(sequence.label), *_steps(f"{name}.npz"))
-    if path.exists():
-        raise UserError(f"{path} is there already: choose another data set or remove it.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, layout=LAYOUT, **{k: np.asarray(v) for k, v in sequence._asdict().items()})
-    draft = path.with_suffix(".part")
-    with draft.open("wb") as file:
-        file.write(buffer.getvalue())
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    entry = Entry(
-        file=path.relative_to(folder).as_posix(),
-        label=sequence.label,
-        recorder=sequence.recorder,
-        frames=len(sequence.keypoints),
-        fps=sequence.fps,
-    )
-    with (folder / MANIFEST).open("ab") as manifest:
-        manifest.write(msgspec.json.encode(entry) + b"\n")
-    return path
-
-
-def _steps(name: str) -> list[str]:
-    steps = name.split("/")
-    if len(steps) > 2 or any(not step or step.startswith(".") or len(step) > 100 for step in steps):
-        raise UserError(f"{name!r} cannot name a label or sequence: it must be one or two plain folder names.")
-    return steps
-
-
-def read(folder: Path) -> list[Sequence]:
-    """All sequences of a native data set, by label and name; raises UserError naming the file that is wrong."""
-    files = sorted(folder.rglob("*.npz"))
-    if not files:
-        raise UserError(f"{folder} is not a data set: there is no .npz file in it.")
-    return [read_sequence(path) for path in files]
-
-
-def read_sequence(path: Path) -> Sequence:
-    """One file of a native data set; raises UserError."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            layout = str(stored["layout"])
-            sequence = Sequence(
-                str(stored["label"]),
-                stored["keypoints"].astype(np.float32),
-                stored["captured_ns"].astype(np.int64),
-                str(stored["recorder"]),
-                str(stored["stream"]),
-                float(stored["fps"]),
-            )
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is not a sequence of this project: {error}.") from error
-    if layout != LAYOUT:
-        raise UserError(f"{path} has landmarks of layout {layout}, this release has {LAYOUT}.")
-    return checked(path, sequence)
-
-
-def checked(path: Path, sequence: Sequence) -> Sequence:
-    """The sequence, if it is one; raises UserError naming `path`."""
-    keypoints, times = sequence.keypoints, sequence.captured_ns
-    if not len(times) or keypoints.shape != (len(times), SIZE) or not np.isfinite(keypoints).all():
-        raise UserError(f"{path} holds keypoints {keypoints.shape}, not finite ones of ({len(times) or 1}, {SIZE}).")
-    if (np.diff(times) <= 0).any():
-        raise UserError(f"{path}: its capture times do not rise.")
-    return sequence
+        path.stat()
+        files = [path] if path.is_file() else sorted((file for file in path.rglob("*") if file.is_file()), key=natural)
+    except OSError as error:
+        raise UserError(f"There is no data set {path} that can be read: {error.strerror}.") from error
+    layouts = {suffix: found for suffix in READERS if (found := [file for file in files if file.suffix == suffix])}
+    if (path / MANIFEST).exists():
+        layouts = {suffix: found for suffix, found in layouts.items() if suffix == ".npz"}  # and reports beside them
+    elif ".parquet" in layouts:
+        layouts.pop(".csv", None)  # the list of what they show
+    if not layouts:
+        raise UserError(f"{path} is not a data set: no {', '.join(READERS)} file is there.")
+    if len(layouts) > 1:
+        one, other = [found[0] for found in layouts.values()][:2]
+        raise UserError(f"{path} mixes layouts, such as {one} and {other}: keep each in a folder of its own.")
+    (suffix, found), *_ = layouts.items()
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is found as such
+        sequences = list(READERS[suffix](path, found, fps))
+    if not sequences:
+        raise UserError(f"{path} is not a data set: its files hold no frames.")
+    return sequences

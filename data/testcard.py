@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
+from common.collection import Collection
 from common.errors import EXIT_USER_ERROR, UserError
 from common.holistic import Holistic
+from common.sequence import Sequence
 from common.smoothing import PoseSmoother
 from common.testcard import TestCard, schedule
-from data import dataset
-from data.dataset import Sequence
 
 FPS = 25.0
 WIDTH, HEIGHT = 640, 480
@@ -64,11 +64,11 @@ def main() -> None:
 def _write_all(arguments: argparse.Namespace) -> None:
     if arguments.out.exists():
         raise UserError(f"{arguments.out} is there already: choose another folder, or remove it.")
-    with ProcessPoolExecutor(arguments.workers) as pool:
+    with Collection(arguments.out) as collection, ProcessPoolExecutor(arguments.workers) as pool:
         cards = pool.map(record, arguments.seeds, [arguments.seconds] * len(arguments.seeds))
         for seed, sequences in zip(arguments.seeds, cards, strict=True):
             for number, sequence in enumerate(sequences):
-                dataset.write(arguments.out, f"{seed}-{number:03d}", sequence)
+                collection.add(f"{seed}-{number:03d}", sequence, origin=f"test card {seed}")
             print(f"card {seed}: {len(sequences)} sequences")
 
 

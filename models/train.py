@@ -27,9 +27,9 @@ from common.classifier import CARD, WEIGHTS, Card, WindowShape
 from common.decision import Parameters
 from common.errors import EXIT_USER_ERROR, UserError
 from common.landmarks import LAYOUT, SIZE
+from common.sequence import Sequence
 from common.window import Windower
 from data import dataset
-from data.dataset import Sequence
 from models.augment import move
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # tensorflow's chatter

@@ -1,6 +1,5 @@
 """A camera, file, address, folder or test card in; frames, numbered and timed, to the hub out."""
 
-import os
 import time
 from collections.abc import Iterable
 
@@ -9,18 +8,16 @@ from numpy.typing import NDArray
 
 from common import picture, sources
 from common.bus import FrameGiver
+from common.conductor import Conductor
 from common.config import Settings
 from common.errors import UserError
 from common.handover import Handover
-from common.messages import Frame, Message, Status
-from common.roster import Roster
+from common.messages import Frame, Message
 from common.service import Service, log, main
 from common.sources import Shot, Source, SourceLost
 
 RETRY_S = (0.5, 10.0)  # first and longest pause before a lost camera is opened again
-FINISH_S = 60.0  # how long the others may take over the end of the stream
 WAIT_MS = 100
-BEHIND_S = 1.0  # a file waits for a reader that is further behind; queues hold some seconds
 
 
 class Camera(Service):
@@ -34,9 +31,8 @@ class Camera(Service):
         self._giver: FrameGiver | None = None
         self._handover: Handover | None = None
         self._source: Source | None = None
-        self._roster = Roster()
+        self._conductor = Conductor(self._options.wait_for, self._options.wait_s)
         self._phase = self._wait_for_others
-        self._since = time.monotonic()  # this phase began
         self._last: Frame | None = None
         self._first_ns = 0
         self._retry_s, self._retry_at = RETRY_S[0], 0.0
@@ -54,22 +50,17 @@ class Camera(Service):
             self._begin()
 
     def step(self, inbox: list[Message]) -> Iterable[Message]:
-        for header, _ in inbox:
-            if isinstance(header, Status):
-                self._roster.hear(header, time.monotonic())
+        self._conductor.hear(inbox)
         self._phase()
         return ()
 
     # --- the three phases of a stream -------------------------------------------------------------
 
     def _wait_for_others(self) -> None:
-        missing = self._roster.not_running(self._options.wait_for, time.monotonic())
-        if missing and time.monotonic() - self._since < self._options.wait_s:
-            self.health.state, self.health.detail = "waiting", f"for {', '.join(missing)}"
-            return
-        if missing:
-            log.warning("%s begins without %s (camera.wait_for)", self._options.stream, ", ".join(missing))
-        self._begin()
+        if self._conductor.may_begin():
+            self._begin()
+        else:
+            self.health.state, self.health.detail = "waiting", self._conductor.detail
 
     def _begin(self) -> None:
         if self._source:
@@ -94,7 +85,7 @@ class Camera(Service):
 
     def _is_held_up(self) -> bool:
         """Whether a reader that must not lose a file's frames needs time; waits a little where it does."""
-        held_up = self._roster.behind_s(self._options.wait_for, time.monotonic()) > BEHIND_S
+        held_up = self._conductor.is_held_up()
         if held_up:
             time.sleep(WAIT_MS / 1000)
         return held_up
@@ -102,19 +93,8 @@ class Camera(Service):
     def _wait_for_finish(self) -> None:
         """The end of this process ends the whole pipeline, so the others must have dealt with the last frame."""
         assert self._handover is not None
-        taken = self._handover.is_over()
-        now, stream = time.monotonic(), self._options.stream
-        unfinished = self._roster.not_finished(self._options.wait_for, stream, now)
-        if (unfinished or not taken) and now - self._since < FINISH_S:
-            self.health.detail = f"{stream} ended; waiting for {', '.join(unfinished) or 'the hub'}"
-            return
-        others = [c for c in self._roster.present("camera", now) if c.pid != os.getpid() and not c.finished]
-        if others:
-            self.health.detail = f"{stream} ended; other cameras run on"
-            return
-        if unfinished:
-            log.error("%s did not finish %s within %.0f s", ", ".join(unfinished), stream, FINISH_S)
-        self.over = True
+        self.over = self._conductor.may_end("camera", [self._options.stream], self._handover.is_over())
+        self.health.detail = self._conductor.detail
 
     # --- frames -----------------------------------------------------------------------------------
 
@@ -166,7 +146,8 @@ class Camera(Service):
         log.info("%s ended after %d frames", self._options.stream, last.seq + 1 if last else 0)
         self._source.close()
         self.health.finished.add(self._options.stream)
-        self.poll_ms, self._since = WAIT_MS, time.monotonic()
+        self.poll_ms = WAIT_MS
+        self._conductor.last_frame_is_given()
         self._phase = self._wait_for_finish
 
     def _give(self, header: Frame, image: NDArray[np.uint8] | None) -> None:

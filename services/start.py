@@ -1,7 +1,8 @@
-"""What `make run` and `make record` start: checks all that can be checked before, then hands over to honcho.
+"""What `make run`, `record` and `replay` start: checks all that can be checked before, then hands over to honcho.
 
 python -m services.start --source clip.mp4 --out out/run
 python -m services.start --record "wave, clap" --out data/mine
+python -m services.start --replay run.mcap --stage keypoints --speed 0
 """
 
 import argparse
@@ -12,6 +13,7 @@ import sys
 from pathlib import Path
 
 from common import config, sources
+from common.bus_file import BusReader
 from common.classifier import read_card
 from common.config import PREFIX, Settings
 from common.errors import EXIT_USER_ERROR, UserError
@@ -19,6 +21,14 @@ from common.session import check_plan
 
 ROOT = Path(__file__).parent.parent
 PORTS = 4  # of the hub
+RECORDING = ("keypoints", "overlay", "recorder")
+REPLAYING = {  # the services that make something of a stage
+    "frames": ("keypoints", "windows", "inference", "overlay", "logger"),
+    "keypoints": ("windows", "inference", "logger"),
+    "windows": ("inference", "logger"),
+    "prediction": ("logger",),
+    "action": ("logger",),
+}
 
 
 def overrides(options: argparse.Namespace) -> dict[str, object]:
@@ -34,18 +44,21 @@ def overrides(options: argparse.Namespace) -> dict[str, object]:
         chosen["overlay.window"] = False
     if options.record is not None:
         chosen["recorder.labels"] = [label.strip() for label in options.record.split(",") if label.strip()]
-        chosen["camera.wait_for"] = ["keypoints", "overlay", "recorder"]
-        if options.out:
-            chosen["recorder.out"] = options.out
+        chosen["camera.wait_for"] = list(RECORDING)
+    if options.replay is not None:
+        chosen |= {"replay.file": options.replay, "replay.stage": options.stage, "replay.speed": options.speed}
+        chosen["camera.wait_for"] = list(REPLAYING[options.stage])
+    if options.out and options.record is not None:
+        chosen["recorder.out"] = options.out
     elif options.out:
         chosen["logger.out"] = options.out
         chosen["overlay.video"] = str(Path(options.out) / "overlay.mp4")
     return chosen
 
 
-def check(settings: Settings, records: bool) -> str | int:
+def check(settings: Settings, options: argparse.Namespace) -> str | int:
     """Raises UserError for what would go wrong in a process later; returns the source, `auto` resolved."""
-    if records:
+    if options.record is not None:
         check_plan(settings.recorder)
     else:
         _check_run(settings)
@@ -53,6 +66,11 @@ def check(settings: Settings, records: bool) -> str | int:
         _check_port(settings.bus.host, settings.bus.port + offset, "bus.port")
     if settings.overlay.page:
         _check_port("127.0.0.1", settings.overlay.page_port, "overlay.page_port")
+    if options.replay is not None:
+        if not options.replay:
+            raise UserError("No recording to play: name one, as in make replay RECORDING=run.mcap.")
+        next(iter(BusReader(Path(options.replay))), None)
+        return settings.camera.source
     return _check_source(settings)
 
 
@@ -98,6 +116,9 @@ def main() -> None:
     parser.add_argument("--model", help="model folder")
     parser.add_argument("--headless", action="store_true", help="no window")
     parser.add_argument("--record", metavar="LABELS", help="record these, such as 'wave, clap', instead of recognising")
+    parser.add_argument("--replay", metavar="FILE.mcap", help="play a recording of the bus instead of a camera")
+    parser.add_argument("--stage", choices=list(REPLAYING), default="keypoints", help="what of it (keypoints)")
+    parser.add_argument("--speed", type=float, default=1.0, help="times its own pace (1); 0: as fast as it goes")
     parser.add_argument("--keypoints", type=int, default=1, help="extractor processes (1)")
     config.add_arguments(parser)
     options = parser.parse_args()
@@ -105,7 +126,7 @@ def main() -> None:
     sets = [*(f"{key}={json.dumps(value)}" for key, value in chosen.items()), *options.set]
     try:
         settings = config.load(options.config, sets)
-        chosen["camera.source"] = check(settings, options.record is not None)
+        chosen["camera.source"] = check(settings, options)
         if options.keypoints > 1:
             others = [service for service in settings.camera.wait_for if service != "keypoints"]
             chosen["camera.wait_for"] = ["keypoints"] * options.keypoints + others
@@ -124,9 +145,16 @@ def _hand_over(chosen: dict[str, object], options: argparse.Namespace) -> None:
     if options.config:
         files = [name for name in environment.get(config.FILES_VARIABLE, "").split(os.pathsep) if name]
         environment[config.FILES_VARIABLE] = os.pathsep.join([*files, *options.config])
-    procfile = ROOT / ("Procfile" if options.record is None else "Procfile.record")
-    arguments = ["honcho", "-f", str(procfile), "start", "-c", f"keypoints={options.keypoints}"]
-    os.execve(binaries / "honcho", arguments, environment)  # noqa: S606
+    counts, procfile = {"keypoints": options.keypoints}, "Procfile"
+    if options.record is not None:
+        procfile = "Procfile.record"
+    elif options.replay is not None:
+        absent = set(REPLAYING["frames"]) - set(REPLAYING[options.stage])
+        counts, procfile = counts | dict.fromkeys(absent, 0), "Procfile.replay"
+    concurrency = ",".join(f"{service}={count}" for service, count in counts.items())
+    os.execve(  # noqa: S606
+        binaries / "honcho", ["honcho", "-f", str(ROOT / procfile), "start", "-c", concurrency], environment
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,151 @@
+"""A data set in; a table of what is in it, what is wrong with it, and pictures out; or a correction made.
+
+    python -m data.inspect data/mine --sheet out/mine.html
+    python -m data.inspect data/mine --relabel wave/anna-003 hello
+    python -m data.inspect data/mine --undo
+
+Every sequence is named as the corrections take it; data/edit.py says what is kept to undo them.
+"""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Sequence as Row
+from pathlib import Path
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from common import sequence as sequences
+from common.collection import read_manifest
+from common.errors import EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError
+from common.sequence import Sequence
+from data import dataset, sheet
+from data.edit import Editor, is_native
+from data.flaws import Named, by_label, flaws, rate, share_seen
+
+COLUMNS = ("label", "recorders", "sequences", "frames", "rate", "face", "left\nhand", "right\nhand")
+SLOWEST, FASTEST = 0.1, 1000.0  # frames/s of any camera
+
+
+def read(path: Path, fps: float) -> Named:
+    """The sequences of a data set by <label>/<name>, or by <label>/<number> where its layout has no such names."""
+    files = sorted(path.rglob("*.npz")) if is_native(path) else []
+    if files:
+        return {file.relative_to(path).with_suffix("").as_posix(): sequences.read(file) for file in files}
+    named, counts = {}, Counter[str]()
+    for sequence in dataset.read(path, fps):
+        label = sequence.label.encode(errors="replace").decode()  # a folder's name need not be text
+        named[f"{label}/{counts[label]}"] = sequence._replace(label=label)
+        counts[label] += 1
+    return named
+
+
+def table(named: Named) -> Table:
+    """A row for each label, and one for all."""
+    shown = Table(
+        box=box.SIMPLE,
+        show_edge=False,
+        pad_edge=False,
+        caption="frames: fewest/median/most; rate: frames/s; face, hands: share of frames",
+    )
+    shown.add_column(COLUMNS[0], overflow="fold", min_width=10)
+    for column in COLUMNS[1:]:
+        shown.add_column(column, justify="right", no_wrap=True)
+    for label, group in by_label(named).items():
+        shown.add_row(*_row(label, group))
+    shown.add_section()
+    shown.add_row(*_row("all", list(named.values())))
+    return shown
+
+
+def _row(label: str, group: Row[Sequence]) -> list[str]:
+    frames = [len(sequence.keypoints) for sequence in group]
+    rates = [rate(sequence) for sequence in group if len(sequence.keypoints) > 1]
+    shares = (
+        np.average([share_seen(sequence, part) for sequence in group], weights=frames)
+        for part in ("face", "left_hand", "right_hand")
+    )
+    return [
+        escape(label),
+        str(len({sequence.recorder for sequence in group})),
+        str(len(group)),
+        f"{min(frames)}/{np.median(frames):.0f}/{max(frames)}",
+        f"{np.median(rates):.1f}" if rates else "",
+        *(f"{share:.0%}" for share in shares),
+    ]
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m data.inspect", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("dataset", type=Path, help="a data set in any layout; corrections need one of this project")
+    parser.add_argument("--fps", type=float, default=25.0, help="rate of recordings that do not say theirs (25)")
+    todo = parser.add_mutually_exclusive_group()
+    todo.add_argument("--sheet", type=Path, metavar="OUT", help="pictures: a page .html, a .png, or a folder of .png")
+    todo.add_argument("--delete", metavar="LABEL/NAME")
+    todo.add_argument("--relabel", nargs=2, metavar=("LABEL/NAME", "NEW_LABEL"))
+    todo.add_argument("--trim", nargs=3, metavar=("LABEL/NAME", "START_S", "END_S"), help="keep what lies between")
+    todo.add_argument("--undo", action="store_true", help="take back the last correction; again: the one before it")
+    return parser.parse_args()
+
+
+def show(arguments: argparse.Namespace) -> None:
+    """Table, flaws and, where asked for, pictures."""
+    if not SLOWEST <= arguments.fps <= FASTEST:
+        raise UserError(f"--fps {arguments.fps:g} is no rate: say {SLOWEST:g} to {FASTEST:g} frames a second.")
+    named = read(arguments.dataset, arguments.fps)
+    found = flaws(named, read_manifest(arguments.dataset))
+    Console().print(table(named))
+    print("\n".join(f"- {flaw}" for flaw in found) or "Nothing wrong was found.")
+    if arguments.sheet:
+        written = sheet.write(arguments.sheet, arguments.dataset.resolve().name, named, found)
+        print("Look at " + ", ".join(map(str, written)))
+
+
+def correct(arguments: argparse.Namespace) -> str:
+    """Do the one correction that is asked for."""
+    with Editor(arguments.dataset) as editor:
+        if arguments.undo:
+            return editor.undo()
+        if editor.interrupted:
+            print(f"Taken back, since it had been interrupted: {editor.interrupted}.")
+        if arguments.delete is not None:
+            return editor.delete(arguments.delete)
+        if arguments.relabel:
+            return editor.relabel(*arguments.relabel)
+        name, start, end = arguments.trim
+        return editor.trim(name, _seconds(start), _seconds(end))
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UserError(f"{text!r} is not a number of seconds.") from None
+
+
+def main() -> None:
+    arguments = _arguments()
+    try:
+        if arguments.undo or arguments.relabel or arguments.trim or arguments.delete is not None:
+            print(correct(arguments))
+        else:
+            show(arguments)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
+    except OSError as error:
+        print(f"{error.filename or arguments.dataset} cannot be read: {error.strerror}.", file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""Sequences in, the native data set out, and back; and archives of X, y and actions.
+
+    <label>/<name>.npz      as common/sequence.py packs them, with the manifest of common/collection.py
+    <file>.npz              X (sequences, frames, numbers), y (sequences,) or one-hot, actions (labels,)
+
+An archive is read only: it has no place for sequences of different lengths.
+"""
+
+import zipfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common import sequence as native
+from common.collection import Collection
+from common.errors import UserError
+from common.sequence import Sequence
+from data.foreign import assumed, made, numbered, place
+
+
+def read(_root: Path, files: Iterable[Path], fps: float) -> Iterator[Sequence]:
+    """Every sequence in the files; raises UserError naming the one that is wrong."""
+    for path in files:
+        arrays = _load(path)
+        if arrays is None:
+            yield native.read(path)
+        else:
+            yield from _unpacked(path, *arrays, fps)
+
+
+def write(folder: Path, sequences: Iterable[Sequence]) -> None:
+    with Collection(folder) as collection:
+        for name, sequence in numbered(sequences):
+            collection.add(Path(name).name, sequence)
+
+
+def _load(path: Path) -> tuple[NDArray, NDArray, NDArray] | None:
+    """X, y and actions; None for a sequence of this project."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            return None if "layout" in stored.files else (stored["X"], stored["y"], stored["actions"])
+    # An .npy that is called .npz is no context manager.
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        MemoryError,
+        TypeError,
+        AttributeError,
+        zipfile.BadZipFile,
+    ) as error:
+        raise UserError(f"{path} holds neither a sequence of this project nor X, y and actions: {error}.") from error
+
+
+def _unpacked(path: Path, arrays: NDArray, y: NDArray, actions: NDArray, fps: float) -> Iterator[Sequence]:
+    targets = y.argmax(axis=1) if y.ndim == 2 else y
+    if arrays.ndim != 3 or targets.shape != arrays.shape[:1] or targets.dtype.kind not in "iu" or actions.ndim != 1:
+        raise UserError(
+            f"{path}: X {arrays.shape}, y {y.dtype} {y.shape} and actions {actions.shape} do not fit together:"
+            " (sequences, frames, numbers), integers (sequences,) and (labels,) would."
+        )
+    if ((targets < 0) | (targets >= len(actions))).any():
+        raise UserError(
+            f"{path}: y goes from {targets.min()} to {targets.max()}, but there are {len(actions)} actions."
+        )
+    for rows, target in zip(arrays, targets, strict=True):
+        yield made(path, str(actions[target]), place(path, rows), assumed(range(len(rows)), fps))

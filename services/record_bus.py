@@ -1,0 +1,108 @@
+"""Everything that passes the bus on some topics in; an MCAP file that can be played back out.
+
+    python -m services.record_bus --out run.mcap
+
+Ends with Ctrl-C, or by itself when every stream it heard has ended.
+"""
+
+import argparse
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from common import __version__
+from common.bus_file import BusWriter
+from common.config import Settings
+from common.errors import UserError
+from common.messages import Message
+from common.service import Service, log, main
+from common.topics import TOPIC_OF, TOPICS
+
+DEPTH = 5000  # messages that may wait while the disk is slow
+ENDING = {"keypoints", "windows", "prediction", "action"}  # topics that say when a stream has ended
+
+
+class RecordBus(Service):
+    """Writes what it hears, once a second to the disk."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._options = settings.record_bus
+        self.topics = tuple(self._options.topics)
+        self._ended: defaultdict[str, set[str]] = defaultdict(set)
+        self._reason = "stopped"
+        self._flush_at = 0.0
+        self._writer: BusWriter | None = None
+
+    def counted(self) -> tuple[str, ...]:
+        return self.topics
+
+    def depths(self) -> dict[str, int]:
+        return dict.fromkeys(self.topics, DEPTH)
+
+    def setup(self) -> None:
+        if not self._options.out:
+            raise UserError("No file to record to: name one that does not exist, as in --out run.mcap.")
+        begin = {"settings": msgspec.json.encode(self.settings).decode(), "release": __version__}
+        try:
+            self._writer = BusWriter(Path(self._options.out), begin)
+        except FileExistsError:
+            raise UserError(f"{self._options.out} is there already: choose another name, or remove it.") from None
+        except OSError as error:
+            raise UserError(f"{self._options.out} cannot be written: {error.strerror}.") from error
+        log.info("%s: %s", self._options.out, ", ".join(self.topics))
+
+    def step(self, inbox: list[Message]) -> Iterable[Message]:
+        assert self._writer is not None
+        now_ns = time.time_ns()
+        try:
+            for message in inbox:
+                self._writer.add(now_ns, message)
+            if time.monotonic() >= self._flush_at:
+                self._writer.flush()
+                self._flush_at = time.monotonic() + 1
+        except OSError as error:
+            self._reason = f"{error.strerror}"
+            raise UserError(
+                f"{self._options.out} cannot be written any more ({error.strerror}): what was written before is there."
+            ) from error
+        self._notice_ends(inbox)
+        return ()
+
+    def _notice_ends(self, inbox: list[Message]) -> None:
+        for header, _ in inbox:
+            topic = TOPIC_OF[type(header)].name
+            if topic in ENDING:
+                ended = self._ended[header.stream]
+                ended.add(topic) if header.end else ended.discard(topic)
+        if self._ended and all(ended >= ENDING & set(self.topics) for ended in self._ended.values()):
+            self._reason, self.over = "all streams ended", True
+
+    def close(self) -> None:
+        if self._writer is None:
+            return
+        end = {"reason": self._reason, "missed": str(self.health.gaps), "messages": json.dumps(self._writer.counts)}
+        try:
+            self._writer.close(end)
+        except OSError as error:
+            log.error("%s has no end: %s", self._options.out, error.strerror)
+        counts = ", ".join(f"{name} {count}" for name, count in self._writer.counts.items()) or "nothing came"
+        log.info("%s: %s; %s, %d missed", self._options.out, self._reason, counts, self.health.gaps)
+
+
+def options() -> argparse.ArgumentParser:
+    """The command line; each option stands for a setting."""
+    parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    parser.add_argument("--out", dest="record_bus.out", type=json.dumps, metavar="FILE.mcap", help="a new file")
+    parser.add_argument(
+        "--topics", dest="record_bus.topics", nargs="+", choices=list(TOPICS), help="default: keypoints to actions"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    main(RecordBus, "record_bus", options())
