@@ -104,14 +104,20 @@ class Subscriber:
     """Receives the messages of some topics, each with a queue of its own, and counts what it missed.
 
     `missed` counts gaps in the frame numbers by topic, `skipped` superseded messages of a live stream, `bad`
-    what was not a message.
+    what was not a message. `every` skips nothing.
     """
 
     def __init__(
-        self, endpoints: Endpoints, topics: Iterable[str], stream: str = "", depths: dict[str, int] | None = None
+        self,
+        endpoints: Endpoints,
+        topics: Iterable[str],
+        stream: str = "",
+        depths: dict[str, int] | None = None,
+        every: bool = False,
     ) -> None:
         self.missed: Counter[str] = Counter()
         self.skipped = self.bad = 0
+        self._every = every
         self._last_seq: dict[tuple[str, str], int] = {}
         self._poller = zmq.Poller()
         self._topics: dict[zmq.Socket[bytes], Topic] = {}
@@ -128,7 +134,7 @@ class Subscriber:
         messages: list[Message] = []
         for socket, _ in self._poller.poll(timeout_ms):
             arrived = self._drain(socket)
-            messages += self._newest(arrived) if self._topics[socket].newest else arrived
+            messages += self._newest(arrived) if self._topics[socket].newest and not self._every else arrived
         return messages
 
     def _drain(self, socket: "zmq.Socket[bytes]") -> list[Message]:

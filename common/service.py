@@ -51,6 +51,7 @@ class Service:
     """One stage: messages in, messages out. Subclasses say what they read and do in `step`."""
 
     topics: tuple[str, ...] = ()  # what it reads
+    every: bool = False  # also messages of a live stream that a newer one has superseded
     poll_ms: int = 100  # how long to wait for messages; 0 where `step` waits for something itself
 
     def __init__(self, settings: config.Settings) -> None:
@@ -139,7 +140,7 @@ class Runner:
         self._in_setup = True
         endpoints = service.settings.bus.endpoints
         self._publisher = Publisher(endpoints)
-        self._subscriber = Subscriber(endpoints, service.topics, depths=service.depths())
+        self._subscriber = Subscriber(endpoints, service.topics, depths=service.depths(), every=service.every)
         self._heartbeat = Heartbeat(name)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)

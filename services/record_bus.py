@@ -29,6 +29,8 @@ ENDING = {"keypoints", "windows", "prediction", "action"}  # topics that say whe
 class RecordBus(Service):
     """Writes what it hears, once a second to the disk."""
 
+    every = True
+
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._options = settings.record_bus

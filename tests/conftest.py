@@ -11,6 +11,12 @@ CARD_SEED = 0  # the shipped model was trained on seeds from 101
 CARD_S = 12.0  # a rest, a nod, a rest and the most of a shake
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden", action="store_true", help="take what comes out now as right, and show the change"
+    )
+
+
 @pytest.fixture(scope="session")
 def recording() -> list[Message]:
     """What the keypoints topic carries for the first seconds of a test card, end included."""
