@@ -8,6 +8,7 @@ A consumer needs nothing but `listen`:
 """
 
 import logging
+import os
 import threading
 import time
 from collections import Counter
@@ -47,6 +48,16 @@ class Endpoints(NamedTuple):
 
     host: str = "127.0.0.1"
     port: int = 5550
+
+    @classmethod
+    def of(cls, host: str | None, port: int | None) -> "Endpoints":
+        """For those without settings: as given, else as the environment says, else as it usually is."""
+        usual = cls()
+        try:
+            said = int(os.environ.get("ACTIONSTREAM__BUS__PORT") or usual.port)
+        except ValueError as error:
+            raise UserError(f"ACTIONSTREAM__BUS__PORT is no port: {error}.") from error
+        return cls(host or os.environ.get("ACTIONSTREAM__BUS__HOST") or usual.host, port or said)
 
     def _tcp(self, offset: int) -> str:
         return f"tcp://{self.host}:{self.port + offset}"
@@ -171,35 +182,41 @@ class Subscriber:
             socket.close(linger=0)
 
 
-def listen(*topics: str, stream: str = "", host: str = "127.0.0.1", port: int = 5550) -> Iterator[Any]:
-    """Yields headers of the topics as they come, for ever; of a topic with arrays, (header, array).
+def listen(*topics: str, stream: str = "", host: str | None = None, port: int | None = None) -> Iterator[Any]:
+    """Yields headers of the topics as they come, until Ctrl-C; of a topic with arrays, (header, array).
 
-    Without a stream, of all streams. `host` and `port` say where the hub is (bus.host and bus.port).
+    Without a stream, of all streams. `host` and `port` say where the hub is (bus.host and bus.port); without them
+    ACTIONSTREAM__BUS__HOST and ACTIONSTREAM__BUS__PORT do, and else 127.0.0.1 and 5550.
     """
     unknown = [name for name in topics if name not in TOPICS]
     if unknown or not topics:
         raise UserError(f"listen: no topic {', '.join(unknown) or 'given'}; there are {', '.join(TOPICS)}.")
-    subscriber = Subscriber(Endpoints(host, port), topics, stream)
+    subscriber = Subscriber(Endpoints.of(host, port), topics, stream)
     try:
         while True:
             for header, array in subscriber.receive(timeout_ms=1000):
                 yield header if array is None else (header, array)
+    except KeyboardInterrupt:
+        return  # the way to end a program that only listens
     finally:
         subscriber.close()
 
 
-def tell(service: str, command: str, value: str = "", *, host: str = "127.0.0.1", port: int = 5550) -> None:
+def tell(service: str, command: str, value: str = "", *, host: str | None = None, port: int | None = None) -> None:
     """Sends one command to a service; raises UserError where none that takes commands is there."""
     header = Command(stream=service, seq=0, captured_ns=0, entered_ns=time.time_ns(), command=command, value=value)
+    endpoints = Endpoints.of(host, port)
     socket = _socket(zmq.XPUB)  # like PUB, but it hears who listens: before that, what is sent is lost
     try:
-        socket.connect(Endpoints(host, port).publish)
+        socket.connect(endpoints.publish)
         while socket.poll(ANSWER_MS):
             wanted = socket.recv()
             if wanted[:1] == b"\x01" and address(header).startswith(wanted[1:]):
                 socket.send_multipart(pack(header))
                 return
-        raise UserError(f"Nobody at {host}:{port} takes commands: is a pipeline with a {service} running there?")
+        raise UserError(
+            f"Nobody at {endpoints.host}:{endpoints.port} takes commands: is a pipeline with a {service} running there?"
+        )
     finally:
         socket.close()
 

@@ -10,6 +10,7 @@ import msgspec
 import yaml
 from msgspec import Meta
 
+from common import RESTARTED
 from common.bus import Endpoints
 from common.errors import EXIT_USER_ERROR, UserError
 from common.messages import Name
@@ -138,6 +139,11 @@ def load(files: list[str] | None = None, sets: list[str] | None = None) -> Setti
     named = [name for name in os.environ.get(FILES_VARIABLE, "").split(os.pathsep) if name]
     for name in [str(DEFAULT_FILE), *named, *(files or [])]:
         _merge(merged, _read(name), origins, name)
+    for variable in sorted(name for name in os.environ if name.startswith("ACTIONSTREAM_") and "__" not in name):
+        if variable not in (FILES_VARIABLE, RESTARTED):
+            raise UserError(
+                f"{variable} means nothing: a setting is written {PREFIX}SECTION__KEY, with two underscores."
+            )
     for variable in sorted(name for name in os.environ if name.startswith(PREFIX)):
         key = variable.removeprefix(PREFIX).lower().replace("__", ".")
         _merge(merged, _nested(key, os.environ[variable], variable), origins, f"environment variable {variable}")

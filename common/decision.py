@@ -12,6 +12,9 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from common.config import Decision
+from common.errors import UserError
+
 
 class Parameters(msgspec.Struct, kw_only=True, frozen=True):
     """How sure and how long; a model's card carries the ones that fit it."""
@@ -21,6 +24,15 @@ class Parameters(msgspec.Struct, kw_only=True, frozen=True):
     leave: float = 0.4  # and ends below this one
     min_duration_s: float = 0.3  # it must last this long before it is reported
     refractory_s: float = 0.5  # after its end, before the same label may start again
+
+
+def parameters(card: Parameters, settings: Decision) -> Parameters:
+    """The card's, with what the settings say instead; raises UserError if they contradict each other."""
+    chosen = {key: value for key, value in msgspec.structs.asdict(settings).items() if value is not None}
+    merged = msgspec.structs.replace(card, **chosen)
+    if merged.leave > merged.enter:
+        raise UserError(f"decision.leave is {merged.leave}: it must not be above decision.enter, {merged.enter}.")
+    return merged
 
 
 class Event(NamedTuple):

@@ -107,6 +107,6 @@ def _width(text: str, size: float) -> int:
 
 def _write(picture: Picture, text: str, origin: tuple[int, int], size: float, bold: bool = False) -> None:
     """Readable on any ground: white with a dark edge."""
-    thickness = max(1, round(2 * size)) if bold else 1
+    thickness = max(1, round((2.0 if bold else 1.3) * size))
     cv2.putText(picture, text, origin, FONT, size, (0, 0, 0), thickness + 2)
     cv2.putText(picture, text, origin, FONT, size, WHITE, thickness)

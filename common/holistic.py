@@ -1,5 +1,6 @@
 """Pictures of one stream in, 1662 landmark numbers out: the only file that imports MediaPipe."""
 
+import contextlib
 import sys
 from typing import Any, NamedTuple
 
@@ -63,6 +64,7 @@ class Holistic:
                 calculator_params={_DETECTION: min_detection_confidence, _TRACKING: min_tracking_confidence},
                 outputs=[*_LANDMARKS.values(), _PERSON],
             )
+            self._is_fresh = True  # nobody was seen yet
             self.forget()  # the models load with the first picture: let it be a blank one
 
     def forget(self) -> None:
@@ -87,8 +89,10 @@ class Holistic:
         self._graph._simulated_timestamp = captured_ns // 1000 + self._shift_us  # SolutionBase adds its step of 33 ms
         image = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
         image.flags.writeable = False  # else MediaPipe copies it
-        found = self._graph.process({"image": image})
+        with quiet() if self._is_fresh else contextlib.nullcontext():  # a warning at the first person, about nothing
+            found = self._graph.process({"image": image})
         parts = {part: _array(getattr(found, output), part) for part, output in _LANDMARKS.items()}
+        self._is_fresh = self._is_fresh and parts["pose"] is None
         present = {part: values for part, values in parts.items() if values is not None}
         height, width = picture.shape[:2]
         person = getattr(found, _PERSON)

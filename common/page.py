@@ -23,7 +23,7 @@ from common.picture import to_jpeg
 HOST = "127.0.0.1"
 QUALITY = 80
 BOUNDARY = "picture"
-STYLE = "body{background:#111;color:#ddd;font:16px sans-serif;text-align:center}img{max-width:100%}"
+STYLE = "body{background:#111;color:#ddd;font:16px sans-serif;text-align:center}img{max-width:100%;max-height:92vh}"
 
 
 class Page:

@@ -23,6 +23,7 @@ IMAGES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 DEFAULT_FPS = 25.0
 TEST_CARD_SIZE = (640, 480)
 MAX_CAMERAS = 10
+LONGEST_NS = 10**16  # 115 days: what claims to be later is no time
 ANSWER_MS = 5000  # a network camera that keeps silent for longer is lost
 
 
@@ -99,8 +100,9 @@ class FileSource:
             return None
         self._read += 1
         captured_ns = self._offset_ns + round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
-        if self._read > 1 and captured_ns <= self._last_ns:  # some files have no usable time stamps
-            captured_ns = self._last_ns + round(1e9 / self.fps)
+        if not 0 <= captured_ns < LONGEST_NS or (self._read > 1 and captured_ns <= self._last_ns):
+            # Some files have no usable time stamps.
+            captured_ns = self._last_ns + round(1e9 / self.fps) if self._read > 1 else self._offset_ns
         self._last_ns = captured_ns
         if self._pace:
             self._pace.wait_until(captured_ns)

@@ -44,7 +44,10 @@ def record(seed: int, seconds: float) -> list[Sequence]:
 
 def _seeds(text: str) -> list[int]:
     first, _, last = text.partition("-")
-    return list(range(int(first), int(last or first) + 1))
+    seeds = range(int(first), int(last or first) + 1)
+    if not seeds:
+        raise argparse.ArgumentTypeError(f"{text} are none: write them as 101-108")
+    return list(seeds)
 
 
 def main() -> None:
@@ -62,6 +65,8 @@ def main() -> None:
 
 
 def _write_all(arguments: argparse.Namespace) -> None:
+    if arguments.seconds < 1 or arguments.workers < 1:
+        raise UserError("--seconds and --workers must be 1 or more.")
     if arguments.out.exists():
         raise UserError(f"{arguments.out} is there already: choose another folder, or remove it.")
     with Collection(arguments.out) as collection, ProcessPoolExecutor(arguments.workers) as pool:

@@ -1,13 +1,17 @@
-"""Hears everything with nothing but pyzmq and msgpack: `python examples/plain_robot.py [port]`."""
+"""Hears everything with nothing but pyzmq and msgpack: `python examples/plain_robot.py [bus.port]`."""
 
+import contextlib
 import sys
 
 import msgpack
 import zmq
 
+port = int(sys.argv[1]) if len(sys.argv) > 1 else 5550
 socket = zmq.Context().socket(zmq.SUB)
-socket.connect(f"tcp://127.0.0.1:{sys.argv[1] if len(sys.argv) > 1 else 5551}")
+socket.connect(f"tcp://127.0.0.1:{port + 1}")  # the second of the hub's four ports
 socket.subscribe("")  # or only "action/"
-while True:
-    topic, header, *array = socket.recv_multipart()
-    print(topic.decode(), msgpack.unpackb(header), *(f"and {len(values)} bytes" for values in array))
+with contextlib.suppress(KeyboardInterrupt):
+    while True:
+        topic, packed, *array = socket.recv_multipart()
+        header = msgpack.unpackb(packed)  # where header["end"], the stream has ended, and the rest says nothing
+        print(topic.decode(), header, *(f"and {len(values)} bytes" for values in array))

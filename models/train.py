@@ -115,6 +115,7 @@ def fit(train: Examples, validation: Examples, labels: int, epochs: int, seed: i
 
 def train(arguments: argparse.Namespace) -> None:
     """The command; raises UserError."""
+    _check(arguments)
     if (arguments.out / CARD).exists():
         raise UserError(f"{arguments.out} already holds a model: choose another --out, or remove it.")
     sequences = [sequence for folder in arguments.datasets for sequence in dataset.read(folder)]
@@ -149,6 +150,18 @@ def train(arguments: argparse.Namespace) -> None:
     model.save(arguments.out / WEIGHTS)
     (arguments.out / CARD).write_bytes(msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n")
     log.info("%s: accuracy %.3f, loss %.3f (%s)", arguments.out, metrics["accuracy"], metrics["loss"], split_by)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    for name, right, what in (
+        ("length", arguments.length >= 1, "1 frame or more"),
+        ("fps", 0 <= arguments.fps <= 1000, "0 to 1000 frames/s"),
+        ("stride", arguments.stride >= 1, "1 or more"),
+        ("epochs", arguments.epochs >= 1, "1 or more"),
+        ("validation", 0 < arguments.validation < 1, "a share between 0 and 1"),
+    ):
+        if not right:
+            raise UserError(f"--{name} {getattr(arguments, name)} will not do: it must be {what}.")
 
 
 def _describe(folders: list[Path], sequences: list[Sequence], held_out: list[str]) -> dict[str, Any]:

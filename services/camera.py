@@ -163,7 +163,7 @@ class Camera(Service):
         if self._source:
             self._source.close()
         self._source = None
-        self.health.state, self.health.detail = "waiting", f"{lost}; trying again every {self._retry_s:.1f} s"
+        self.health.state, self.health.detail = "waiting", f"{lost}; trying again in {self._retry_s:.1f} s"
         log.warning("%s: %s", self._options.stream, self.health.detail)
         self._retry_at = time.monotonic() + self._retry_s
         self._retry_s = min(2 * self._retry_s, RETRY_S[1])

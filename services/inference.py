@@ -3,12 +3,11 @@
 import time
 from collections.abc import Iterable, Iterator
 
-import msgspec
 import numpy as np
 
 from common.classifier import Classifier
-from common.config import Decision, Settings
-from common.decision import Decider, Event, Parameters
+from common.config import Settings
+from common.decision import Decider, Event, parameters
 from common.errors import UserError
 from common.messages import Action, Header, Message, Prediction, Window, about
 from common.service import Service, log, main
@@ -113,15 +112,6 @@ class Inference(Service):
         self._last.pop(header.stream, None)
         if header.stream in self._deciders:
             yield from _actions(header, self._deciders[header.stream].flush())
-
-
-def parameters(card: Parameters, settings: Decision) -> Parameters:
-    """The card's, with what the settings say instead; raises UserError if they contradict each other."""
-    chosen = {key: value for key, value in msgspec.structs.asdict(settings).items() if value is not None}
-    merged = msgspec.structs.replace(card, **chosen)
-    if merged.leave > merged.enter:
-        raise UserError(f"decision.leave is {merged.leave}: it must not be above decision.enter, {merged.enter}.")
-    return merged
 
 
 def _actions(header: Header, events: Iterable[Event]) -> Iterator[Message]:

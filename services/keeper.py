@@ -17,6 +17,7 @@ from collections import deque
 
 import psutil
 
+from common import RESTARTED
 from common.errors import EXIT_USER_ERROR
 
 log = logging.getLogger(__name__)
@@ -24,7 +25,6 @@ log = logging.getLogger(__name__)
 MAX_CRASHES, WITHIN_S = 5, 60.0
 BACK_OFF_S = (0.2, 5.0)
 LOOK_S = 1.0  # between two looks at the memory
-RESTARTED = "ACTIONSTREAM_RESTARTED"
 
 
 class Keeper:

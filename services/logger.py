@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from common import __version__
+from common import RESTARTED, __version__
 from common.config import Settings
 from common.errors import UserError
 from common.jsonl import JsonLines
@@ -20,7 +20,6 @@ from common.messages import Action, Header, Message, Prediction, Status
 from common.roster import Roster
 from common.service import Service, log, main
 
-RESTARTED = "ACTIONSTREAM_RESTARTED"  # the keeper says so: go on with the files of the process that crashed
 RETRY_S = 1.0
 PACKAGES = ("mediapipe", "tensorflow-cpu", "tensorflow", "numpy", "opencv-contrib-python", "pyzmq")
 
@@ -39,6 +38,8 @@ class Logger(Service):
         self._lost: list[str] = []
         self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._ended: defaultdict[str, set[type[Header]]] = defaultdict(set)
+        self._open: dict[str, Action] = {}
+        self._newest_s: dict[str, float] = {}  # of each stream, on its own clock
         self._began = _now()
         self._retry_at = 0.0
 
@@ -64,7 +65,7 @@ class Logger(Service):
                 self._ended[header.stream].add(type(header))
                 if self._ended[header.stream] == {Prediction, Action}:  # each came in a queue of its own
                     del self._ended[header.stream]
-                    self._summarise(header.stream)
+                    self._summarise(header.stream, frames=header.seq)
             elif isinstance(header, Prediction):
                 self._prediction(header)
             elif isinstance(header, Action):
@@ -76,12 +77,14 @@ class Logger(Service):
         return ()
 
     def _prediction(self, header: Prediction) -> None:
+        self._newest_s[header.stream] = header.captured_ns / 1e9
         note = None
         if header.filled < header.length:
             note = f"too early for a window: {header.filled} of {header.length} frames"
         elif header.label is None:
             note = "nobody in view"
         counts = self._counts[header.stream]
+        counts["frames"] += 1
         counts["predicted" if header.label else (note or "").partition(":")[0]] += 1
         counts["with a person"] += header.present > 0
         self._add(
@@ -96,6 +99,10 @@ class Logger(Service):
         )
 
     def _action(self, header: Action) -> None:
+        if header.event == "started":
+            self._open[header.stream] = header
+        else:
+            self._open.pop(header.stream, None)
         self._counts[header.stream][f"actions {header.event}"] += 1
         when = header.start_s if header.end_s is None else header.end_s
         log.info("%s: %s %s at %.2f s (%.2f)", header.stream, header.label, header.event, when, header.confidence)
@@ -110,9 +117,11 @@ class Logger(Service):
             confidence=header.confidence,
         )
 
-    def _summarise(self, stream: str) -> None:
+    def _summarise(self, stream: str, frames: int) -> None:
         counts = self._counts[stream]
         log.info("%s ended: %s", stream, ", ".join(f"{what} {n}" for what, n in counts.items()) or "no frame came")
+        if skipped := frames - counts["frames"]:
+            log.info("%s: %d of %d frames were not looked at, for the sake of the newest", stream, skipped, frames)
         if counts and not counts["with a person"]:
             log.warning("%s: nobody was seen in any of its frames", stream)
 
@@ -155,6 +164,9 @@ class Logger(Service):
         draft.replace(self._folder / "run.json")
 
     def close(self) -> None:
+        for stream, action in list(self._open.items()):  # the run was stopped in the middle of it
+            end_s = max(action.start_s, self._newest_s.get(stream, 0.0))
+            self._action(msgspec.structs.replace(action, event="ended", end_s=end_s))
         if not self._files:
             return
         self._flush(time.monotonic(), last=True)

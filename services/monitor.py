@@ -56,6 +56,8 @@ def watch(subscriber: Subscriber, once_s: float | None) -> None:
                 lost.append(f"{time.strftime('%H:%M:%S')} {status.service} (process {status.pid}) fell silent")
             live.update(table(roster, lost, now), refresh=True)
     if once_s is not None:
+        if not roster.all():
+            raise UserError("No service reported: is a pipeline running, and is its port the one in bus.port?")
         console.print(table(roster, lost, time.monotonic()))
 
 
@@ -75,6 +77,9 @@ def main() -> None:
     subscriber = Subscriber(endpoints, ["status"])
     try:
         watch(subscriber, arguments.once)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
     except KeyboardInterrupt:
         pass
     finally:

@@ -7,6 +7,7 @@ python -m services.start --replay run.mcap --stage keypoints --speed 0
 
 import argparse
 import json
+import logging
 import os
 import socket
 import sys
@@ -16,6 +17,7 @@ from common import config, sources
 from common.bus_file import BusReader
 from common.classifier import read_card
 from common.config import PREFIX, Settings
+from common.decision import parameters
 from common.errors import EXIT_USER_ERROR, UserError
 from common.session import check_plan
 
@@ -36,7 +38,7 @@ def overrides(options: argparse.Namespace) -> dict[str, object]:
     chosen: dict[str, object] = {}
     if options.source:
         chosen["camera.source"] = int(options.source) if options.source.isdigit() else options.source
-    if options.seconds:
+    if options.seconds is not None:
         chosen["camera.seconds"] = options.seconds
     if options.model:
         chosen["inference.model"] = options.model
@@ -62,9 +64,13 @@ def check(settings: Settings, options: argparse.Namespace) -> str | int:
         check_plan(settings.recorder)
     else:
         _check_run(settings)
+    if options.keypoints < 1:
+        raise UserError(f"{options.keypoints} extractors find nothing: choose KEYPOINTS=1 or more.")
     for offset in range(PORTS):
         _check_port(settings.bus.host, settings.bus.port + offset, "bus.port")
     if settings.overlay.page:
+        if 0 <= settings.overlay.page_port - settings.bus.port < PORTS:
+            raise UserError(f"overlay.page_port {settings.overlay.page_port} is one of the hub's: choose another.")
         _check_port("127.0.0.1", settings.overlay.page_port, "overlay.page_port")
     if options.replay is not None:
         if not options.replay:
@@ -82,6 +88,9 @@ def _check_run(settings: Settings) -> None:
             f"The model {settings.inference.model} takes windows of {card.window.length} frames, but windows.length "
             f"is {length}: leave that setting at null, or choose another model."
         )
+    parameters(card.decision, settings.decision)
+    if settings.logger.out and Path(settings.logger.out).is_file():
+        raise UserError(f"{settings.logger.out} is a file: name a folder with OUT=.")
     if settings.logger.out and (Path(settings.logger.out) / "run.json").exists():
         raise UserError(f"{settings.logger.out} already holds a run: name another folder with OUT=, or remove it.")
 
@@ -122,6 +131,7 @@ def main() -> None:
     parser.add_argument("--keypoints", type=int, default=1, help="extractor processes (1)")
     config.add_arguments(parser)
     options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     chosen = overrides(options)
     sets = [*(f"{key}={json.dumps(value)}" for key, value in chosen.items()), *options.set]
     try:

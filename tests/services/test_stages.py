@@ -8,14 +8,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from common import config
+from common import RESTARTED, config
 from common.errors import UserError
 from common.landmarks import SIZE
 from common.messages import Action, Frame, Keypoints, Message, Prediction, Status, Window, about
 from common.service import Service
 from common.testcard import TestCard, schedule
 from services.inference import Inference
-from services.logger import RESTARTED, Logger
+from services.logger import Logger
 from services.overlay import Overlay
 from services.windows import Windows
 from tests.events import Span, f1
