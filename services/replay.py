@@ -27,7 +27,7 @@ from common.topics import TOPIC_OF
 WAIT_MS = 100
 IN_FLIGHT = 150  # frames sent of which no prediction has come: what fits into the queues on the way
 LOOK_S = 0.005  # between two looks whether there is room
-SILENCE_S = 3.0  # a prediction that has not come by then was lost
+SILENCE_S = 30.0  # predictions that have not come by then are lost: inference was killed
 MOST_A_SECOND = 200  # of what nothing is made, so that nothing tells how fast the readers are
 
 
@@ -98,7 +98,9 @@ class Replay(Service):
             has_room = all(handover.has_room() for handover in self._handovers.values())
             return 0.0 if has_room and not self._conductor.is_held_up() else LOOK_S
         if self._hears_back:
-            return LOOK_S if self._in_flight() >= IN_FLIGHT and now - self._answered_s < SILENCE_S else 0.0
+            if now - self._answered_s > SILENCE_S:
+                self._answered, self._answered_s = {stream: last.seq for stream, last in self._last.items()}, now
+            return LOOK_S if self._in_flight() >= IN_FLIGHT else 0.0
         if self._conductor.is_held_up():
             return LOOK_S
         return self._begun_s + self._sent / MOST_A_SECOND - now
