@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import msgpack
 import msgspec
@@ -48,7 +48,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "probabilities": st.dictionaries(TEXTS, UNITS, max_size=3),
     "smoothed": st.dictionaries(TEXTS, UNITS, max_size=3),
     "event": st.sampled_from(["started", "ended"]),
-    "state": st.sampled_from(["starting", "running", "waiting", "stopping"]),
+    "progress": st.dictionaries(TEXTS, COUNTS, max_size=3),
 }
 BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {int: COUNTS, float: st.floats(0, 1e9), str: TEXTS}
 
@@ -56,6 +56,8 @@ BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {int: COUNTS, float: st.floats(0, 1
 def field_values(field: msgspec.structs.FieldInfo) -> st.SearchStrategy[Any]:
     if field.name in FIELDS:
         return FIELDS[field.name]
+    if get_origin(field.type) is Literal:
+        return st.sampled_from(get_args(field.type))
     if type(None) in getattr(field.type, "__args__", ()):
         return st.none() | BY_TYPE[field.type.__args__[0]]
     return BY_TYPE[getattr(field.type, "__origin__", field.type)]
