@@ -26,7 +26,7 @@ from common.errors import EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError
 from common.landmarks import PARTS
 from common.sequence import LONGEST_NAME, PUNCTUATION, Sequence
 from data.flaws import PERSON
-from data.report import REPORT, Report, Row, judged, key
+from data.report import REPORT, Report, Row, judged, key, shows_face_or_hand
 from data.take import Extractor, Take
 from data.videos import Video, find
 from data.workers import Crash, LocalWorkers
@@ -84,6 +84,8 @@ def _keep(video: Video, take: Take | Crash, collection: Collection, report: Repo
     flaws = [*take.warnings]
     if row.pose < PERSON:
         flaws.append(f"the person is in view on only {row.pose:.0%} of the frames")
+    if not shows_face_or_hand(row):
+        flaws.append("neither face nor hand in view")
     sequence = Sequence(video.label, take.keypoints, take.captured_ns, video.recorder, "video", take.fps)
     collection.add(name, sequence, origin=video.origin, flaws=flaws)
     return row

@@ -151,6 +151,9 @@ def test_a_person_is_who_shows_a_face_or_hand_too() -> None:
     for parts, said in (((), "nobody is in view"), (("pose",), "neither face nor hands"), (("face",), "nobody")):
         row = judged(VIDEO, taken(parts=parts))
         assert row.outcome == "failed" and said in row.reason
+    steady = taken(parts=("pose",))
+    steady.keypoints[:, SLICES["pose"]] = 0.5
+    assert judged(VIDEO, steady).outcome == "ok"
     assert "between its start and end" in judged(VIDEO, taken(0)).reason
     assert judged(VIDEO, taken(0, failure="it is empty")).reason == "it is empty"
     assert judged(VIDEO, Crash("killed")).outcome == "crashed"
