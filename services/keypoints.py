@@ -83,18 +83,20 @@ class Extractor(Service):
         return self._graph(header)(image, header.captured_ns)
 
     def _graph(self, header: Frame) -> Holistic:
-        graph = self._graphs.get(header.stream)
-        if graph is None or not graph.accepts(header.captured_ns):
-            if graph:
-                graph.close()
-            graph = self._spare or self._new_graph()
+        if header.stream not in self._graphs:
+            self._graphs[header.stream] = self._spare or self._new_graph()
             self._spare = None
-            self._graphs[header.stream] = graph
+        graph = self._graphs[header.stream]
+        if not graph.accepts(header.captured_ns):
+            graph.forget()
         return graph
 
     def _forget(self, stream: str) -> None:
         if graph := self._graphs.pop(stream, None):
-            graph.close()
+            if self._spare:
+                self._spare.close()
+            graph.forget()
+            self._spare = graph
         self.health.finished.add(stream)
 
     def close(self) -> None:

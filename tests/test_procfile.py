@@ -191,7 +191,7 @@ def test_a_robot_needs_only_pyzmq_and_msgpack(tmp_path: Path):
     said = (tmp_path / "said").open("w")
     silent = ("overlay", "logger")
     with said, pipeline(tmp_path, without=silent, camera__source="testcard", camera__seconds=8) as running:
-        command = [sys.executable, "-S", "-u", str(example), str(running.port + 1)]
+        command = [sys.executable, "-S", "-u", str(example), str(running.port)]
         robot = subprocess.Popen(command, env={"PYTHONPATH": str(site)}, stdout=said, stderr=said)
         assert running.wait(120) == 0
         robot.terminate()

@@ -183,7 +183,13 @@ def test_an_interrupted_one_leaves_nothing(tmp_path: Path):
     keypoints = np.random.default_rng(0).random((frames, SIZE), np.float32)
     npz.write(tmp_path / "in", [Sequence("wave", keypoints, np.arange(frames), "anna", "cam", 25.0)])
     with subprocess.Popen(
-        command(tmp_path / "in", tmp_path / "out.csv", "--to", "csv"), cwd=ROOT, stderr=subprocess.PIPE, text=True
+        command(tmp_path / "in", tmp_path / "out.csv", "--to", "csv"),
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # else ignored where the tests run in the background
     ) as process:
         deadline = time.monotonic() + 30
         while not list(tmp_path.glob(".converting-*/out.csv")) and time.monotonic() < deadline:
