@@ -4,6 +4,7 @@ Keras multiplies each frame with the kernel on its own, and so reads the kernel 
 units) once a frame; here all frames of a window are multiplied at once. Weights and results are the same.
 """
 
+from itertools import accumulate
 from typing import Any
 
 import tensorflow as tf
@@ -24,18 +25,32 @@ class FastLSTM(tf.keras.layers.LSTM):  # type: ignore[misc]
             carry = cell.recurrent_activation(forget) * carry + cell.recurrent_activation(enter) * cell.activation(new)
             return cell.recurrent_activation(out) * cell.activation(carry), carry
 
+        if self.unroll:
+            states = list(accumulate(tf.unstack(projected, axis=1), step, initial=(nothing, nothing)))[1:]
+            return tf.stack([hidden for hidden, _ in states], 1) if self.return_sequences else states[-1][0]
         hidden, _ = tf.scan(step, tf.transpose(projected, (1, 0, 2)), (nothing, nothing))
         return tf.transpose(hidden, (1, 0, 2)) if self.return_sequences else hidden[-1]
 
 
-def accelerated(model: Any) -> Any:
-    """A copy of the model whose plain LSTM layers are FastLSTM; other layers are as they were."""
+def accelerated(model: Any, unroll: bool = False) -> Any:
+    """A copy of the model whose plain LSTM layers are FastLSTM; other layers are as they were.
+
+    `unroll` writes out the frames of all recurrent layers, for runtimes that cannot change the batch size in a loop.
+    """
+    masked = any(isinstance(layer, tf.keras.layers.Masking) for layer in model.layers)
 
     def copy(layer: Any) -> Any:
-        config = layer.get_config()
+        config = _unrolled(layer.get_config()) if unroll else layer.get_config()
         plain = type(layer) is tf.keras.layers.LSTM and not (layer.stateful or layer.go_backwards or layer.return_state)
-        return (FastLSTM if plain else type(layer)).from_config(config)
+        return (FastLSTM if plain and not masked else type(layer)).from_config(config)
 
     clone = tf.keras.models.clone_model(model, clone_function=copy)
     clone.set_weights(model.get_weights())
     return clone
+
+
+def _unrolled(config: Any) -> Any:
+    """The configuration of a layer and of the layers in it, with every `unroll` true."""
+    if isinstance(config, dict):
+        return {key: key == "unroll" or _unrolled(value) for key, value in config.items()}
+    return [_unrolled(one) for one in config] if isinstance(config, list) else config

@@ -34,6 +34,14 @@ def _slices() -> dict[str, slice]:
 SLICES: Final = _slices()
 SIZE: Final = SLICES["right_hand"].stop
 
+# Other people's vectors hold all parts or some of them, one after the other; their size says which.
+VECTORS: Final[dict[int, tuple[str, ...]]] = {
+    SIZE: PARTS,
+    258: ("pose", "left_hand", "right_hand"),
+    132: ("pose",),
+    126: ("left_hand", "right_hand"),
+}
+
 NOSE: Final = 0
 LEFT_SHOULDER, RIGHT_SHOULDER = 11, 12
 LEFT_WRIST, RIGHT_WRIST = 15, 16
@@ -58,6 +66,11 @@ def split(vectors: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
     if vectors.shape[-1] != SIZE:
         raise ValueError(f"a vector of {LAYOUT} has {SIZE} numbers, this one {vectors.shape[-1]}")
     return {part: vectors[..., SLICES[part]].reshape(*vectors.shape[:-1], *SHAPES[part]) for part in PARTS}
+
+
+def narrowed(vectors: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """Of (..., 1662) the parts that vectors of this size hold: (..., size); `size` is one of VECTORS."""
+    return vectors if size == SIZE else np.concatenate([vectors[..., SLICES[part]] for part in VECTORS[size]], axis=-1)
 
 
 def seen(vector: NDArray[np.float32]) -> tuple[str, ...]:

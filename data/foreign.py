@@ -11,17 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import UserError
-from common.landmarks import PARTS, SIZE, SLICES
+from common.landmarks import SIZE, SLICES, VECTORS
 from common.sequence import Sequence, checked, checked_label
 
 UNKNOWN: Final = "unknown"  # recorder
 SIDECAR: Final = "sequences.jsonl"
-VECTORS: Final = {
-    SIZE: PARTS,
-    258: ("pose", "left_hand", "right_hand"),
-    132: ("pose",),
-    126: ("left_hand", "right_hand"),
-}
 
 
 class Facts(msgspec.Struct, kw_only=True):

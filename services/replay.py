@@ -25,7 +25,7 @@ from common.service import Service, log, main
 from common.topics import TOPIC_OF
 
 WAIT_MS = 100
-IN_FLIGHT = 150  # frames sent of which no prediction has come: what fits into the queues on the way
+IN_FLIGHT = 150  # frames sent of which no prediction has come: they fit into a half of the hub's queue (READER_QUEUE)
 LOOK_S = 0.005  # between two looks whether there is room
 SILENCE_S = 30.0  # predictions that have not come by then are lost: inference was killed
 MOST_A_SECOND = 200  # of what nothing is made, so that nothing tells how fast the readers are

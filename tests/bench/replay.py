@@ -66,6 +66,9 @@ def main() -> None:
         seqs = [json.loads(line)["seq"] for line in (out / "predictions.jsonl").open()]
         print(f"exit code {code}; {frames} frames, {path.stat().st_size / 1e6:.0f} MB, played in {took_s:.0f} s")
         print(f"predictions {len(seqs)}, missing {frames - len(set(seqs))}, in order: {seqs == sorted(seqs)}")
+        services = json.loads((out / "run.json").read_text())["services"]
+        print("missed, dropped:", {s["service"]: (s["missed"], s["dropped"]) for s in services})
+        print("first missing:", sorted(set(range(frames)) - set(seqs))[:5])
 
 
 if __name__ == "__main__":
