@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -12,7 +11,7 @@ from msgspec import Meta
 
 from common import RESTARTED
 from common.bus import Endpoints
-from common.errors import EXIT_USER_ERROR, UserError
+from common.errors import UserError, command
 from common.messages import Name
 
 DEFAULT_FILE = Path(__file__).parent.parent / "config" / "pipeline.yaml"
@@ -236,16 +235,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m common.config", description="Check the settings and print them.")
     add_arguments(parser)
     arguments = parser.parse_args()
-    try:
+    with command():
         settings = load(arguments.config, arguments.set)
-    except UserError as error:
-        sys.exit(_explain(error))
     print(yaml.safe_dump(msgspec.to_builtins(settings), sort_keys=False), end="")
-
-
-def _explain(error: UserError) -> int:
-    print(error, file=sys.stderr)
-    return EXIT_USER_ERROR
 
 
 if __name__ == "__main__":

@@ -1,12 +1,31 @@
-"""The one exception whose text is meant for the person at the keyboard."""
+"""The one exception whose text is meant for the person at the keyboard, and how commands end by it."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+EXIT_USER_ERROR = 2  # the keeper does not restart such a process
+EXIT_INTERRUPTED = 130  # by Ctrl-C, as shells have it
 
 
 class UserError(Exception):
-    """Something its user can put right: one sentence that says what, where, and what to do.
-
-    Programs print it without a traceback and end with exit code 2; the keeper does not restart those.
-    """
+    """Something its user can put right: one sentence that says what, where, and what to do."""
 
 
-EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130  # by Ctrl-C, as shells have it
+@contextmanager
+def command(interrupted: str = "Interrupted.") -> Iterator[None]:
+    """Around a command: what goes wrong in it ends the process with a sentence instead of a traceback."""
+    try:
+        yield
+    except UserError as error:
+        _end(str(error), EXIT_USER_ERROR)
+    except OSError as error:
+        _end(f"{error.filename or 'A file'} cannot be read or written: {error.strerror or error}.", EXIT_USER_ERROR)
+    except KeyboardInterrupt:
+        _end(interrupted, EXIT_INTERRUPTED)
+
+
+def _end(sentence: str, code: int) -> NoReturn:
+    print(sentence, file=sys.stderr)
+    sys.exit(code)

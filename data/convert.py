@@ -10,7 +10,6 @@ import argparse
 import logging
 import math
 import os
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from common.collection import MANIFEST
-from common.errors import EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError
+from common.errors import UserError, command
 from common.sequence import Sequence
 from data import dataset, npy, npz, parquet, pose, table
 
@@ -111,14 +110,8 @@ def main() -> None:
     parser.add_argument("--fps", type=_rate, default=25.0, help="rate of recordings that do not say theirs (25)")
     arguments = parser.parse_args()
     logging.basicConfig(format="%(message)s")
-    try:
+    with command("Interrupted: nothing was written."):
         sequences = convert(arguments.source, arguments.target, arguments.to, arguments.fps)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
-    except KeyboardInterrupt:
-        print("Interrupted: nothing was written.", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
     frames, labels = sum(len(one.keypoints) for one in sequences), len({one.label for one in sequences})
     print(f"{arguments.target}: {len(sequences)} sequences, {frames} frames, {labels} labels.")
     print("All was read back and is equal, numbers as float32.")

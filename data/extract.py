@@ -9,7 +9,6 @@ extract.jsonl in the data set; by it a run that was cut off goes on where it was
 import argparse
 import os
 import signal
-import sys
 import time
 import unicodedata
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from common.collection import Collection
-from common.errors import EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError
+from common.errors import command
 from common.landmarks import PARTS
 from common.sequence import LONGEST_NAME, PUNCTUATION, Sequence
 from data.flaws import PERSON
@@ -125,17 +124,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.workers < 1:
         parser.error("--workers must be at least 1")
-    try:
+    with command("Interrupted: what is finished is kept, and the same command goes on from there."):
         extract(arguments.source, arguments.out, arguments.workers, Console())
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
-    except OSError as error:
-        print(f"{arguments.out} is not complete: {error.strerror}; what is finished is kept.", file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
-    except KeyboardInterrupt:
-        print("Interrupted: what is finished is kept, and the same command goes on from there.", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
 
 
 if __name__ == "__main__":

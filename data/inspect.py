@@ -8,7 +8,6 @@ Every sequence is named as the corrections take it; data/edit.py says what is ke
 """
 
 import argparse
-import sys
 from collections import Counter
 from collections.abc import Sequence as Row
 from pathlib import Path
@@ -21,7 +20,7 @@ from rich.table import Table
 
 from common import sequence as sequences
 from common.collection import read_manifest
-from common.errors import EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError
+from common.errors import UserError, command
 from common.sequence import Sequence
 from data import dataset, sheet
 from data.edit import Editor, is_native
@@ -131,20 +130,11 @@ def _seconds(text: str) -> float:
 
 def main() -> None:
     arguments = _arguments()
-    try:
+    with command():
         if arguments.undo or arguments.relabel or arguments.trim or arguments.delete is not None:
             print(correct(arguments))
         else:
             show(arguments)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
-    except OSError as error:
-        print(f"{error.filename or arguments.dataset} cannot be read: {error.strerror}.", file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
 
 
 if __name__ == "__main__":

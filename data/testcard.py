@@ -7,14 +7,13 @@ window cut from it lies within what its label says.
 """
 
 import argparse
-import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from common.collection import Collection
-from common.errors import EXIT_USER_ERROR, UserError
+from common.errors import UserError, command
 from common.holistic import Holistic
 from common.sequence import Sequence
 from common.smoothing import PoseSmoother
@@ -57,11 +56,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="of each card (60)")
     parser.add_argument("--workers", type=int, default=2, help="processes (2)")
     arguments = parser.parse_args()
-    try:
+    with command():
         _write_all(arguments)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
 
 
 def _write_all(arguments: argparse.Namespace) -> None:

@@ -12,7 +12,6 @@ import logging
 import os
 import platform
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timezone
@@ -25,7 +24,7 @@ from numpy.typing import NDArray
 
 from common.classifier import CARD, WEIGHTS, Card, WindowShape
 from common.decision import Parameters
-from common.errors import EXIT_USER_ERROR, UserError
+from common.errors import UserError, command
 from common.landmarks import LAYOUT, SIZE
 from common.sequence import Sequence
 from common.window import Windower
@@ -200,11 +199,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
+    with command():
         train(arguments)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import argparse
 import logging
 import sys
 import time
+from contextlib import closing, suppress
 
 from rich import box
 from rich.console import Console
@@ -12,7 +13,7 @@ from rich.table import Table
 
 from common import config
 from common.bus import Subscriber
-from common.errors import EXIT_USER_ERROR, UserError
+from common.errors import UserError, command
 from common.messages import Status
 from common.roster import Roster
 
@@ -69,21 +70,10 @@ def main() -> None:
     config.add_arguments(parser)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    try:
+    with command(), suppress(KeyboardInterrupt):
         endpoints = config.load(arguments.config, arguments.set).bus.endpoints
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
-    subscriber = Subscriber(endpoints, ["status"])
-    try:
-        watch(subscriber, arguments.once)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
-    except KeyboardInterrupt:
-        pass
-    finally:
-        subscriber.close()
+        with closing(Subscriber(endpoints, ["status"])) as subscriber:
+            watch(subscriber, arguments.once)
 
 
 if __name__ == "__main__":

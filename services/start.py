@@ -18,7 +18,7 @@ from common.bus_file import BusReader
 from common.classifier import read_card
 from common.config import PREFIX, Settings
 from common.decision import parameters
-from common.errors import EXIT_USER_ERROR, UserError
+from common.errors import UserError, command
 from common.session import check_plan
 
 ROOT = Path(__file__).parent.parent
@@ -134,15 +134,12 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     chosen = overrides(options)
     sets = [*(f"{key}={json.dumps(value)}" for key, value in chosen.items()), *options.set]
-    try:
+    with command():
         settings = config.load(options.config, sets)
         chosen["camera.source"] = check(settings, options)
         if options.keypoints > 1:
             others = [service for service in settings.camera.wait_for if service != "keypoints"]
             chosen["camera.wait_for"] = ["keypoints"] * options.keypoints + others
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
     _hand_over(chosen, options)
 
 

@@ -1,10 +1,9 @@
 """A command in; the service it is for hears it. `python -m services.tell recorder pause`."""
 
 import argparse
-import sys
 
 from common import bus, config
-from common.errors import EXIT_USER_ERROR, UserError
+from common.errors import command
 
 
 def main() -> None:
@@ -14,12 +13,9 @@ def main() -> None:
     parser.add_argument("value", nargs="?", default="", help="where the command takes one")
     config.add_arguments(parser)
     arguments = parser.parse_args()
-    try:
+    with command():
         hub = config.load(arguments.config, arguments.set).bus
         bus.tell(arguments.service, arguments.command, arguments.value, host=hub.host, port=hub.port)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
 
 
 if __name__ == "__main__":
