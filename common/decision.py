@@ -61,7 +61,7 @@ class Decider:
 
     def __init__(self, parameters: Parameters, idle: frozenset[str] = frozenset(), first_id: int = 1) -> None:
         self._parameters, self._idle = parameters, idle
-        self._next_id = first_id
+        self.next_id = first_id
         self.smoothed: dict[str, float] = {}
         self._time_s: float | None = None
         self._current: _Candidate | None = None
@@ -109,7 +109,7 @@ class Decider:
             return
         if time_s - self._ended_s.get(best, -math.inf) < self._parameters.refractory_s:
             return
-        self._current = _Candidate(best, self._next_id, time_s, time_s, self.smoothed[best])
+        self._current = _Candidate(best, self.next_id, time_s, time_s, self.smoothed[best])
 
     def _report(self, time_s: float) -> Iterator[Event]:
         current = self._current
@@ -119,7 +119,7 @@ class Decider:
         current.confidence = max(current.confidence, self.smoothed[current.label])
         if not current.reported and time_s - current.start_s >= self._parameters.min_duration_s:
             current.reported = True
-            self._next_id += 1
+            self.next_id += 1
             yield Event("started", current.id, current.label, current.start_s, None, current.confidence)
 
     def _end(self, time_s: float | None = None) -> Iterator[Event]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from common.landmarks import PARTS, SIZE, SLICES
 
+MIN_PRESENT = 0.5  # share of a window's frames with a person in view, below which there is nobody
 _POSE = PARTS.index("pose")
 _CONFIRMING = [place for place, part in enumerate(PARTS) if part != "pose"]
 

@@ -7,7 +7,6 @@ are held out for validation where there are several; the epoch with the lowest l
 """
 
 import argparse
-import hashlib
 import logging
 import os
 import platform
@@ -27,8 +26,8 @@ from common.decision import Parameters
 from common.errors import UserError, command
 from common.landmarks import LAYOUT, SIZE
 from common.sequence import Sequence
-from common.window import Windower
 from data import dataset
+from models import premises, watch
 from models.augment import move
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # tensorflow's chatter
@@ -52,13 +51,10 @@ def cut(sequences: Iterable[Sequence], labels: list[str], shape: WindowShape, st
     """The windows of all sequences, by the code that runs live."""
     windows, targets, recorders = [], [], []
     for sequence in sequences:
-        windower = Windower(shape.length, shape.fps, stride)
-        for captured_ns, vector in zip(sequence.captured_ns.tolist(), sequence.keypoints, strict=True):
-            window = windower.push(captured_ns, vector)
-            if window is not None and window.filled == shape.length:
-                windows.append(window.vectors)
-                targets.append(labels.index(sequence.label))
-                recorders.append(sequence.recorder)
+        for window in watch.cut(sequence, shape, stride):
+            windows.append(window)
+            targets.append(labels.index(sequence.label))
+            recorders.append(sequence.recorder)
     if not windows:
         raise UserError(f"No sequence is long enough for a window of {shape.length} frames at {shape.fps} frames/s.")
     return Examples(np.stack(windows), np.array(targets), np.array(recorders))
@@ -164,12 +160,11 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _describe(folders: list[Path], sequences: list[Sequence], held_out: list[str]) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    for sequence in sequences:
-        digest.update(sequence.label.encode() + sequence.keypoints.tobytes() + sequence.captured_ns.tobytes())
     return {
         "sources": [folder.name for folder in folders],
-        "sha256": digest.hexdigest(),
+        "sha256": premises.digest(sequences),
+        "fingerprints": [premises.fingerprint(sequence) for sequence in sequences],
+        "parts": watch.parts_seen(sequences),
         "sequences": len(sequences),
         "recorders": sorted({sequence.recorder for sequence in sequences}),
         "recorders_held_out": held_out,

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -10,10 +11,11 @@ from common.config import Settings
 from common.decision import Decider, Event, parameters
 from common.errors import UserError
 from common.messages import Action, Header, Message, Prediction, Window, about
+from common.replacement import Watch
 from common.service import Service, log, main
+from common.window import MIN_PRESENT
 
 SILENT_S = 2.0  # a live stream without windows for this long has stopped, and with it any action
-MIN_PRESENT = 0.5  # share of a window's frames with a person in view, below which there is nobody
 
 
 class Inference(Service):
@@ -27,6 +29,7 @@ class Inference(Service):
         self._last: dict[str, tuple[Header, float]] = {}
 
     def setup(self) -> None:
+        self._watch = Watch(Path(self.settings.inference.model))
         self._classifier = Classifier(self.settings.inference.model)
         card = self._classifier.card
         length = self.settings.windows.length
@@ -38,6 +41,8 @@ class Inference(Service):
         self._parameters = parameters(card.decision, self.settings.decision)
 
     def step(self, inbox: list[Message]) -> Iterator[Message]:
+        if self._watch.replaced(time.monotonic()):
+            yield from self._replace()
         rows = self._classify(inbox)
         for header, _ in inbox:
             assert isinstance(header, Window)
@@ -52,6 +57,27 @@ class Inference(Service):
         for header, heard in list(self._last.values()):
             if header.live and time.monotonic() - heard > SILENT_S:
                 yield from self._close_stream(header)
+
+    def _replace(self) -> Iterator[Message]:
+        """Take the model that lies in the folder now; where that cannot be, the old one stays."""
+        folder, old = self.settings.inference.model, self._classifier.card
+        try:
+            new = Classifier(folder)
+            if new.card.window != old.window:
+                raise UserError(
+                    f"{folder} now takes {new.card.window}, but {old.window} comes: start the pipeline anew."
+                )
+            chosen = parameters(new.card.decision, self.settings.decision)
+        except UserError as error:
+            self.health.detail = f"the model before stays: {error}"
+            log.error("%s", self.health.detail)
+            return
+        for header, _ in list(self._last.values()):
+            yield from self._close_stream(header)  # no action of the old model is ended by the new one
+        self._classifier, self._parameters, self.health.detail = new, chosen, ""
+        for stream, decider in self._deciders.items():
+            self._deciders[stream] = Decider(chosen, frozenset(new.card.idle), decider.next_id)
+        log.info("%s was replaced: it now knows %s", folder, ", ".join(new.card.labels))
 
     def _classify(self, inbox: list[Message]) -> dict[tuple[str, int], dict[str, float]]:
         """The probabilities of all windows that show somebody, in one go; by stream and frame."""

@@ -1,0 +1,143 @@
+"""A model folder in, the same model for a runtime without TensorFlow out.
+
+    python -m models.export models/testcard --to tflite
+
+Writes models/testcard-tflite, after comparing both on real windows: those of --data, else of the built-in test card.
+--quantize stores weights in 16 bits. 8 bits are too few for raw keypoints, which move by hundredths of the picture:
+they gave another label for 66 % of the test card's windows.
+"""
+
+import argparse
+import io
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from common.classifier import WEIGHTS, Classifier, WindowShape, read_card
+from common.errors import UserError, command
+from common.quiet import quiet
+from common.sequence import Sequence
+from common.window import Windower
+from data import dataset
+from data.testcard import record
+from models.folder import write_card, written
+
+STRIDE: Final = 3  # frames from one window that is compared to the next
+OPSET: Final = 17  # of ONNX: runtimes since 2022 have it
+LEAST_AGREEMENT: Final = 0.98  # of labels: where the original was unsure, the exported network may differ
+SEED, SECONDS = 1, 8.0  # of the test card: a rest and two movements
+
+
+class Comparison(NamedTuple):
+    windows: int
+    difference: float  # the largest of two probabilities
+    agreement: float  # share of windows with the same label
+
+
+def export(source: Path, target: Path, kind: str, quantize: bool, data: Path | None) -> Comparison:
+    """Writes the model folder `target`; raises UserError, also where both do not tell the same."""
+    card = read_card(source)
+    if not (source / WEIGHTS).is_file():
+        raise UserError(f"{source} has no {WEIGHTS}: only such weights can be exported.")
+    windows = cut(dataset.read(data) if data else record(SEED, SECONDS), card.window)
+    original = Classifier(source)(windows)
+    with written(target) as draft:
+        try:
+            with quiet(), redirect_stdout(io.StringIO()):  # whatever is wrong is raised
+                WRITERS[kind](source / WEIGHTS, draft / f"model.{kind}", quantize)
+        except ModuleNotFoundError as error:
+            raise UserError(f"Exporting to {kind} needs the package {error.name}: install it.") from error
+        except Exception as error:  # converters raise whatever they like
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise UserError(f"{source} cannot be exported to {kind}: {reason}") from error
+        write_card(draft, msgspec.structs.replace(card, data=card.data | {"exported": source.name, "to": kind}))
+        comparison = compared(original, Classifier(draft)(windows))
+        if comparison.agreement < LEAST_AGREEMENT:
+            raise UserError(f"{source} as {kind} tells another label in {1 - comparison.agreement:.0%} of the windows.")
+    return comparison
+
+
+def cut(sequences: list[Sequence], shape: WindowShape) -> NDArray[np.float32]:
+    """All full windows (n, length, 1662), as the live stage cuts them; raises UserError if there are none."""
+    windows = []
+    for sequence in sequences:
+        windower = Windower(shape.length, shape.fps, STRIDE)
+        for captured_ns, vector in zip(sequence.captured_ns.tolist(), sequence.keypoints, strict=True):
+            window = windower.push(captured_ns, vector)
+            if window is not None and window.filled == shape.length:
+                windows.append(window.vectors)
+    if not windows:
+        raise UserError(f"No sequence has the {shape.length} frames of a window: choose other --data to compare on.")
+    return np.stack(windows)
+
+
+def compared(original: NDArray[np.float32], exported: NDArray[np.float32]) -> Comparison:
+    same = original.argmax(axis=1) == exported.argmax(axis=1)
+    return Comparison(len(original), float(np.abs(original - exported).max()), float(same.mean()))
+
+
+def _to_tflite(weights: Path, target: Path, quantize: bool) -> None:
+    """Recurrent layers are unrolled, so that several windows can run at once: 0.3 ms each instead of 0.9."""
+    import tensorflow as tf
+
+    from common.fast_lstm import accelerated
+
+    model = accelerated(tf.keras.models.load_model(weights, compile=False), unroll=True)
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    if quantize:
+        converter.optimizations, converter.target_spec.supported_types = [tf.lite.Optimize.DEFAULT], [tf.float16]
+    target.write_bytes(converter.convert())
+
+
+def _to_onnx(weights: Path, target: Path, quantize: bool) -> None:
+    """From Keras' own layers, which become ONNX's LSTM and GRU."""
+    import tensorflow as tf
+    import tf2onnx
+
+    model = tf.keras.models.load_model(weights, compile=False)
+    function = tf.function(lambda windows: model(windows, training=False))
+    signature = (tf.TensorSpec((None, *model.input_shape[1:]), name="windows"),)
+    exported, _ = tf2onnx.convert.from_function(function, signature, opset=OPSET)
+    if quantize:
+        _halve(exported.graph)
+    target.write_bytes(exported.SerializeToString())
+
+
+def _halve(graph: Any) -> None:
+    """Store the weights of an ONNX graph in 16 bits; a runtime makes 32 of them once, when it loads them."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    for weights in [one for one in graph.initializer if one.data_type == TensorProto.FLOAT and len(one.dims) > 1]:
+        name, stored = weights.name, numpy_helper.to_array(weights).astype(np.float16)
+        weights.CopyFrom(numpy_helper.from_array(stored, f"{name}_16"))
+        graph.node.insert(0, helper.make_node("Cast", [weights.name], [name], to=TensorProto.FLOAT))
+
+
+WRITERS: Final[dict[str, Any]] = {"tflite": _to_tflite, "onnx": _to_onnx}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m models.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a model folder with .keras weights")
+    parser.add_argument("--to", required=True, choices=WRITERS, help="tflite (LiteRT) or onnx (onnxruntime)")
+    parser.add_argument("--quantize", action="store_true", help="weights of 16 bits: half the size")
+    parser.add_argument("--out", type=Path, help="the model folder to write (MODEL-tflite, MODEL-onnx)")
+    parser.add_argument("--data", type=Path, help="data set to compare on (seconds of the test card)")
+    arguments = parser.parse_args()
+    target = arguments.out or arguments.model.with_name(f"{arguments.model.name}-{arguments.to}")
+    with command("Interrupted: nothing was written."):
+        comparison = export(arguments.model, target, arguments.to, arguments.quantize, arguments.data)
+    print(
+        f"{target}: on {comparison.windows} windows probabilities differ by at most {comparison.difference:.2g}, "
+        f"labels agree on {comparison.agreement:.1%}."
+    )
+
+
+if __name__ == "__main__":
+    main()

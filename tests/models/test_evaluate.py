@@ -1,0 +1,230 @@
+"""The command that judges a model: on the test card, on other people's layouts, and on what cannot be judged."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from common.classifier import WindowShape
+from common.collection import Collection
+from common.decision import Parameters
+from common.errors import UserError
+from common.landmarks import SLICES
+from common.messages import Message
+from common.sequence import Sequence
+from common.testcard import schedule
+from data.testcard import MARGIN_S
+from models import judge, report
+from models.judge import Result
+from tests.models.people import LABELS, card, read_number, sequence
+from tests.pipeline import ROOT
+
+
+def ask(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "models.evaluate", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def refused(*arguments: object) -> str:
+    asked = ask(*arguments)
+    assert (asked.returncode, asked.stderr.count("\n"), asked.stdout) == (2, 1, ""), asked.stderr
+    return asked.stderr
+
+
+@pytest.fixture(scope="module")
+def cards(recording: list[Message], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of 12 s of a test card that the shipped model has not seen."""
+    folder = tmp_path_factory.mktemp("data") / "cards"
+    frames = [message for message in recording if message.array is not None]
+    times, keypoints = np.array([m.header.captured_ns for m in frames]), np.stack([m.array for m in frames])
+    with Collection(folder) as collection:
+        for number, (label, start_s, end_s) in enumerate(schedule(0, 12.0)):
+            inside = (times >= (start_s - MARGIN_S) * 1e9) & (times < (end_s + MARGIN_S) * 1e9)
+            collection.add(f"{number:03d}", Sequence(label, keypoints[inside], times[inside], "card-0", "cam", 25.0))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def people() -> dict[str, Sequence]:
+    """Three of each label by two recorders; one is called what it is not, another has nothing but letters of HTML."""
+    named = {
+        f"{label}/{who}-{number}": sequence(label, recorder=who, seed=number)
+        for label in LABELS
+        for who in ("anna", "<b>$x$")
+        for number in range(3)
+    }
+    return named | {"nod/<script>": sequence("wave", seed=9)._replace(label="nod")}
+
+
+@pytest.fixture(scope="module")
+def result(people: dict[str, Sequence]) -> Result:
+    return judge.judge(read_number, card(data={"recorders": ["anna"]}), people)
+
+
+def test_the_shipped_model_on_the_test_card(cards: Path, tmp_path: Path):
+    asked = ask("models/testcard", cards, "--json", tmp_path / "new" / "out.json", "--report", tmp_path / "page")
+    assert asked.returncode == 0, asked.stderr
+    assert "event F1 1.000 at overlap 0.1" in asked.stdout and "shake" in asked.stdout
+    facts = json.loads((tmp_path / "new" / "out.json").read_text())
+    assert facts["sequences"]["accuracy"] >= 0.75 and facts["windows"]["accuracy"] > 0.85
+    assert facts["stream"]["f1"]["0.5"] == 1.0 and facts["stream"]["false_per_minute"] == 0
+    assert 0.5 < facts["stream"]["from_start"]["p50"] < 2 and len(facts["cautions"]) == 1
+    assert "Note: 1 of 5 sequences are too short" in asked.stderr
+    assert [span[0] for span in facts["true"]] == ["nod", "shake"]
+    assert (tmp_path / "page" / report.PAGE_NAME).stat().st_size > 50_000
+
+
+def test_what_does_not_fit_is_one_sentence_that_names_both_sides(cards: Path, tmp_path: Path):
+    other = tmp_path / "other"
+    with Collection(other) as collection:
+        collection.add("000", sequence("nod")._replace(label="Nod"))
+    assert "says 'Nod' where the model says 'nod'" in refused("models/testcard", other)
+    (tmp_path / "empty").mkdir()
+    assert "is not a data set" in refused("models/testcard", tmp_path / "empty")
+    assert "is not a model folder" in refused(tmp_path, cards)
+    assert "--stride 0 will not do: it must be 1 or more" in refused("models/testcard", cards, "--stride", 0)
+    (tmp_path / "file").touch()
+    assert "file" in refused("models/testcard", cards, "--report", tmp_path / "file" / "below")
+
+
+def test_a_card_that_was_edited(cards: Path, tmp_path: Path):
+    model = tmp_path / "model"
+    shutil.copytree(ROOT / "models" / "testcard", model)
+    facts = json.loads((model / "card.json").read_text())
+    (model / "card.json").write_text(json.dumps(facts | {"labels": ["rest", "nod", "shake"]}))
+    assert "they do not belong together" in refused(model, cards)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"data": {"recorders": "anna"}}, "What the model's card says of its data"),
+        (
+            {"decision": Parameters(enter=0.2, leave=0.9)},
+            "decision.leave is 0.9: it must not be above decision.enter, 0.2",
+        ),
+        (
+            {"window": WindowShape(length=30, fps=0.5)},
+            "windows of 30 frames at 0.5 frames/s, but the longest sequence has",
+        ),
+    ],
+)
+def test_a_card_whose_numbers_were_edited(people: dict[str, Sequence], change: dict[str, object], words: str):
+    with pytest.raises(UserError, match=re.escape(words)):
+        judge.judge(read_number, card(**change), people)
+
+
+def test_other_peoples_layouts(shared: Path):
+    """Thirty frames each, as the notebook writes them, and labels that the model does not know."""
+    asked = refused("models/testcard", shared / "mp_data_mit" / "MP_Data")
+    assert "labels that the model does not know" in asked and "it knows 'nod', 'rest', 'shake', 'tilt'" in asked
+
+
+def test_ten_actions_pass_in_seconds(shared: Path):
+    sys.path.insert(0, str(shared))
+    from load import load  # type: ignore[import-not-found]
+
+    sys.path.remove(str(shared))
+    windows, labels, _ = load(shared / "ten_actions.xz")
+    times = np.arange(30) * 40_000_000
+    named = {
+        f"{label}/{number}": Sequence(label, keypoints, times, "unknown", "", 25.0)
+        for number, (keypoints, label) in enumerate(zip(windows[::10], labels[::10], strict=True))
+    }
+    known = sorted(set(labels))
+    means = np.stack([windows[np.array(labels) == label].mean(axis=(0, 1)) for label in known])
+
+    def nearest(some: np.ndarray) -> np.ndarray:
+        distances = np.square(some.mean(axis=1)[:, None] - means).sum(axis=-1)
+        return np.exp(-distances) / np.exp(-distances).sum(axis=1, keepdims=True)
+
+    shape = msgspec.structs.replace(card().window, length=30)
+    result = judge.judge(nearest, card(labels=known, idle=[], window=shape), named)
+    assert result.sequences.count == result.windows.count == len(named) == 30
+    assert result.sequences.accuracy > 0.3 and result.stream.actions == 30
+    assert [case.probability for case in result.cases] == sorted(case.probability for case in result.cases)
+
+
+def test_sequences_are_judged_by_the_mean_of_their_windows(result: Result, people: dict[str, Sequence]):
+    assert result.sequences.count == len(people) and result.windows.count == 21 * len(people)
+    assert result.sequences.accuracy == 24 / 25
+    assert (result.cases[0].name, result.cases[0].label, result.cases[0].told) == ("nod/<script>", "nod", "wave")
+    assert result.sequences.spread.highest == 1.0 and list(result.sequences.recorders) == ["anna", "<b>$x$"]
+    assert result.stream.actions == 19 and result.stream.found == 18
+    assert result.cautions == ["The model was trained on anna, of 2 recorders here: it has seen them."]
+
+
+def test_the_stride_and_short_sequences(people: dict[str, Sequence]):
+    short = sequence("wave", frames=5)
+    result = judge.judge(read_number, card(), people | {"wave/short": short}, stride=3)
+    assert result.windows.count == 7 * len(people) and result.sequences.count == len(people)
+    assert "1 of 26 sequences are too short for a window" in result.cautions[-1]
+    with pytest.raises(
+        UserError, match=r"windows of 10 frames at 25 frames/s, but the longest sequence has 5 in 0\.16 s"
+    ):
+        judge.judge(read_number, card(), {"wave/short": short})
+
+
+def test_one_label_and_a_pose_alone_can_be_judged():
+    poses = sequence("wave")
+    poses.keypoints[:, SLICES["pose"].stop :] = 0
+    result = judge.judge(read_number, card(), {"wave/0": poses})
+    assert result.sequences.accuracy == 1.0 and result.stream.found == 1
+    assert len(result.cautions) == 2
+
+
+def test_a_model_that_tells_no_numbers_is_refused():
+    def broken(windows: np.ndarray) -> np.ndarray:
+        return np.full((len(windows), len(LABELS)), np.nan, np.float32)
+
+    with pytest.raises(UserError, match="are not numbers"):
+        judge.judge(broken, card(), {"wave/0": sequence("wave")})
+
+
+class Texts(HTMLParser):
+    """The tags of a page, and its texts."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags, self.texts = set[str](), list[str]()
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.tags.add(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def test_the_page_needs_no_network_and_escapes_what_it_shows(
+    result: Result, people: dict[str, Sequence], tmp_path: Path
+):
+    path = report.write(tmp_path / "page", "<title> & 東京", result, people)
+    page = path.read_text()
+    parsed = Texts(page)
+    assert not {"script", "b>$x$"} & parsed.tags and "<title> & 東京" in parsed.texts
+    assert any(text.startswith("nod/<script> by anna: wave (1.00) instead of nod (0.00)") for text in parsed.texts)
+    assert not re.search(r"https?://", page) and page.count("data:image/svg+xml") == 3
+    assert report.write(tmp_path / "page", "again", result, people) == path and "again" in path.read_text()
+
+
+def test_a_page_of_a_model_that_finds_nothing(people: dict[str, Sequence], tmp_path: Path):
+    def unsure(windows: np.ndarray) -> np.ndarray:
+        return np.full((len(windows), len(LABELS)), 0.25, np.float32)
+
+    result = judge.judge(unsure, card(), people)
+    assert result.found == [] and result.stream.from_start is None
+    assert "0 of 19 actions found" in report.page("nothing", result, people)
+
+
+def test_a_page_that_cannot_be_written_is_a_sentence(result: Result, people: dict[str, Sequence], tmp_path: Path):
+    (tmp_path / "page").touch()
+    with pytest.raises(UserError, match=r"report\.html cannot be written"):
+        report.write(tmp_path / "page", "x", result, people)

@@ -1,0 +1,85 @@
+"""A model folder in; what runs without TensorFlow, and tells the same, out."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from common.classifier import CARD, read_card
+from common.collection import Collection
+from common.errors import UserError
+from common.messages import Message
+from common.sequence import Sequence
+from models.export import LEAST_AGREEMENT, compared, export
+from tests.pipeline import ROOT
+
+TESTCARD = ROOT / "models" / "testcard"
+
+
+@pytest.fixture(scope="module")
+def data(recording: list[Message], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set with the recording of the test card in it."""
+    folder = tmp_path_factory.mktemp("data") / "set"
+    frames = recording[:-1]
+    times = np.array([header.captured_ns for header, _ in frames])
+    with Collection(folder) as collection:
+        collection.add("0", Sequence("any", np.stack([vector for _, vector in frames]), times, "card", "cam", 25.0))
+    return folder
+
+
+@pytest.mark.parametrize(("quantize", "difference"), [(False, 1e-3), (True, 0.1)])
+@pytest.mark.parametrize("kind", ["tflite", "onnx"])
+def test_what_is_exported_tells_the_same(data: Path, tmp_path: Path, kind: str, quantize: bool, difference: float):
+    out = tmp_path / "out"
+    told = export(TESTCARD, out, kind, quantize, data)
+    assert told.windows == 91
+    assert told.agreement >= LEAST_AGREEMENT
+    assert told.difference < difference
+    assert {path.name for path in out.iterdir()} == {CARD, f"model.{kind}"}
+    assert read_card(out).labels == read_card(TESTCARD).labels
+    original = (TESTCARD / "model.keras").stat().st_size
+    assert (out / f"model.{kind}").stat().st_size < (0.6 if quantize else 1.1) * original
+
+
+def test_the_command_without_data_compares_on_the_test_card(tmp_path: Path):
+    command = [sys.executable, "-m", "models.export", TESTCARD, "--to", "onnx", "--out", tmp_path / "out"]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "labels agree on 100.0%" in ran.stdout
+    assert ran.stdout.count("\n") == 1
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert again.returncode == 2
+    assert again.stderr == f"{tmp_path / 'out'} is there already: choose another --out, or remove it.\n"
+
+
+def test_a_model_for_longer_windows_than_the_data_has(data: Path, tmp_path: Path):
+    card = read_card(TESTCARD)
+    longer = msgspec.structs.replace(card, window=msgspec.structs.replace(card.window, length=1000))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / CARD).write_bytes(msgspec.json.encode(longer))
+    (tmp_path / "model" / "model.keras").write_bytes((TESTCARD / "model.keras").read_bytes())
+    with pytest.raises(UserError, match="1000 frames of a window"):
+        export(tmp_path / "model", tmp_path / "out", "onnx", False, data)
+
+
+def test_only_models_of_keras_can_be_exported(data: Path, tmp_path: Path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / CARD).write_bytes((TESTCARD / CARD).read_bytes())
+    with pytest.raises(UserError, match=r"no model\.keras"):
+        export(tmp_path / "model", tmp_path / "out", "onnx", False, data)
+
+
+def test_a_folder_that_cannot_be_written(data: Path, tmp_path: Path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match="cannot be written"):
+        export(TESTCARD, tmp_path / "file" / "out", "onnx", False, data)
+
+
+def test_a_comparison_counts_labels_and_finds_the_largest_difference():
+    one = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.3, 0.7]], np.float32)
+    other = np.array([[0.8, 0.2], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7]], np.float32)
+    assert compared(one, other) == (4, pytest.approx(0.2), 0.75)
+    assert compared(one, one) == (4, 0, 1)
