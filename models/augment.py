@@ -1,14 +1,37 @@
-"""Windows in, the same movements elsewhere and larger or smaller in the picture out."""
+"""Windows float32 (n, length, 1662) in; the same movements as other people might make and film them out.
+
+Every function returns a copy, draws from the generator it is given, and leaves the zeros of an absent part zeros.
+"""
 
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from common.landmarks import PARTS, SHAPES, SIZE, SLICES
+from common.features import METRIC, Features, features
+from common.landmarks import LEFT_SHOULDER, PARTS, RIGHT_SHOULDER, SHAPES, SIZE, SLICES
+from common.window import resample, seen_parts
+
+Windows = NDArray[np.float32]
 
 MAX_SHIFT: Final = 0.12  # of the picture
 MAX_ZOOM: Final = 1.2
+SHORTEST, LONGEST = 0.6, 1.3  # of a window's time, stretched to all of it
+MAX_WARP: Final = 0.12  # of the window that its middle comes earlier or later
+TILT: Final = 0.12  # radians the camera is tilted, standard deviation as in all that follow
+STRETCH: Final = 0.1  # natural logarithm of a picture's width to its height
+SHEAR: Final = 0.08
+TURN: Final = 0.3  # radians a hand is turned about each axis
+BUILD: Final = 0.15  # natural logarithm of a hand's length, width and depth
+REACH: Final = 0.03  # of the picture's height that a hand is held elsewhere
+NOISE: Final = 0.004  # of the picture
+MAX_FLICKER: Final = 0.1  # share of frames in which a hand is missed
+LOST, NEVER = 0.3, 0.05  # how often a hand is lost for a while, and altogether
+CHUNK: Final = 64  # windows changed at once, 13 MB
+SWITCH: Final = 0.15  # how often somebody goes on with the other hand
+
+SHOULDERS: Final = [SLICES["pose"].start + point * SHAPES["pose"][1] for point in (LEFT_SHOULDER, RIGHT_SHOULDER)]  # x
+ARMS: Final = (("left_hand", (13, 15)), ("right_hand", (14, 16)))  # with elbow and wrist of the pose
 
 
 def _columns(axis: int) -> NDArray[np.intp]:
@@ -19,10 +42,34 @@ def _columns(axis: int) -> NDArray[np.intp]:
 X, Y, Z = (_columns(axis) for axis in range(3))
 
 
-def move(windows: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """A copy of windows (n, length, 1662), each moved and zoomed about the picture's middle by one random amount.
+def _opposites() -> NDArray[np.intp]:
+    """For each number of a vector, the one that is in its place in a mirror."""
+    pose = [0, 4, 5, 6, 1, 2, 3, 8, 7, 10, 9, *(point + (1 if point % 2 else -1) for point in range(11, 33))]
+    # The face mesh counts its middle line and right side up to 247, then the left side in the same order.
+    middle = [0, 1, 2, *range(4, 7), *range(8, 20), 94, 151, 152, 164, 168, 175, 195, 197, 199, 200]
+    face = np.arange(468)
+    right = np.setdiff1d(face[:248], middle)
+    face[right], face[248:] = np.arange(248, 468), right
+    points = {"pose": np.array(pose), "face": face, "left_hand": np.arange(21), "right_hand": np.arange(21)}
+    sources = {"pose": "pose", "face": "face", "left_hand": "right_hand", "right_hand": "left_hand"}
+    whole = np.arange(SIZE)
+    return np.concatenate([whole[SLICES[sources[part]]].reshape(SHAPES[part])[points[part]].ravel() for part in PARTS])
 
-    A network that sees each person at one place only learns the place. Absent parts stay zeros.
+
+OPPOSITES: Final = _opposites()
+
+
+def mirror(windows: Windows) -> Windows:
+    """As in a mirror: the left hand is the right one, and every landmark of pose and face its opposite."""
+    mirrored = windows[..., OPPOSITES]
+    mirrored[..., X] = 1 - mirrored[..., X]
+    return _only(seen_parts(windows[..., OPPOSITES]), mirrored)
+
+
+def move(windows: Windows, rng: np.random.Generator) -> Windows:
+    """Each window moved and zoomed about the picture's middle by one random amount.
+
+    A network that sees each person at one place only learns the place.
     """
     moved = windows.copy()
     shift = rng.uniform(-MAX_SHIFT, MAX_SHIFT, (2, len(windows), 1, 1)).astype(np.float32)
@@ -30,7 +77,112 @@ def move(windows: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.f
     moved[..., X] = (windows[..., X] - 0.5) * zoom + 0.5 + shift[0]
     moved[..., Y] = (windows[..., Y] - 0.5) * zoom + 0.5 + shift[1]
     moved[..., Z] = windows[..., Z] * zoom
-    for part in PARTS:
-        absent = ~windows[..., SLICES[part]].any(axis=-1)
-        moved[..., SLICES[part]][absent] = 0
-    return moved
+    return _only(seen_parts(windows), moved)
+
+
+def pace(windows: Windows, rng: np.random.Generator) -> Windows:
+    """Each window slower, faster, cut at its ends, and uneven in time."""
+    n, length, _ = windows.shape
+    span = rng.uniform(SHORTEST, LONGEST, n) * (length - 1)
+    start = rng.uniform(0, 1, n) * (length - 1 - span)
+    even = np.linspace(0, 1, length)
+    uneven = even + rng.uniform(-MAX_WARP, MAX_WARP, (n, 1)) * np.sin(np.pi * even)
+    wanted = np.clip(start[:, None] + span[:, None] * uneven, 0, length - 1)
+    return np.stack([resample(*each) for each in zip(windows, [np.arange(length)] * n, wanted, strict=True)])
+
+
+def switch_hands(windows: Windows, rng: np.random.Generator) -> Windows:
+    """Some windows go on with the other hand from a random frame: mirrored there about the person's own middle."""
+    n, length, _ = windows.shape
+    start = np.where(rng.random(n) < SWITCH, rng.integers(0, length + 1, n), length)
+    mirrored = mirror(windows)
+    seen = seen_parts(mirrored)
+    mirrored[..., X] += 2 * windows[..., SHOULDERS].mean(axis=-1, keepdims=True) - 1
+    later = (np.arange(length) >= start[:, None])[..., None]
+    return np.where(later, _only(seen, mirrored), windows)
+
+
+def tilt(windows: Windows, rng: np.random.Generator) -> Windows:
+    """Each window filmed by a camera that is tilted, and by one with wider or narrower pictures."""
+    n = len(windows)
+    angle, stretch, shear = rng.normal(0, 1, (3, n, 1, 1)) * np.array([TILT, STRETCH, SHEAR])[:, None, None, None]
+    x, y = (windows[..., X] - 0.5) * METRIC[0] * np.exp(stretch), windows[..., Y] - 0.5
+    tilted = windows.copy()
+    tilted[..., X] = (np.cos(angle) * x - np.sin(angle) * y + shear * y) / METRIC[0] + 0.5
+    tilted[..., Y] = np.sin(angle) * x + np.cos(angle) * y + 0.5
+    return _only(seen_parts(windows), tilted)
+
+
+def reshape_hands(windows: Windows, rng: np.random.Generator) -> Windows:
+    """Hands of another build, turned and held a little differently; elbow and wrist of the pose go with them."""
+    n, length, _ = windows.shape
+    reshaped = windows.copy()
+    pose = reshaped[..., SLICES["pose"]].reshape(n, length, *SHAPES["pose"])
+    for part, (elbow, wrist) in ARMS:
+        hand = windows[..., SLICES[part]].reshape(n, length, *SHAPES[part]) * METRIC
+        build = np.exp(rng.normal(0, BUILD, (n, 1, 1, 3)))
+        turned = ((hand - hand[:, :, :1]) * build) @ _turns(n, rng)[:, None] + hand[:, :, :1]
+        reach = rng.normal(0, REACH, (n, 1, 1, 3)) * np.array([1, 1, 0])
+        reshaped[..., SLICES[part]] = ((turned + reach) / METRIC).reshape(n, length, -1)
+        pose[..., wrist, :3] += reach[:, :, 0] / METRIC
+        pose[..., elbow, :3] += reach[:, :, 0] / METRIC / 2
+    reshaped[..., SLICES["pose"]] = pose.reshape(n, length, -1)
+    return _only(seen_parts(windows), reshaped)
+
+
+def _turns(n: int, rng: np.random.Generator) -> NDArray[np.floating]:
+    """Rotations (n, 3, 3) about x, then y, then z."""
+    turns = np.broadcast_to(np.eye(3), (n, 3, 3))
+    for angle, (one, other) in zip(rng.normal(0, TURN, (3, n)), ((1, 2), (0, 2), (0, 1)), strict=True):
+        turn = np.tile(np.eye(3), (n, 1, 1))
+        turn[:, one, one] = turn[:, other, other] = np.cos(angle)
+        turn[:, one, other] = np.sin(angle)
+        turn[:, other, one] = -np.sin(angle)
+        turns = turns @ turn
+    return turns
+
+
+def shake(windows: Windows, rng: np.random.Generator) -> Windows:
+    """Each number off by what the extraction may be off; the pose's visibility stays."""
+    shaken = windows.copy()
+    places = np.concatenate([X, Y, Z])
+    shaken[..., places] += rng.normal(0, NOISE, (*windows.shape[:2], len(places)))
+    return _only(seen_parts(windows), shaken)
+
+
+def miss_hands(windows: Windows, rng: np.random.Generator) -> Windows:
+    """Hands missed in single frames, for a while, or altogether, as the extraction misses them."""
+    n, length, _ = windows.shape
+    seen = seen_parts(windows)
+    for part, _ in ARMS:
+        flicker = rng.random((n, length)) < rng.uniform(0, MAX_FLICKER, (n, 1))
+        start, end = np.sort(rng.integers(0, length + 1, (2, n, 1)), axis=0)
+        lost = (np.arange(length) >= start) & (np.arange(length) < end) & (rng.random((n, 1)) < LOST)
+        never = rng.random((n, 1)) < NEVER
+        seen[..., PARTS.index(part)] &= ~(flicker | lost | never)
+    return _only(seen, windows.copy())
+
+
+def augment(windows: Windows, rng: np.random.Generator) -> Windows:
+    """All of it but the mirror, which `body` features look through: see docs/ablations.md for what each is worth."""
+    for change in (switch_hands, pace, reshape_hands, tilt, move, shake, miss_hands):
+        windows = change(windows, rng)
+    return windows
+
+
+def variants(windows: Windows, options: Features, count: int, seed: int) -> NDArray[np.float32]:
+    """Features float32 (count, n, length, F) of windows as they are, and of count - 1 augmentations of each."""
+    rng, chunks = np.random.default_rng(seed), range(0, len(windows), CHUNK)
+    plain = features(windows, options)
+    others = [
+        np.concatenate([features(augment(windows[first : first + CHUNK], rng), options) for first in chunks])
+        for _ in range(count - 1)
+    ]
+    return np.stack([plain, *others])
+
+
+def _only(seen: NDArray[np.bool_], windows: Windows) -> Windows:
+    """The windows, whose parts are zeros but where `seen` (n, length, 4); changed in place."""
+    for place, part in enumerate(PARTS):
+        windows[..., SLICES[part]][~seen[..., place]] = 0
+    return windows
