@@ -30,6 +30,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with run.mcap, cut.mcap (its recorder was killed) and the log of the live run."""
     folder = tmp_path_factory.mktemp("live")
     settings = {"camera__source": "testcard", "camera__seconds": SECONDS, "logger__out": folder / "log"}
+    settings["camera__wait_for"] = "[keypoints, windows, inference, logger, record_bus, record_bus]"
     with pipeline(folder, without=("overlay",), **settings) as running:
         whole = record_bus(running.port, folder / "run.mcap", "--topics", *TOPICS)
         cut = record_bus(running.port, folder / "cut.mcap")
