@@ -28,9 +28,7 @@ from common.wire import MAX_MESSAGE_BYTES, decode_array, decode_header, pack, un
 log = logging.getLogger(__name__)
 
 LINGER_MS: Final = 1000  # what was sent before a close still leaves
-READER_QUEUE: Final = (
-    400  # messages the hub keeps for one slow reader; it hears of half of them late that they were read
-)
+READER_QUEUE: Final = 400  # messages the hub keeps for one slow reader; half of them may have been read already
 ANSWER_MS: Final = 2000  # for a hub to say who listens
 WATCH_QUEUE: Final = 4  # pictures the hub keeps for one slow viewer
 VIDEO_QUEUE: Final = 64  # and where a video is written of them: a file's frames come in bursts

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from common.landmarks import CONNECTIONS, PARTS, SLICES, split
+from common.landmarks import CONNECTIONS, MIN_VISIBILITY, PARTS, SLICES, split
 from common.messages import Recording
 
 Picture = NDArray[np.uint8]
@@ -24,7 +24,6 @@ WHITE: Final = (255, 255, 255)
 BAR: Final = (200, 150, 40)
 BAR_ACTIVE: Final = (60, 200, 60)
 FONT: Final = cv2.FONT_HERSHEY_SIMPLEX
-MIN_VISIBILITY: Final = 0.5
 FRACTION_BITS: Final = 3  # cv2 takes points in eighths of a pixel
 
 

@@ -42,6 +42,7 @@ VECTORS: Final[dict[int, tuple[str, ...]]] = {
     126: ("left_hand", "right_hand"),
 }
 
+MIN_VISIBILITY: Final = 0.5  # of a pose's landmark that is more likely seen than guessed
 NOSE: Final = 0
 LEFT_SHOULDER, RIGHT_SHOULDER = 11, 12
 LEFT_WRIST, RIGHT_WRIST = 15, 16

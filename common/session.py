@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 
 from common.config import Recorder
 from common.errors import UserError
-from common.landmarks import LEFT_HIP, LEFT_SHOULDER, LEFT_WRIST, PARTS, RIGHT_HIP, RIGHT_SHOULDER, RIGHT_WRIST, split
+from common.landmarks import (
+    LEFT_HIP,
+    LEFT_SHOULDER,
+    LEFT_WRIST,
+    MIN_VISIBILITY,
+    PARTS,
+    RIGHT_HIP,
+    RIGHT_SHOULDER,
+    RIGHT_WRIST,
+    split,
+)
 from common.sequence import checked_label, checked_name
 from common.window import seen_parts
 
@@ -23,7 +33,6 @@ LONGEST_S: Final = 10.0  # of a take that lasts until the hands are down
 SHORTEST_FRAMES: Final = 8
 HANDS_DOWN_S: Final = 0.3  # a hand that dips for less is still up
 HAND_HEIGHT: Final = 0.8  # of the way from shoulders to hips: a wrist above it is up
-MIN_VISIBILITY: Final = 0.5
 
 State = Literal["countdown", "ready", "capturing", "paused", "finished"]
 

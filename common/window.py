@@ -49,7 +49,7 @@ class Windower:
         self._forget()
         filled = self._filled()
         if filled < self.length:
-            return TimeWindow(np.empty((0, SIZE), np.float32), self._times[0], filled, self._present())
+            return TimeWindow(np.empty((0, SIZE), np.float32), self._times[0], filled, _present(np.stack(self._seen)))
         self._until_next -= 1
         if self._until_next > 0:
             return None
@@ -91,20 +91,21 @@ class Windower:
         return min(self.length, int(span + 0.5) + 1)
 
     def _window(self) -> TimeWindow:
-        vectors, times = np.stack(self._vectors), np.array(self._times, np.int64)
+        vectors, times, seen = np.stack(self._vectors), np.array(self._times, np.int64), np.stack(self._seen)
         if self.fps is not None:
             wanted = times[-1] - np.arange(self.length - 1, -1, -1) * self._period_ns
-            vectors = resample(vectors, times - times[-1], wanted - times[-1], np.stack(self._seen))
+            vectors = resample(vectors, times - times[-1], wanted - times[-1], seen)
             start_ns = int(wanted[0])
         else:
             start_ns = int(times[0])
-        return TimeWindow(vectors, start_ns, self.length, self._present())
+        return TimeWindow(vectors, start_ns, self.length, _present(seen))
 
-    def _present(self) -> float:
-        # MediaPipe sees a pose in a logo, but neither face nor hand on it: docs/decisions/0008.
-        seen = np.stack(self._seen)
-        confirmed = seen[:, _CONFIRMING].any()
-        return float(seen[:, _POSE].mean()) if confirmed else 0.0
+
+def _present(seen: NDArray[np.bool_]) -> float:
+    """The share of frames, (n, 4) of seen_parts, that show a person."""
+    # MediaPipe sees a pose in a logo, but neither face nor hand on it: docs/decisions/0008.
+    confirmed = seen[:, _CONFIRMING].any()
+    return float(seen[:, _POSE].mean()) if confirmed else 0.0
 
 
 def seen_parts(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from common.drawing import COLOURS, FONT, MIN_VISIBILITY, Colour, Picture, draw_skeleton
+from common.drawing import COLOURS, FONT, Colour, Picture, draw_skeleton
 from common.errors import UserError
-from common.landmarks import LEFT_WRIST, NOSE, PARTS, RIGHT_WRIST, split
+from common.landmarks import LEFT_WRIST, MIN_VISIBILITY, NOSE, PARTS, RIGHT_WRIST, split
 from common.sequence import Sequence, write_whole
 from data.flaws import Named, by_label, rate
 

@@ -16,12 +16,12 @@ from typing import Final, NamedTuple
 
 from common.errors import UserError
 from common.sequence import checked_label
+from data.foreign import UNKNOWN
 
 SUFFIXES: Final = frozenset(
     (".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".webm", ".wmv")
 )
 COLUMNS: Final = ("path", "label", "start", "end", "recorder")  # of a list; the first two it must have
-UNKNOWN: Final = "unknown"  # recorder
 
 
 class Video(NamedTuple):

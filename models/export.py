@@ -21,9 +21,9 @@ from common.classifier import WEIGHTS, Classifier, WindowShape, read_card
 from common.errors import UserError, command
 from common.quiet import quiet
 from common.sequence import Sequence
-from common.window import Windower
 from data import dataset
 from data.testcard import record
+from models import watch
 from models.folder import write_card, written
 
 STRIDE: Final = 3  # frames from one window that is compared to the next
@@ -63,13 +63,7 @@ def export(source: Path, target: Path, kind: str, quantize: bool, data: Path | N
 
 def cut(sequences: list[Sequence], shape: WindowShape) -> NDArray[np.float32]:
     """All full windows (n, length, 1662), as the live stage cuts them; raises UserError if there are none."""
-    windows = []
-    for sequence in sequences:
-        windower = Windower(shape.length, shape.fps, STRIDE)
-        for captured_ns, vector in zip(sequence.captured_ns.tolist(), sequence.keypoints, strict=True):
-            window = windower.push(captured_ns, vector)
-            if window is not None and window.filled == shape.length:
-                windows.append(window.vectors)
+    windows = [window for sequence in sequences for window in watch.cut(sequence, shape, STRIDE)]
     if not windows:
         raise UserError(f"No sequence has the {shape.length} frames of a window: choose other --data to compare on.")
     return np.stack(windows)

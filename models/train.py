@@ -17,7 +17,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,6 +28,7 @@ from common.sequence import Sequence
 from data import dataset
 from models import premises, watch
 from models.augment import move
+from models.folder import write_card
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # tensorflow's chatter
 log = logging.getLogger(__name__)
@@ -143,7 +143,7 @@ def train(arguments: argparse.Namespace) -> None:
     )
     arguments.out.mkdir(parents=True, exist_ok=True)
     model.save(arguments.out / WEIGHTS)
-    (arguments.out / CARD).write_bytes(msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n")
+    write_card(arguments.out, card)
     log.info("%s: accuracy %.3f, loss %.3f (%s)", arguments.out, metrics["accuracy"], metrics["loss"], split_by)
 
 

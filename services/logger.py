@@ -18,6 +18,7 @@ from common.errors import UserError
 from common.jsonl import JsonLines
 from common.messages import Action, Header, Message, Prediction, Status
 from common.roster import Roster
+from common.sequence import write_whole
 from common.service import Service, log, main
 
 RETRY_S = 1.0
@@ -159,9 +160,7 @@ class Logger(Service):
             "services": list(self._last_status.values()),
             "lost": self._lost,
         }
-        draft = self._folder / "run.json.part"
-        draft.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=2))
-        draft.replace(self._folder / "run.json")
+        write_whole(self._folder / "run.json", msgspec.json.format(msgspec.json.encode(record), indent=2))
 
     def close(self) -> None:
         for stream, action in list(self._open.items()):  # the run was stopped in the middle of it

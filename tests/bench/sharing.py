@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from common.landmarks import PARTS, flatten, split
+from common.landmarks import MIN_VISIBILITY, PARTS, flatten, split
 from tests.pipeline import collect, pipeline
 
 KINDS = ("one Holistic, smoothed", "one extractor", "two extractors")
 VISIBLE = "pose, visible points"  # of a person cut off at the hips MediaPipe guesses the legs
 ROWS = (*PARTS, VISIBLE)
-MIN_VISIBILITY = 0.5
 LIMIT_S = 120
 
 
