@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from common import backends
 from common.decision import Parameters
 from common.errors import UserError
-from common.landmarks import LAYOUT, SIZE, VECTORS, narrowed
+from common.features import Features, features, size
+from common.landmarks import LAYOUT, SIZE
 
 CARD = "card.json"
 WEIGHTS = "model.keras"  # of what is trained here
@@ -31,8 +32,8 @@ class Card(msgspec.Struct, kw_only=True, frozen=True):
     labels: Annotated[list[str], Meta(min_length=2)]
     idle: list[str]  # labels that mean "nothing"
     window: WindowShape
-    size: int = SIZE  # of the vectors it was trained on: windows on the wire hold all parts, it is given these
-    features: str
+    features: Features  # what its network is given of a window
+    temperature: Annotated[float, Meta(gt=0)] = 1.0  # makes confidence mean what it says: models/calibration.py
     decision: Parameters
     architecture: str
     parameters: int
@@ -57,10 +58,6 @@ def read_card(folder: str | Path) -> Card:
         raise UserError(f"{path}: the model is for landmarks of layout {card.layout!r}, this release has {LAYOUT!r}.")
     if len(set(card.labels)) != len(card.labels) or not set(card.idle) <= set(card.labels):
         raise UserError(f"{path}: labels {card.labels} must differ, and idle {card.idle} be some of them.")
-    if card.size not in VECTORS:
-        raise UserError(
-            f"{path}: vectors of {card.size} numbers are unknown; known are {', '.join(map(str, VECTORS))}."
-        )
     return card
 
 
@@ -78,7 +75,7 @@ class Classifier:
 
     def __init__(self, folder: str | Path) -> None:
         self.card = read_card(folder)
-        shape = self.card.window.length, self.card.size
+        shape = self.card.window.length, size(self.card.features)
         self._network = backends.load(weights_of(Path(folder)), shape, self.card.labels)
 
     def __call__(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -88,4 +85,13 @@ class Classifier:
             raise ValueError(f"the model takes windows of {(length, SIZE)}, not of {windows.shape[1:]}")
         if not len(windows):
             return np.zeros((0, len(self.card.labels)), np.float32)
-        return self._network(narrowed(windows, self.card.size))
+        return tempered(self._network(features(windows, self.card.features)), self.card.temperature)
+
+
+def tempered(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+    """Less sure for a temperature above 1, surer below: a softmax of its logits divided by it (Guo et al. 2017)."""
+    if temperature == 1:
+        return probabilities
+    logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)) / temperature
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)

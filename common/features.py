@@ -17,7 +17,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from common.landmarks import SHAPES, SIZE, SLICES
+from common.landmarks import SHAPES, SIZE, SLICES, VECTORS
 
 Part = Literal["pose", "face", "hands"]
 Floats = NDArray[np.float32]
@@ -56,6 +56,12 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
 
 RAW: Final = Features(kind="raw", parts=("pose", "face", "hands"))  # all 1662, as they come
 BODY: Final = Features(kind="body")
+
+
+def raw_of(numbers: int) -> Features:
+    """Other people's vectors of so many numbers, one of VECTORS."""
+    held = {part.split("_")[-1].replace("hand", "hands") for part in VECTORS[numbers]}
+    return Features(kind="raw", parts=tuple(part for part in RAW.parts if part in held))
 
 
 def features(vectors: Floats, options: Features) -> Floats:

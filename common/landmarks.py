@@ -69,11 +69,6 @@ def split(vectors: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
     return {part: vectors[..., SLICES[part]].reshape(*vectors.shape[:-1], *SHAPES[part]) for part in PARTS}
 
 
-def narrowed(vectors: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Of (..., 1662) the parts that vectors of this size hold: (..., size); `size` is one of VECTORS."""
-    return vectors if size == SIZE else np.concatenate([vectors[..., SLICES[part]] for part in VECTORS[size]], axis=-1)
-
-
 def seen(vector: NDArray[np.float32]) -> tuple[str, ...]:
     """The parts of a (1662,) that are not all zeros."""
     return tuple(part for part in PARTS if vector[SLICES[part]].any())

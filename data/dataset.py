@@ -7,6 +7,7 @@
     <file>.npz                                  X, y and actions
     <label>/<file>.pose                         of the pose-format library
     train.csv or <label>/, <file>.parquet       a row a landmark, as Google's set of isolated signs has them
+    <file>.xz                                   many sequences packed
 
 Labels may have two levels of folders. Vectors of 1662, 258 (pose and hands), 132 (pose) and 126 (hands) numbers are
 placed into 1662; what they do not hold is zeros. Nothing is unpickled.
@@ -20,7 +21,7 @@ import numpy as np
 from common.collection import MANIFEST
 from common.errors import UserError
 from common.sequence import Sequence
-from data import npy, npz, parquet, pose, table
+from data import npy, npz, packed, parquet, pose, table
 from data.foreign import natural
 
 READERS: Final = {
@@ -29,6 +30,7 @@ READERS: Final = {
     ".csv": table.read,
     ".pose": pose.read,
     ".parquet": parquet.read,
+    ".xz": packed.read,
 }
 
 

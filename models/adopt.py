@@ -17,6 +17,7 @@ import numpy as np
 from common.classifier import Card, Classifier, WindowShape
 from common.decision import Parameters
 from common.errors import UserError, command
+from common.features import raw_of, size
 from common.landmarks import LAYOUT, SIZE, VECTORS
 from common.sequence import checked_label
 from models.folder import write_card, written
@@ -37,8 +38,7 @@ def adopt(file: Path, out: Path, labels: list[str], idle: list[str], fps: float 
             labels=labels,
             idle=idle,
             window=WindowShape(length=_agreed(file, facts, labels, length), fps=fps),
-            size=facts.size or SIZE,
-            features="raw",
+            features=raw_of(facts.size or SIZE),
             decision=Parameters(),
             architecture=facts.architecture,
             parameters=facts.parameters,
@@ -102,7 +102,9 @@ def main() -> None:
     arguments = parser.parse_args()
     with command("Interrupted: nothing was written."):
         card = adopt(arguments.file, arguments.out, arguments.labels, arguments.idle, arguments.fps, arguments.length)
-    print(f"{arguments.out}: {card.architecture}; windows of {card.window.length} frames of {card.size} numbers.")
+    print(
+        f"{arguments.out}: {card.architecture}; windows of {card.window.length} frames of {size(card.features)} numbers."
+    )
 
 
 if __name__ == "__main__":

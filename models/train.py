@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from common.classifier import CARD, WEIGHTS, Card, WindowShape
 from common.decision import Parameters
 from common.errors import UserError, command
+from common.features import RAW
 from common.landmarks import LAYOUT, SIZE
 from common.sequence import Sequence
 from data import dataset
@@ -130,7 +131,7 @@ def train(arguments: argparse.Namespace) -> None:
         labels=labels,
         idle=[label for label in labels if label in IDLE_NAMES],
         window=shape,
-        features="raw",
+        features=RAW,
         decision=Parameters(),
         architecture=ARCHITECTURE,
         parameters=model.count_params(),

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from common.classifier import Card, WindowShape
 from common.decision import Parameters
+from common.features import RAW
 from common.landmarks import LAYOUT, LEFT_WRIST, RIGHT_WRIST, SIZE, split
 from common.sequence import Sequence
 
@@ -35,7 +36,7 @@ def card(**other: object) -> Card:
         "labels": LABELS,
         "idle": LABELS[:1],
         "window": WindowShape(length=10, fps=25.0),
-        "features": "raw",
+        "features": RAW,
         "decision": Parameters(),
         "architecture": "",
         "parameters": 0,

@@ -17,7 +17,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from common.classifier import Classifier
 from common.errors import UserError
-from common.landmarks import SIZE, narrowed
+from common.features import features, raw_of
+from common.landmarks import SIZE
 from data import dataset
 from data.foreign import place
 from models.adopt import adopt
@@ -26,7 +27,7 @@ from tests.pipeline import ROOT
 LENGTH, NUMBERS, LABELS = 6, 126, ["a", "b", "c"]
 WINDOWS = np.random.default_rng(0).uniform(size=(9, LENGTH, SIZE)).astype(np.float32)
 WINDOWS[3, :4] = 0  # for masks
-THEIRS = narrowed(WINDOWS, NUMBERS)
+THEIRS = features(WINDOWS, raw_of(NUMBERS))
 layers = tf.keras.layers
 
 
@@ -103,7 +104,7 @@ def test_files_of_keras_2_and_3_tell_what_they_told_before(tmp_path: Path, inner
         folder.mkdir()
         classify = take(save(model, folder / f"model{suffix}", change))
         np.testing.assert_allclose(classify(WINDOWS), expected, atol=1e-5)
-        assert classify.card.size == NUMBERS
+        assert classify.card.features == raw_of(NUMBERS)
         assert classify.card.window.fps is None
 
 
