@@ -2,7 +2,8 @@
 
 Smoothing -> hysteresis -> minimum duration -> refractory time. Parameters are seconds, not frames, so that a
 slower camera decides alike. The idle label, an absent person or a low best probability are "nothing", never
-the least bad label.
+the least bad label. Of labels with two levels, as "push up/right" and "push up/wrong", the first is decided on, with
+the sum of their probabilities, so that no action is torn apart while its verdict, the second, wavers.
 """
 
 import math
@@ -35,25 +36,52 @@ def parameters(card: Parameters, settings: Decision) -> Parameters:
     return merged
 
 
+class Levels(NamedTuple):
+    """A label of a card, by its two levels."""
+
+    action: str
+    verdict: str | None  # None: it has one level
+
+
+def levels(label: str) -> Levels:
+    """What is done, and how well."""
+    action, slash, verdict = label.partition("/")
+    return Levels(action, verdict if slash else None)
+
+
 class Event(NamedTuple):
     """An action began or was over; times in seconds on the source's clock."""
 
     event: Literal["started", "ended"]
     id: int
-    label: str
+    label: str  # its first level
     start_s: float
     end_s: float | None
-    confidence: float  # the highest smoothed probability so far
+    confidence: float  # the highest smoothed probability so far, of all its verdicts together
+    verdict: str | None = None  # the one with the highest mean so far; what `ended` says is the last word
+
+    @property
+    def full_label(self) -> str:
+        """As the card has it: the inverse of `levels`."""
+        return self.label if self.verdict is None else f"{self.label}/{self.verdict}"
+
+
+_Rival = tuple[str, bool]  # the first level of some labels, and whether they are idle, which stand apart
 
 
 @dataclass
 class _Candidate:
-    label: str
+    rival: _Rival
     id: int
     start_s: float
-    last_s: float
-    confidence: float
+    evidence: dict[str, float]  # by label, summed over its windows
+    confidence: float = 0.0
+    last_s: float = 0.0
     reported: bool = False
+
+    def event(self, event: Literal["started", "ended"], end_s: float | None = None) -> Event:
+        verdict = levels(max(self.evidence, key=self.evidence.__getitem__)).verdict
+        return Event(event, self.id, self.rival[0], self.start_s, end_s, self.confidence, verdict)
 
 
 class Decider:
@@ -62,7 +90,8 @@ class Decider:
     def __init__(self, parameters: Parameters, idle: frozenset[str] = frozenset(), first_id: int = 1) -> None:
         self._parameters, self._idle = parameters, idle
         self.next_id = first_id
-        self.smoothed: dict[str, float] = {}
+        self.smoothed: dict[str, float] = {}  # by label
+        self._sums: dict[_Rival, float] = {}
         self._time_s: float | None = None
         self._current: _Candidate | None = None
         self._ended_s: dict[str, float] = {}
@@ -70,7 +99,8 @@ class Decider:
     def update(self, time_s: float, probabilities: Mapping[str, float]) -> Iterator[Event]:
         """Take the probabilities that hold at time_s (empty: nobody is there); yields what follows."""
         self._smooth(time_s, probabilities)
-        best = max(self.smoothed, key=self.smoothed.__getitem__, default="")
+        self._sum()
+        best = max(self._sums, key=self._sums.__getitem__, default=("", True))
         yield from self._leave(time_s, best)
         self._enter(time_s, best)
         yield from self._report(time_s)
@@ -93,38 +123,52 @@ class Decider:
             for label in labels
         }
 
-    def _enters(self, label: str) -> bool:
-        return label != "" and label not in self._idle and self.smoothed[label] >= self._parameters.enter
+    def _rival(self, label: str) -> _Rival:
+        return label.partition("/")[0], label in self._idle
 
-    def _leave(self, time_s: float, best: str) -> Iterator[Event]:
+    def _sum(self) -> None:
+        self._sums = {}
+        for label, probability in self.smoothed.items():
+            rival = self._rival(label)
+            self._sums[rival] = self._sums.get(rival, 0.0) + probability
+
+    def _enters(self, rival: _Rival) -> bool:
+        action, idle = rival
+        return action != "" and not idle and self._sums[rival] >= self._parameters.enter
+
+    def _leave(self, time_s: float, best: _Rival) -> Iterator[Event]:
         current = self._current
         if current is None:
             return
-        overtaken = best != current.label and self._enters(best)
-        if self.smoothed.get(current.label, -1.0) < self._parameters.leave or overtaken:
+        overtaken = best != current.rival and self._enters(best)
+        if self._sums.get(current.rival, -1.0) < self._parameters.leave or overtaken:
             yield from self._end(time_s)
 
-    def _enter(self, time_s: float, best: str) -> None:
+    def _enter(self, time_s: float, best: _Rival) -> None:
         if self._current is not None or not self._enters(best):
             return
-        if time_s - self._ended_s.get(best, -math.inf) < self._parameters.refractory_s:
+        if time_s - self._ended_s.get(best[0], -math.inf) < self._parameters.refractory_s:
             return
-        self._current = _Candidate(best, self.next_id, time_s, time_s, self.smoothed[best])
+        evidence = {label: 0.0 for label in self.smoothed if self._rival(label) == best}
+        self._current = _Candidate(best, self.next_id, time_s, evidence)
 
     def _report(self, time_s: float) -> Iterator[Event]:
         current = self._current
         if current is None:
             return
         current.last_s = time_s
-        current.confidence = max(current.confidence, self.smoothed[current.label])
+        for label in current.evidence:
+            current.evidence[label] += self.smoothed.get(label, 0.0)
+        now = min(1.0, self._sums[current.rival])  # rounding, or a model whose labels do not exclude each other
+        current.confidence = max(current.confidence, now)
         if not current.reported and time_s - current.start_s >= self._parameters.min_duration_s:
             current.reported = True
             self.next_id += 1
-            yield Event("started", current.id, current.label, current.start_s, None, current.confidence)
+            yield current.event("started")
 
     def _end(self, time_s: float | None = None) -> Iterator[Event]:
         current, self._current = self._current, None
         if current is not None and current.reported:
             end_s = current.last_s if time_s is None else time_s
-            self._ended_s[current.label] = end_s
-            yield Event("ended", current.id, current.label, current.start_s, end_s, current.confidence)
+            self._ended_s[current.rival[0]] = end_s
+            yield current.event("ended", end_s)

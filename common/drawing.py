@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from common.decision import levels
 from common.landmarks import CONNECTIONS, MIN_VISIBILITY, PARTS, SLICES, split
-from common.messages import Recording
+from common.messages import Action, Recording
 
 Picture = NDArray[np.uint8]
 Colour = tuple[int, int, int]  # blue, green, red
@@ -23,6 +24,7 @@ RED: Final = (40, 40, 230)
 WHITE: Final = (255, 255, 255)
 BAR: Final = (200, 150, 40)
 BAR_ACTIVE: Final = (60, 200, 60)
+VERDICTS: Final[dict[str | None, Colour]] = {"right": BAR_ACTIVE, "wrong": RED}  # any other says nothing of good or bad
 FONT: Final = cv2.FONT_HERSHEY_SIMPLEX
 FRACTION_BITS: Final = 3  # cv2 takes points in eighths of a pixel
 
@@ -48,33 +50,45 @@ def draw_skeleton(picture: Picture, vector: NDArray[np.float32]) -> None:
 
 
 def draw_probabilities(picture: Picture, probabilities: Mapping[str, float], active: str | None) -> None:
-    """A bar for each label down the left side, the active action's in green."""
+    """A bar for each label down the left side, the active action's in green, or as its verdict has it."""
     size = _text_size(picture)
     step, width = round(34 * size), round(150 * size)
     for row, (label, probability) in enumerate(probabilities.items()):
         top = round(54 * size) + row * step
         bottom, end = top + step - 6, round(width * probability)
         cv2.rectangle(picture, (0, top), (width, bottom), (60, 60, 60), -1)
-        cv2.rectangle(picture, (0, top), (end, bottom), BAR_ACTIVE if label == active else BAR, -1)
+        action, verdict = levels(label)
+        colour = VERDICTS.get(verdict, BAR_ACTIVE) if action == active else BAR
+        cv2.rectangle(picture, (0, top), (end, bottom), colour, -1)
         _write(picture, f"{label} {probability:.2f}", (5, bottom - round(8 * size)), 0.5 * size)
 
 
-def draw_sentence(picture: Picture, words: Sequence[str]) -> None:
-    """The running sentence of actions, in a band along the top; the oldest words give way."""
+def draw_sentence(picture: Picture, actions: Sequence[Action]) -> None:
+    """The running sentence of actions, in a band along the top, coloured by verdict; the oldest give way."""
     size = _text_size(picture)
-    band = round(42 * size)
+    band, left = round(42 * size), round(20 * size)
     picture[:band] //= 3
-    words = list(words)
-    while words and _width(" ".join(words), 0.8 * size) > picture.shape[1] - 20:
-        words.pop(0)
-    _write(picture, " ".join(words), (10, band - round(13 * size)), 0.8 * size)
+    shown = list(actions)
+    while shown and _width(" ".join(action.words for action in shown), 0.8 * size) > picture.shape[1] - 2 * left:
+        shown.pop(0)
+    for action in shown:
+        colour = VERDICTS.get(action.verdict, WHITE)
+        _write(picture, action.words, (left, band - round(13 * size)), 0.8 * size, colour, bold=colour != WHITE)
+        left += _width(f"{action.words} ", 0.8 * size)
+
+
+def draw_verdict(picture: Picture, action: Action) -> None:
+    """Whether it is right or wrong, for somebody two metres away: a border in its colour, and the words."""
+    if action.verdict in VERDICTS:
+        colour = VERDICTS[action.verdict]
+        _draw_border(picture, colour, round(12 * _text_size(picture)))
+        _announce(picture, action.words, 1.6, 0.9, colour)
 
 
 def draw_recording(picture: Picture, recording: Recording) -> None:
     """What to perform and when, large, for somebody two metres away; a red frame while it is captured."""
-    size, height, width = _text_size(picture), *picture.shape[:2]
     if recording.state == "capturing":
-        cv2.rectangle(picture, (0, 0), (width - 1, height - 1), RED, round(12 * size))
+        _draw_border(picture, RED, round(6 * _text_size(picture)))
     doing = {
         "countdown": f"in {recording.countdown_s:.1f} s",
         "ready": "raise your hands",
@@ -84,9 +98,7 @@ def draw_recording(picture: Picture, recording: Recording) -> None:
     }[recording.state]
     title = f"{recording.label} {recording.number}/{recording.target}" if recording.label else ""
     for row, (text, scale) in enumerate(((title, 1.6), (doing, 1.6), (recording.detail, 0.6))):
-        scale *= size * min(1.0, 0.9 * width / max(1, _width(text, scale * size)))
-        left = (width - _width(text, scale)) // 2
-        _write(picture, text, (left, round(height * (0.66 + 0.13 * row))), scale, bold=True)
+        _announce(picture, text, scale, 0.66 + 0.13 * row)
 
 
 def draw_figures(picture: Picture, text: str) -> None:
@@ -100,12 +112,26 @@ def _text_size(picture: Picture) -> float:
     return max(0.5, picture.shape[1] / 640)
 
 
+def _draw_border(picture: Picture, colour: Colour, thickness: int) -> None:
+    height, width = picture.shape[:2]
+    cv2.rectangle(picture, (0, 0), (width - 1, height - 1), colour, 2 * thickness)  # its outer half is out of sight
+
+
+def _announce(picture: Picture, text: str, scale: float, down: float, colour: Colour = WHITE) -> None:
+    """Centred, at this share of the height, and no wider than the picture."""
+    (height, width), size = picture.shape[:2], scale * _text_size(picture)
+    size *= min(1.0, 0.9 * width / max(1, _width(text, size)))
+    _write(picture, text, ((width - _width(text, size)) // 2, round(height * down)), size, colour, bold=True)
+
+
 def _width(text: str, size: float) -> int:
     return int(cv2.getTextSize(text, FONT, size, 1)[0][0])
 
 
-def _write(picture: Picture, text: str, origin: tuple[int, int], size: float, bold: bool = False) -> None:
-    """Readable on any ground: white with a dark edge."""
+def _write(
+    picture: Picture, text: str, origin: tuple[int, int], size: float, colour: Colour = WHITE, bold: bool = False
+) -> None:
+    """Readable on any ground: with a dark edge."""
     thickness = max(1, round((2.0 if bold else 1.3) * size))
     cv2.putText(picture, text, origin, FONT, size, (0, 0, 0), thickness + 2)
-    cv2.putText(picture, text, origin, FONT, size, WHITE, thickness)
+    cv2.putText(picture, text, origin, FONT, size, colour, thickness)

@@ -63,6 +63,7 @@ class Prediction(Header, kw_only=True, frozen=True):
     """What one window looks like; label None: too early for a window (filled < length), or nobody there."""
 
     label: str | None = None
+    verdict: str | None = None  # the label's second level, as "wrong" of "push up/wrong"; None: it has one level
     confidence: Unit = 0.0
     probabilities: dict[str, Unit] = {}
     smoothed: dict[str, Unit] = {}
@@ -77,10 +78,16 @@ class Action(Header, kw_only=True, frozen=True):
 
     event: Literal["started", "ended"] = "started"
     id: Count = 0
-    label: str = ""
+    label: str = ""  # its first level
+    verdict: str | None = None  # the second, as far as known; the last word when the action has ended
     start_s: float = 0.0
     end_s: float | None = None
     confidence: Unit = 0.0
+
+    @property
+    def words(self) -> str:
+        """For a person to read."""
+        return self.label if self.verdict is None else f"{self.label}: {self.verdict}"
 
 
 class Recording(Header, kw_only=True, frozen=True):

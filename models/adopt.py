@@ -102,9 +102,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with command("Interrupted: nothing was written."):
         card = adopt(arguments.file, arguments.out, arguments.labels, arguments.idle, arguments.fps, arguments.length)
-    print(
-        f"{arguments.out}: {card.architecture}; windows of {card.window.length} frames of {size(card.features)} numbers."
-    )
+    shape = f"windows of {card.window.length} frames of {size(card.features)} numbers"
+    print(f"{arguments.out}: {card.architecture}; {shape}.")
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ class Watcher:
 
 
 def decide(moments: Iterable[Moment], parameters: Parameters, idle: Collection[str]) -> list[Found]:
-    """The actions that are reported, in the order of their reports."""
+    """The actions that are reported, in the order of their reports, each by its full label in the last word on it."""
     decider, found = Decider(parameters, frozenset(idle)), dict[int, Found]()
     captured_s = 0.0
     for captured_s, middle_s, probabilities in moments:
@@ -110,6 +110,6 @@ def decide(moments: Iterable[Moment], parameters: Parameters, idle: Collection[s
 def _note(events: Iterable[Event], captured_s: float, found: dict[int, Found]) -> None:
     for event in events:
         if event.end_s is None:
-            found[event.id] = Found(Span(event.label, event.start_s, captured_s), captured_s)
+            found[event.id] = Found(Span(event.full_label, event.start_s, captured_s), captured_s)
         else:
-            found[event.id] = Found(Span(event.label, event.start_s, event.end_s), found[event.id].reported_s)
+            found[event.id] = Found(Span(event.full_label, event.start_s, event.end_s), found[event.id].reported_s)

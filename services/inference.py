@@ -8,7 +8,7 @@ import numpy as np
 
 from common.classifier import Classifier
 from common.config import Settings
-from common.decision import Decider, Event, parameters
+from common.decision import Decider, Event, levels, parameters
 from common.errors import UserError
 from common.messages import Action, Header, Message, Prediction, Window, about
 from common.replacement import Watch
@@ -113,6 +113,7 @@ class Inference(Service):
                 header,
                 Prediction,
                 label=label,
+                verdict=levels(label).verdict if label else None,
                 confidence=probabilities[label] if label else 0.0,
                 probabilities=probabilities,
                 smoothed=decider.smoothed,

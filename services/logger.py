@@ -94,6 +94,7 @@ class Logger(Service):
             seq=header.seq,
             captured_ns=header.captured_ns,
             label=header.label,
+            verdict=header.verdict,
             confidence=header.confidence,
             probabilities=header.probabilities,
             **({"note": note} if note else {}),
@@ -106,13 +107,14 @@ class Logger(Service):
             self._open.pop(header.stream, None)
         self._counts[header.stream][f"actions {header.event}"] += 1
         when = header.start_s if header.end_s is None else header.end_s
-        log.info("%s: %s %s at %.2f s (%.2f)", header.stream, header.label, header.event, when, header.confidence)
+        log.info("%s: %s %s at %.2f s (%.2f)", header.stream, header.words, header.event, when, header.confidence)
         self._add(
             "actions",
             stream=header.stream,
             event=header.event,
             id=header.id,
             label=header.label,
+            verdict=header.verdict,
             start_s=header.start_s,
             end_s=header.end_s,
             confidence=header.confidence,

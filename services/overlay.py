@@ -23,6 +23,7 @@ from common.video import VideoFile
 WATCH_DEPTH, VIDEO_DEPTH = 32, 300  # frames that may wait for their keypoints
 SENTENCE_WORDS = 12
 RATE_FRAMES = 30
+LINGER_NS = 2_000_000_000  # the last word on an action stays for somebody who is just getting up
 
 
 @dataclass
@@ -32,12 +33,20 @@ class View:
     frames: OrderedDict[int, Message] = field(default_factory=OrderedDict)
     keypoints: deque[Message] = field(default_factory=deque)
     probabilities: dict[str, float] = field(default_factory=dict)
-    active: str | None = None
     recording: Recording | None = None
-    sentence: deque[str] = field(default_factory=lambda: deque(maxlen=SENTENCE_WORDS))
+    sentence: deque[Action] = field(default_factory=lambda: deque(maxlen=SENTENCE_WORDS))
     shown_s: deque[float] = field(default_factory=lambda: deque(maxlen=RATE_FRAMES))
     video: VideoFile | None = None
     failed: bool = False
+
+    def active(self) -> Action | None:
+        """What is under way."""
+        return self.sentence[-1] if self.sentence and self.sentence[-1].event == "started" else None
+
+    def judged(self, captured_ns: int) -> Action | None:
+        """What is under way, or was over just before this frame."""
+        just = self.sentence and captured_ns - self.sentence[-1].captured_ns < LINGER_NS
+        return self.sentence[-1] if just else self.active()
 
     def rate(self) -> float:
         span = self.shown_s[-1] - self.shown_s[0] if len(self.shown_s) > 1 else 0.0
@@ -91,9 +100,9 @@ class Overlay(Service):
         elif isinstance(header, Recording):
             view.recording = header
         elif isinstance(header, Action):
-            view.active = header.label if header.event == "started" else None
-            if header.event == "started":
-                view.sentence.append(header.label)
+            if header.event == "ended" and view.active():
+                view.sentence.pop()  # for the last word on it
+            view.sentence.append(header)
 
     def _show_what_is_due(self, stream: str, view: View) -> None:
         wanted = self._window or self._options.video or (self._page and self._page.watched(stream))
@@ -122,7 +131,10 @@ class Overlay(Service):
         age_ms = (time.time_ns() - header.entered_ns) / 1e6
         drawing.draw_skeleton(image, vector)
         drawing.draw_sentence(image, view.sentence)
-        drawing.draw_probabilities(image, view.probabilities, view.active)
+        if judged := view.judged(header.captured_ns):
+            drawing.draw_verdict(image, judged)
+        active = view.active()
+        drawing.draw_probabilities(image, view.probabilities, active.label if active else None)
         if view.recording:
             drawing.draw_recording(image, view.recording)
         missed = self.health.missed + self.health.gaps

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from common.decision import Decider, Event, Parameters
+from common.decision import Decider, Event, Parameters, levels
 
 LABELS = ("hello", "thanks", "rest")
 IDLE = frozenset({"rest"})
@@ -145,6 +145,121 @@ def test_at_double_the_frame_rate_the_actions_are_the_same_within_a_frame(
         assert abs(a.start_s - b.start_s) <= period_s + EPSILON
         assert abs(a.end_s - b.end_s) <= period_s + EPSILON
         assert a.confidence == pytest.approx(b.confidence, abs=1e-6)
+
+
+def reference(p: Parameters, sequence: list[tuple[float, dict[str, float]] | None]) -> list[Event]:
+    """What `decide` says where every label has one level: without sums, evidence and verdicts."""
+    events: list[Event] = []
+    number, now, before, smoothed, ended, current = 1, 0.0, None, {}, {}, None
+
+    def end(at_s: float) -> None:
+        nonlocal current
+        if current and current.event == "started":
+            ended[current.label] = at_s
+            events.append(current._replace(event="ended", end_s=at_s))
+        current = None
+
+    for step in [*sequence, None]:
+        if step is None:
+            end(now)
+            before, smoothed, ended = None, {}, {}
+            continue
+        now, new = now + step[0], step[1]
+        anew = before is None or not smoothed or not p.smoothing_s
+        weight = 1.0 if anew else 1 - math.exp((before - now) / p.smoothing_s)
+        keys = new if anew else {**smoothed, **new}
+        smoothed = {key: (1 - weight) * smoothed.get(key, 0.0) + weight * new.get(key, 0.0) for key in keys}
+        before = now
+        best = max(smoothed, key=smoothed.__getitem__, default="")
+        sure = best not in {"", *IDLE} and smoothed[best] >= p.enter
+        if current and (smoothed.get(current.label, -1) < p.leave or (sure and best != current.label)):
+            end(now)
+        if not current and sure and now - ended.get(best, -math.inf) >= p.refractory_s:
+            current = Event("candidate", number, best, now, None, 0.0)
+        if current:
+            current = current._replace(confidence=max(current.confidence, smoothed[current.label]))
+            if current.event != "started" and now - current.start_s >= p.min_duration_s:
+                current, number = current._replace(event="started"), number + 1
+                events.append(current)
+    return events
+
+
+@given(parameters, sequences)
+def test_labels_of_one_level_are_decided_as_if_there_were_no_other(p: Parameters, sequence: list) -> None:
+    assert decide(Decider(p, IDLE), sequence) == reference(p, sequence)
+
+
+@given(parameters, sequences)
+def test_a_verdict_changes_nothing_but_itself(p: Parameters, sequence: list) -> None:
+    """A probability halved between right and wrong is the same probability of the action, to the last bit."""
+    halved = [
+        step
+        and (step[0], {f"{label}/{how}": value / 2 for label, value in step[1].items() for how in ("right", "wrong")})
+        for step in sequence
+    ]
+    events = decide(Decider(p, frozenset({"rest/right", "rest/wrong"})), halved)
+    assert [event._replace(verdict=None) for event in events] == decide(Decider(p, IDLE), sequence)
+    assert {event.verdict for event in events} <= {"right"}
+
+
+def verdicts(p: Parameters, rights: list[float], total: float = 0.9) -> list[Event]:
+    """Events of a push up that is right with these shares of its probability, at 25 frames/s, and a second of rest."""
+    windows = [(total * share, total * (1 - share)) for share in rights] + [(0.0, 0.0)] * 25
+    steps = [{"push up/right": r, "push up/wrong": w, "rest": 1 - r - w} for r, w in windows]
+    return decide(Decider(p, IDLE), [(0.04, step) for step in steps])
+
+
+@given(parameters, st.lists(units, min_size=30, max_size=80))
+def test_a_verdict_that_wavers_tears_no_action_apart(p: Parameters, rights: list[float]) -> None:
+    assume(p.enter < 0.89 and 0.05 < p.leave < 0.89)
+    events = verdicts(p, rights)
+    assert [(event.event, event.label, event.start_s) for event in events] == [
+        ("started", "push up", 0.04),
+        ("ended", "push up", 0.04),
+    ]
+
+
+def test_a_push_up_is_sure_though_neither_verdict_is() -> None:
+    events = verdicts(PLAIN, [0.5] * 20)
+    assert [event.event for event in events] == ["started", "ended"] and events[-1].confidence == pytest.approx(0.9)
+
+
+def test_the_last_word_is_the_mean_of_the_whole_action() -> None:
+    events = verdicts(PLAIN, [0.9] * 15 + [0.2] * 30)
+    assert [(event.label, event.verdict, event.full_label) for event in events] == [
+        ("push up", "right", "push up/right"),
+        ("push up", "wrong", "push up/wrong"),
+    ]
+
+
+def test_the_next_action_is_judged_by_itself() -> None:
+    right, nothing, wrong = ({"push up/right": r, "push up/wrong": w} for r, w in [(0.9, 0.1), (0.0, 0.0), (0.1, 0.9)])
+    steps = [(0.04, step) for step in [right] * 40 + [nothing] * 20 + [wrong] * 20]
+    assert [action.verdict for action in actions(decide(Decider(PLAIN), steps))] == ["right", "wrong"]
+
+
+def test_an_idle_verdict_is_no_part_of_its_action_and_idle_ones_stand_together() -> None:
+    decider = Decider(
+        Parameters(smoothing_s=0, enter=0.4, leave=0.4, min_duration_s=0, refractory_s=0),
+        frozenset({"push up/rest", "stand/left", "stand/right"}),
+    )
+    lying = {"push up/rest": 0.7, "push up/right": 0.1, "push up/wrong": 0.2}
+    standing = {"push up/right": 0.4, "stand/left": 0.3, "stand/right": 0.3}
+    moving = {"push up/rest": 0.3, "push up/right": 0.5, "push up/wrong": 0.2}
+    assert not decide(decider, [(0.04, lying), (0.04, standing)])
+    assert [event.full_label for event in decide(decider, [(0.04, moving)])] == ["push up/right"] * 2
+
+
+def test_a_sum_beyond_one_is_told_as_one() -> None:
+    (event,) = Decider(Parameters(min_duration_s=0)).update(0, {"push up/right": 0.9, "push up/wrong": 0.9})
+    assert event.confidence == 1
+
+
+@given(st.text(max_size=20))
+def test_a_label_is_its_levels(label: str) -> None:
+    action, verdict = levels(label)
+    assert "/" not in action and (verdict is None) == ("/" not in label)
+    assert Event("ended", 1, action, 0, 1, 1, verdict).full_label == label
 
 
 def run(p: Parameters, values: list[float], period_s: float = 0.1) -> list[Event]:

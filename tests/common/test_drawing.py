@@ -9,12 +9,17 @@ from numpy.typing import NDArray
 from common.drawing import (
     BAR_ACTIVE,
     COLOURS,
+    RED,
+    VERDICTS,
+    WHITE,
     draw_figures,
     draw_probabilities,
     draw_sentence,
     draw_skeleton,
+    draw_verdict,
 )
 from common.landmarks import PARTS, SHAPES, SIZE, flatten
+from common.messages import Action
 
 sizes = st.tuples(st.integers(16, 200), st.integers(16, 200))
 
@@ -29,6 +34,10 @@ def body(*parts: str, visibility: float = 1.0, seed: int = 0) -> NDArray[np.floa
     if "pose" in values:
         values["pose"][:, 3] = visibility
     return flatten(values)
+
+
+def action(label: str, verdict: str | None = None) -> Action:
+    return Action(stream="cam", seq=0, captured_ns=0, entered_ns=0, label=label, verdict=verdict)
 
 
 def colours(picture: NDArray[np.uint8]) -> set[tuple[int, ...]]:
@@ -82,7 +91,9 @@ def test_any_label_and_any_picture_can_be_written_on(
 ) -> None:
     picture = black(*size)
     draw_probabilities(picture, probabilities, next(iter(probabilities), None))
-    draw_sentence(picture, words)
+    draw_sentence(picture, [action(word, verdict) for word in words for verdict in (None, "right")])
+    for word in words:
+        draw_verdict(picture, action(word, "wrong"))
     draw_figures(picture, " ".join(words))
     assert picture.shape == (size[1], size[0], 3)
 
@@ -101,8 +112,33 @@ def test_a_bar_is_as_long_as_its_probability_and_green_while_active() -> None:
 
 def test_of_a_long_sentence_the_last_words_stay() -> None:
     many, last = black(320, 240), black(320, 240)
-    draw_sentence(many, ["first"] * 50 + ["last"])
-    draw_sentence(last, ["first"] * 50 + ["lost"])
+    draw_sentence(many, [action("first")] * 50 + [action("last")])
+    draw_sentence(last, [action("first")] * 50 + [action("lost")])
     assert (many != last).any()  # the newest word is on it
     draw_sentence(last, [])
     assert not many[60:].any()
+
+
+@pytest.mark.parametrize(("verdict", "colour"), [("right", BAR_ACTIVE), ("wrong", RED), ("left", None), (None, None)])
+def test_right_is_framed_in_green_and_wrong_in_red_and_else_nothing(verdict: str | None, colour: object) -> None:
+    picture = black(640, 480)
+    draw_verdict(picture, action("push up", verdict))
+    assert colours(picture) == ({colour} if colour else set())
+    if colour:
+        edges = [picture[:12], picture[-12:], picture[:, :12], picture[:, -12:]]
+        assert all((edge == colour).all() for edge in edges)
+        assert picture[400:450, 160:480].any()  # the words
+
+
+def test_a_word_has_the_colour_of_its_verdict() -> None:
+    picture = black(640, 480)
+    draw_sentence(picture, [action("push up", "right"), action("push up", "wrong"), action("wave")])
+    places = [(picture == colour).all(axis=2).any(axis=0).nonzero()[0] for colour in (*VERDICTS.values(), WHITE)]
+    assert places[0].max() < places[1].min() and places[1].max() < places[2].min()
+
+
+def test_the_bars_of_an_active_action_are_told_apart_by_verdict() -> None:
+    picture = black(640, 480)
+    draw_probabilities(picture, {"push up/right": 1.0, "push up/wrong": 1.0, "sit up/wrong": 1.0}, "push up")
+    green, red = ((picture == colour).all(axis=2).any(axis=1).nonzero()[0] for colour in VERDICTS.values())
+    assert 54 <= green.min() <= green.max() < 88 <= red.min() <= red.max() < 122

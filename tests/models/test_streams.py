@@ -194,6 +194,25 @@ def test_a_gap_ends_what_is_under_way():
     assert watch.decide([], card().decision, []) == []
 
 
+def test_an_action_is_found_by_the_full_label_of_the_last_word_on_it():
+    labels = ["idle", "clap", "push up/right", "push up/wrong"]
+    seen = [("push up/right", 20), ("push up/wrong", 60), ("idle", 40), ("push up/right", 40), ("idle", 40)]
+    told = [{label: float(label == now) for label in labels} for now, frames in seen for _ in range(frames)]
+    moments = [watch.Moment(0.04 * number + 0.2, 0.04 * number, row) for number, row in enumerate(told)]
+    found = watch.decide(moments, card().decision, ["idle"])
+    assert [one.span.label for one in found] == ["push up/wrong", "push up/right"]
+
+
+def test_what_a_perfect_model_of_two_levels_sees_is_found():
+    levels = dict(zip(LABELS, ["idle", "clap", "push up/right", "push up/wrong"], strict=True))
+    group = [sequence(label, frames=40, seed=number) for number, label in enumerate(LABELS[1:] * 3)]
+    piece = whole([one._replace(label=levels[one.label]) for one in [*group, sequence("idle", frames=60)]])
+    watcher = watch.Watcher(read_number, list(levels.values()), card().window)
+    found = watch.decide(watcher(piece), card().decision, ["idle"])
+    assert judge(found, piece.spans, piece.captured_ns[-1] / 1e9).f1["0.5"] == 1.0
+    assert {one.span.label for one in found} == {"clap", "push up/right", "push up/wrong"}
+
+
 def test_a_stride_leaves_windows_out():
     watcher = watch.Watcher(read_number, LABELS, card().window, stride=5)
     moments = [moment for moment in watcher(whole([sequence("wave")])) if moment.probabilities is not None]
