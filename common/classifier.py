@@ -40,6 +40,7 @@ class Card(msgspec.Struct, kw_only=True, frozen=True):
     data: dict[str, Any]  # sources, hash, recorders held out
     metrics: dict[str, Any]  # with the split they were measured on
     seed: int
+    recipe: dict[str, Any] = {}  # models/recipe.py
     versions: dict[str, str]
     commit: str
     trained: str  # date

@@ -69,7 +69,7 @@ class Windows(Section):
 
 
 class Inference(Section):
-    model: str
+    model: str | None
 
 
 class Decision(Section):
@@ -126,6 +126,12 @@ class Settings(Section):
     recorder: Recorder
     record_bus: RecordBus
     replay: Replay
+
+    @property
+    def model(self) -> str:
+        """The model folder that is chosen, or the shipped one that fits the source."""
+        shipped = "models/testcard" if self.camera.source in ("testcard", "auto") else "models/starter"
+        return self.inference.model or shipped
 
 
 def load(files: list[str] | None = None, sets: list[str] | None = None) -> Settings:

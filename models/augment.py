@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from common.features import METRIC, Features, features
-from common.landmarks import LEFT_SHOULDER, PARTS, RIGHT_SHOULDER, SHAPES, SIZE, SLICES
+from common.features import METRIC
+from common.landmarks import LEFT_SHOULDER, PARTS, RIGHT_SHOULDER, SHAPES, SIZE, SLICES, split
 from common.window import resample, seen_parts
 
 Windows = NDArray[np.float32]
@@ -27,7 +27,6 @@ REACH: Final = 0.03  # of the picture's height that a hand is held elsewhere
 NOISE: Final = 0.004  # of the picture
 MAX_FLICKER: Final = 0.1  # share of frames in which a hand is missed
 LOST, NEVER = 0.3, 0.05  # how often a hand is lost for a while, and altogether
-CHUNK: Final = 64  # windows changed at once, 13 MB
 SWITCH: Final = 0.15  # how often somebody goes on with the other hand
 
 SHOULDERS: Final = [SLICES["pose"].start + point * SHAPES["pose"][1] for point in (LEFT_SHOULDER, RIGHT_SHOULDER)]  # x
@@ -35,11 +34,12 @@ ARMS: Final = (("left_hand", (13, 15)), ("right_hand", (14, 16)))  # with elbow 
 
 
 def _columns(axis: int) -> NDArray[np.intp]:
-    """Where x (0), y (1) or z (2) of all landmarks stand in a vector."""
+    """Where x (0) or y (1) of all landmarks stand in a vector."""
     return np.concatenate([np.arange(SIZE)[SLICES[part]][axis :: SHAPES[part][1]] for part in PARTS])
 
 
-X, Y, Z = (_columns(axis) for axis in range(3))
+X, Y = (_columns(axis) for axis in range(2))
+VISIBILITY: Final = slice(SLICES["pose"].start + 3, SLICES["pose"].stop, SHAPES["pose"][1])
 
 
 def _opposites() -> NDArray[np.intp]:
@@ -74,9 +74,10 @@ def move(windows: Windows, rng: np.random.Generator) -> Windows:
     moved = windows.copy()
     shift = rng.uniform(-MAX_SHIFT, MAX_SHIFT, (2, len(windows), 1, 1)).astype(np.float32)
     zoom = np.exp(rng.uniform(-1, 1, (len(windows), 1, 1)) * np.log(MAX_ZOOM)).astype(np.float32)
-    moved[..., X] = (windows[..., X] - 0.5) * zoom + 0.5 + shift[0]
-    moved[..., Y] = (windows[..., Y] - 0.5) * zoom + 0.5 + shift[1]
-    moved[..., Z] = windows[..., Z] * zoom
+    for points in split(moved).values():  # views
+        points[..., 0] = (points[..., 0] - 0.5) * zoom + 0.5 + shift[0]
+        points[..., 1] = (points[..., 1] - 0.5) * zoom + 0.5 + shift[1]
+        points[..., 2] *= zoom
     return _only(seen_parts(windows), moved)
 
 
@@ -105,11 +106,13 @@ def switch_hands(windows: Windows, rng: np.random.Generator) -> Windows:
 def tilt(windows: Windows, rng: np.random.Generator) -> Windows:
     """Each window filmed by a camera that is tilted, and by one with wider or narrower pictures."""
     n = len(windows)
-    angle, stretch, shear = rng.normal(0, 1, (3, n, 1, 1)) * np.array([TILT, STRETCH, SHEAR])[:, None, None, None]
-    x, y = (windows[..., X] - 0.5) * METRIC[0] * np.exp(stretch), windows[..., Y] - 0.5
+    spread = np.array([TILT, STRETCH, SHEAR], np.float32)[:, None, None, None]
+    angle, stretch, shear = rng.standard_normal((3, n, 1, 1), np.float32) * spread
     tilted = windows.copy()
-    tilted[..., X] = (np.cos(angle) * x - np.sin(angle) * y + shear * y) / METRIC[0] + 0.5
-    tilted[..., Y] = np.sin(angle) * x + np.cos(angle) * y + 0.5
+    for points in split(tilted).values():  # views
+        x, y = (points[..., 0] - 0.5) * METRIC[0] * np.exp(stretch), points[..., 1] - 0.5
+        points[..., 0] = (np.cos(angle) * x + (shear - np.sin(angle)) * y) / METRIC[0] + 0.5
+        points[..., 1] = np.sin(angle) * x + np.cos(angle) * y + 0.5
     return _only(seen_parts(windows), tilted)
 
 
@@ -144,10 +147,9 @@ def _turns(n: int, rng: np.random.Generator) -> NDArray[np.floating]:
 
 def shake(windows: Windows, rng: np.random.Generator) -> Windows:
     """Each number off by what the extraction may be off; the pose's visibility stays."""
-    shaken = windows.copy()
-    places = np.concatenate([X, Y, Z])
-    shaken[..., places] += rng.normal(0, NOISE, (*windows.shape[:2], len(places)))
-    return _only(seen_parts(windows), shaken)
+    noise = rng.standard_normal(windows.shape, np.float32) * np.float32(NOISE)
+    noise[..., VISIBILITY] = 0
+    return _only(seen_parts(windows), windows + noise)
 
 
 def miss_hands(windows: Windows, rng: np.random.Generator) -> Windows:
@@ -163,22 +165,19 @@ def miss_hands(windows: Windows, rng: np.random.Generator) -> Windows:
     return _only(seen, windows.copy())
 
 
-def augment(windows: Windows, rng: np.random.Generator) -> Windows:
-    """All of it but the mirror, which `body` features look through: see docs/ablations.md for what each is worth."""
-    for change in (switch_hands, pace, reshape_hands, tilt, move, shake, miss_hands):
+def perform(windows: Windows, rng: np.random.Generator) -> Windows:
+    """The movements as others might make them."""
+    return pace(switch_hands(windows, rng), rng)
+
+
+def film(windows: Windows, rng: np.random.Generator) -> Windows:
+    """The persons as others are built, filmed with other cameras, and found by the extraction.
+
+    The mirror is not among the changes: `body` features look through it. docs/ablations.md says what each is worth.
+    """
+    for change in (reshape_hands, tilt, move, shake, miss_hands):
         windows = change(windows, rng)
     return windows
-
-
-def variants(windows: Windows, options: Features, count: int, seed: int) -> NDArray[np.float32]:
-    """Features float32 (count, n, length, F) of windows as they are, and of count - 1 augmentations of each."""
-    rng, chunks = np.random.default_rng(seed), range(0, len(windows), CHUNK)
-    plain = features(windows, options)
-    others = [
-        np.concatenate([features(augment(windows[first : first + CHUNK], rng), options) for first in chunks])
-        for _ in range(count - 1)
-    ]
-    return np.stack([plain, *others])
 
 
 def _only(seen: NDArray[np.bool_], windows: Windows) -> Windows:

@@ -16,7 +16,7 @@ from common.errors import UserError
 from common.sequence import Sequence
 from models import events, streams
 from models.events import EventScores, Found, Span
-from models.metrics import Scores, score
+from models.metrics import Scores, score, without
 from models.premises import cautions, check_labels
 from models.watch import CHUNK, Classify, Moment, Watcher, confirms, cut, decide, parts_seen
 
@@ -38,6 +38,7 @@ class Result(msgspec.Struct, kw_only=True, frozen=True):
     """How well a model does."""
 
     cautions: list[str]
+    rejected: float  # share of the sequences that are nothing rather than any action, says the model
     sequences: Scores
     windows: Scores
     stream: EventScores
@@ -51,17 +52,22 @@ def judge(classify: Classify, card: Card, named: Mapping[str, Sequence], stride:
     items, sequences = list(named.items()), list(named.values())
     check_labels({sequence.label for sequence in sequences}, card.labels)
     notes, decision = cautions(card, sequences), parameters(card.decision, AS_THE_CARD_SAYS)
+    targets = np.array([card.labels.index(sequence.label) for sequence in sequences])
     whose, rows = classified(classify, sequences, card.window, stride)
     judged = np.unique(whose)
     if short := len(sequences) - len(judged):
         notes.append(f"{short} of {len(sequences)} sequences are too short for a window: the stream alone has them.")
     means = np.stack([rows[whose == number].mean(axis=0) for number in judged])
-    targets = np.array([card.labels.index(sequence.label) for sequence in sequences])
+    idle = [card.labels.index(label) for label in card.idle]
+    rejected = float(np.isin(means.argmax(axis=1), idle).mean())
+    if not np.isin(targets, idle).any():
+        means, rows = without(means, idle), without(rows, idle)
     recorders = np.array([sequence.recorder for sequence in sequences])
-    true, moments = watched(classify, card, sequences, stride, seed)
+    true, moments = watched(classify, card.labels, card.idle, card.window, sequences, stride=stride, seed=seed)
     found = decide(moments, decision, card.idle)
     return Result(
         cautions=notes,
+        rejected=rejected,
         sequences=score(means, targets[judged], recorders[judged], card.labels),
         windows=score(rows, targets[whose], recorders[whose], card.labels),
         stream=events.judge(found, true, moments[-1].captured_s),
@@ -98,12 +104,19 @@ def classified(
 
 
 def watched(
-    classify: Classify, card: Card, sequences: Row[Sequence], stride: int, seed: int
+    classify: Classify,
+    labels: Row[str],
+    idle: Row[str],
+    shape: WindowShape,
+    sequences: Row[Sequence],
+    *,
+    stride: int,
+    seed: int,
 ) -> tuple[list[Span], list[Moment]]:
     """The actions on a stream of the sequences, and what its windows say."""
-    watch = Watcher(classify, card.labels, card.window, stride=stride, confirmed=confirms(parts_seen(sequences)))
+    watch = Watcher(classify, labels, shape, stride=stride, confirmed=confirms(parts_seen(sequences)))
     true, moments = list[Span](), list[Moment]()
-    for piece in streams.stream(sequences, card.idle, seed):
+    for piece in streams.stream(sequences, idle, seed):
         true += piece.spans
         moments += watch(piece)
     return true, moments

@@ -1,104 +1,136 @@
-"""A kind of network, the shape of its windows and the number of labels in; a Keras model out. Imports tensorflow.
+"""A recipe, the shape of its windows and the number of labels in; a Keras model out. Imports tensorflow.
 
-`lstm` is the notebook's, with the scaling of models/network.py. The others scale what they see themselves, are small,
-since examples are few, and learn in a fixed number of steps from `Variants`. docs/ablations.md says why they are so.
+`lstm` on raw features is the notebook's network, trained as the notebook does. All others scale what they see
+themselves, are small, since examples are few, and learn in a fixed number of steps. docs/ablations.md says why.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from models import network
+from models.learning import Progress
+from models.lessons import Lessons
+from models.recipe import Recipe
 
 BATCH: Final = 64
 EPOCH: Final = 16  # batches
-EPOCHS: Final = 60
-RATE: Final = 2e-3  # of learning, at its highest
-DECAY: Final = 0.1  # of weights
-SMOOTHING: Final = 0.05  # of labels: some examples show another movement than their label says
-WIDTH: Final = 64
+NOTEBOOKS_RATE: Final = 1e-3  # of learning, as of Keras' own Adam
 MOMENTUM: Final = 0.9  # of batch statistics, which settle in 50 steps
 
 layers = tf.keras.layers
 
 
-def build(kind: str, length: int, size: int, labels: int) -> tf.keras.Model:
-    """An untrained model of windows (n, length, size) to probabilities (n, labels); KeyError for an unknown kind."""
-    if kind == "lstm":
-        return network.build(length, size, labels)
+def build(recipe: Recipe, length: int, size: int, labels: int) -> tf.keras.Model:
+    """An untrained model of windows (n, length, size) to probabilities (n, labels)."""
     windows = layers.Input((length, size))
+    if recipe.is_notebooks:
+        return tf.keras.Model(windows, _notebooks(windows, labels, "relu"))
     scaled = layers.BatchNormalization(momentum=MOMENTUM, center=False, scale=False)(windows)
-    frames = BODIES[kind](layers.SpatialDropout1D(0.3)(scaled))
+    seen = layers.SpatialDropout1D(0.3)(scaled)
+    if recipe.kind == "lstm":
+        return tf.keras.Model(windows, _notebooks(seen, labels, "tanh"))
+    frames = BODIES[recipe.kind](seen, recipe.width)
     pooled = [layers.GlobalAveragePooling1D()(frames), layers.GlobalMaxPooling1D()(frames)]
-    found = layers.Dropout(0.5)(layers.Concatenate()(pooled))
+    found = layers.Dropout(recipe.dropout)(layers.Concatenate(name=EMBEDDING)(pooled))
     return tf.keras.Model(windows, layers.Dense(labels, activation="softmax")(found))
 
 
-def _gru(frames: Any) -> Any:
-    return layers.Bidirectional(layers.GRU(WIDTH // 2, return_sequences=True))(frames)
+def _notebooks(windows: Any, labels: int, activation: str) -> Any:
+    """LSTM 64-128-64, dense 64-32-softmax: 596,741 parameters with windows of (30, 1662) and five labels."""
+    for units, sequences in ((64, True), (128, True), (64, False)):
+        windows = layers.LSTM(units, return_sequences=sequences, activation=activation)(windows)
+    for units in (64, 32):
+        windows = layers.Dense(units, activation="relu")(windows)
+    return layers.Dense(labels, activation="softmax")(windows)
 
 
-def _narrow(frames: Any) -> Any:
-    """Each frame on its own, to WIDTH numbers."""
-    narrow = layers.BatchNormalization(momentum=MOMENTUM)(layers.Dense(WIDTH, use_bias=False)(frames))
+def _gru(frames: Any, width: int) -> Any:
+    return layers.Bidirectional(layers.GRU(width // 2, return_sequences=True))(frames)
+
+
+def _narrow(frames: Any, width: int) -> Any:
+    """Each frame on its own, to `width` numbers."""
+    narrow = layers.BatchNormalization(momentum=MOMENTUM)(layers.Dense(width, use_bias=False)(frames))
     return layers.Activation("swish")(narrow)
 
 
-def _convolve(frames: Any) -> Any:
+def _convolve(frames: Any, width: int) -> Any:
     """Each frame with its neighbours, added to what it was."""
-    seen = layers.Conv1D(WIDTH, 5, padding="same", use_bias=False)(frames)
+    seen = layers.Conv1D(width, 5, padding="same", use_bias=False)(frames)
     seen = layers.Activation("swish")(layers.BatchNormalization(momentum=MOMENTUM)(seen))
     return layers.Add()([frames, layers.Dropout(0.3)(seen)])
 
 
-def _attend(frames: Any) -> Any:
+def _attend(frames: Any, width: int) -> Any:
     """A block of a transformer: each frame looks at all others."""
     normal = layers.LayerNormalization()(frames)
-    frames = layers.Add()([frames, layers.MultiHeadAttention(4, WIDTH // 4, dropout=0.3)(normal, normal)])
-    wide = layers.Dense(2 * WIDTH, activation="swish")(layers.LayerNormalization()(frames))
-    return layers.Add()([frames, layers.Dense(WIDTH)(layers.Dropout(0.3)(wide))])
+    frames = layers.Add()([frames, layers.MultiHeadAttention(4, width // 4, dropout=0.3)(normal, normal)])
+    wide = layers.Dense(2 * width, activation="swish")(layers.LayerNormalization()(frames))
+    return layers.Add()([frames, layers.Dense(width)(layers.Dropout(0.3)(wide))])
 
 
-BODIES: Final[dict[str, Callable[[Any], Any]]] = {
-    "gru": _gru,
-    "conv": lambda frames: _convolve(_narrow(frames)),
-    "transformer": lambda frames: _attend(_convolve(_narrow(frames))),
-}
-KINDS: Final = ("lstm", *BODIES)
+def _conv(frames: Any, width: int) -> Any:
+    return _convolve(_narrow(frames, width), width)
 
 
-def prepare(model: tf.keras.Model, epochs: int = EPOCHS) -> None:
-    """Compile for so many epochs of Variants: the rate of learning rises for a tenth of them, and falls to nothing."""
-    steps = epochs * EPOCH
-    rising = steps // 10
-    rate = tf.keras.optimizers.schedules.CosineDecay(0.0, steps - rising, warmup_target=RATE, warmup_steps=rising)
-    model.compile(
-        tf.keras.optimizers.AdamW(rate, weight_decay=DECAY),
-        tf.keras.losses.CategoricalCrossentropy(label_smoothing=SMOOTHING),
-        metrics=["accuracy"],
-        jit_compile=True,
-    )
+def _transformer(frames: Any, width: int) -> Any:
+    return _attend(_conv(frames, width), width)
 
 
-class Variants(tf.keras.utils.PyDataset):  # type: ignore[misc]
-    """Random batches of features, each example in a random one of its variants; every label equally often.
+BODIES: Final[dict[str, Callable[[Any, int], Any]]] = {"gru": _gru, "conv": _conv, "transformer": _transformer}
+EMBEDDING: Final = "embedding"  # the layer that says what was seen, before labels are given to it
 
-    variants: float32 (v, n, length, size), of n windows as they are and of v - 1 augmentations of each.
-    """
 
-    def __init__(self, variants: NDArray[np.float32], targets: NDArray[np.int64], labels: int, seed: int) -> None:
+def take_over(model: tf.keras.Model, weights: Path) -> None:
+    """What a network of the same recipe knows, whose labels are the first of the model's; ValueError if it is none."""
+    known = tf.keras.models.load_model(weights, compile=False)
+    for layer, same in zip(model.layers[:-1], known.layers[:-1], strict=True):
+        layer.set_weights(same.get_weights())
+    kernel, bias = model.layers[-1].get_weights()
+    known_kernel, known_bias = known.layers[-1].get_weights()
+    kernel[:, : len(known_bias)], bias[: len(known_bias)] = known_kernel, known_bias
+    model.layers[-1].set_weights([kernel, bias])
+
+
+def prepare(model: tf.keras.Model, recipe: Recipe) -> None:
+    """Compile it: the rate of learning rises for a tenth of the epochs, and falls to nothing."""
+    if recipe.is_notebooks:
+        optimizer = tf.keras.optimizers.Adam(NOTEBOOKS_RATE)
+    else:
+        steps = recipe.epochs * EPOCH
+        rate = tf.keras.optimizers.schedules.CosineDecay(
+            0.0, steps - steps // 10, warmup_target=recipe.rate, warmup_steps=steps // 10
+        )
+        optimizer = tf.keras.optimizers.AdamW(rate, weight_decay=recipe.decay)
+    loss = tf.keras.losses.CategoricalCrossentropy(label_smoothing=0.0 if recipe.is_notebooks else recipe.smoothing)
+    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=True)
+
+
+class Batches(tf.keras.utils.PyDataset):  # type: ignore[misc]
+    """Random lessons, each in a random one of its variants."""
+
+    def __init__(self, lessons: Lessons, seed: int) -> None:
         super().__init__()
-        self._variants, self._targets = variants, np.eye(labels, dtype=np.float32)[targets]
-        self._rng = np.random.default_rng(seed)
-        shares = 1 / np.bincount(targets)[targets]
-        self._shares = shares / shares.sum()
+        self._lessons, self._rng = lessons, np.random.default_rng(seed)
 
     def __len__(self) -> int:
         return EPOCH
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        chosen = self._rng.choice(len(self._targets), BATCH, p=self._shares)
-        return self._variants[self._rng.integers(len(self._variants), size=BATCH), chosen], self._targets[chosen]
+        rounds, n = self._lessons.features.shape[:2]
+        chosen = self._rng.integers(rounds, size=BATCH), self._rng.choice(n, BATCH, p=self._lessons.shares)
+        return self._lessons.features[chosen], self._lessons.targets[chosen]
+
+
+def told_to(progress: Progress) -> tf.keras.callbacks.Callback:
+    """Tells after each epoch how many are done, of so many, and the loss on the validation part."""
+
+    def tell(epoch: int, logs: dict[str, float]) -> None:
+        progress(epoch + 1, callback.params["epochs"], logs.get("val_loss"))
+
+    callback = tf.keras.callbacks.LambdaCallback(on_epoch_end=tell)
+    return callback

@@ -84,6 +84,13 @@ def score(probabilities: NDArray[np.floating], targets: NDArray[np.intp], who: A
     )
 
 
+def without(probabilities: NDArray[np.floating], idle: Row[int]) -> NDArray[np.floating]:
+    """The same rows of windows that are known to show an action: the idle labels, by number, get 0."""
+    rows = probabilities.copy()
+    rows[:, list(idle)] = 0
+    return rows / np.maximum(rows.sum(axis=1, keepdims=True), LEAST)
+
+
 def loss(probabilities: NDArray[np.floating], targets: NDArray[np.intp]) -> float:
     """Mean cross-entropy in nats."""
     of_right = probabilities[np.arange(len(targets)), targets]

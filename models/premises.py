@@ -43,11 +43,11 @@ def digest(sequences: Iterable[Sequence]) -> str:
 def check_labels(data: Collection[str], model: Collection[str]) -> None:
     """Raises UserError for a label that the model cannot tell, naming both sides."""
     unknown = [label for label in data if label not in model]
-    alike = {_plain(label): label for label in model}
+    alike = {plainly(label): label for label in model}
     for label in unknown:
-        if _plain(label) in alike:
+        if plainly(label) in alike:
             raise UserError(
-                f"The data says {label!r} where the model says {alike[_plain(label)]!r}: "
+                f"The data says {label!r} where the model says {alike[plainly(label)]!r}: "
                 "rename one, since labels must agree to the letter."
             )
     if unknown:
@@ -55,6 +55,14 @@ def check_labels(data: Collection[str], model: Collection[str]) -> None:
             f"The data has labels that the model does not know, {_some(map(repr, unknown))}; it knows "
             f"{_some(map(repr, model))}: judge it on other data, or train it on these labels too."
         )
+
+
+def check_alike(labels: Iterable[str]) -> None:
+    """Raises UserError for two labels that a person reads alike."""
+    alike: dict[str, str] = {}
+    for label in labels:
+        if (other := alike.setdefault(plainly(label), label)) != label:
+            raise UserError(f"There are labels {other!r} and {label!r}, which a person reads alike: rename one.")
 
 
 def cautions(card: Card, sequences: Collection[Sequence]) -> list[str]:
@@ -99,7 +107,7 @@ def _other(card: Card, parts: Collection[str], sequences: Collection[Sequence]) 
         )
 
 
-def _plain(label: str) -> str:
+def plainly(label: str) -> str:
     """As a person reads it: without case, outer spaces, and the two ways to write an umlaut."""
     return unicodedata.normalize("NFC", label).casefold().strip()
 

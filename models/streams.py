@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import UserError
-from common.landmarks import LEFT_SHOULDER, LEFT_WRIST, RIGHT_SHOULDER, RIGHT_WRIST, split
+from common.landmarks import LEFT_SHOULDER, LEFT_WRIST, PARTS, RIGHT_SHOULDER, RIGHT_WRIST, split
 from common.sequence import Sequence
-from common.window import resample
+from common.window import resample, seen_parts
 from models.events import Span
 
 REST_S: Final = (1.5, 2.5)  # shortest, longest
@@ -127,25 +127,47 @@ def _played(
 def _held(vectors: NDArray[np.float32], period_ns: int, rng: np.random.Generator) -> Iterator[NDArray[np.float32]]:
     """Rests (n, 1662), each one of the vectors that trembles a little."""
     while True:
-        rest = np.repeat(vectors[rng.integers(len(vectors)), None], _frames(rng.uniform(*REST_S), period_ns), axis=0)
-        for points in split(rest).values():  # views: this moves the rest, all but the parts that are absent
-            noise = rng.normal(0, JITTER, points[..., :3].shape).astype(np.float32)
-            points[..., :3] += noise * points.any(axis=(1, 2), keepdims=True)
-        yield rest
+        frames = _frames(rng.uniform(*REST_S), period_ns)
+        yield tremble(np.repeat(vectors[rng.integers(len(vectors)), None], frames, axis=0), rng)
+
+
+def tremble(held: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Vectors (..., 1662) as somebody who rests trembles."""
+    rest = held.copy()
+    for points in split(rest).values():  # views: this moves the rest, all but the parts that are absent
+        noise = rng.normal(0, JITTER, points[..., :3].shape).astype(np.float32)
+        points[..., :3] += noise * points.any(axis=(-2, -1), keepdims=True)
+    return rest
 
 
 def restful(group: Iterable[Sequence]) -> NDArray[np.float32]:
-    """The frames (n, 1662) in which no hand is seen and the wrists hang lowest; one of zeros if there is no pose."""
+    """The frames (n, 1662) that show somebody at rest, or with the lowest wrists; one of zeros if there is no pose."""
     frames = np.concatenate([sequence.keypoints for sequence in group])
-    parts = split(frames)
-    pose, y = parts["pose"], parts["pose"][..., 1]  # grows downwards
-    posed = pose.any(axis=(1, 2))
-    hands = parts["left_hand"].any(axis=(1, 2)) | parts["right_hand"].any(axis=(1, 2))
+    posed, hands = _in_view(frames)
+    among = posed & ~hands if (posed & ~hands).any() else posed
+    return frames[_lowest(frames, among)] if among.any() else np.zeros_like(frames[:1])
+
+
+def at_rest(frames: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Which of the frames (n, 1662) show somebody at rest: no hand is seen, and the wrists hang lowest."""
+    posed, hands = _in_view(frames)
+    return _lowest(frames, posed & ~hands)
+
+
+def _in_view(frames: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Where there is a pose, and where there is a hand."""
+    pose, _, left, right = (seen_parts(frames)[:, place] for place in range(len(PARTS)))
+    return pose, left | right
+
+
+def _lowest(frames: NDArray[np.float32], among: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """The share RESTFUL of `among` with the lowest wrists, against the shoulders and in their widths."""
+    pose = split(frames)["pose"]
+    y = pose[..., 1]  # grows downwards
     hang = y[:, [LEFT_WRIST, RIGHT_WRIST]].min(axis=1) - y[:, [LEFT_SHOULDER, RIGHT_SHOULDER]].mean(axis=1)
     width = np.abs(pose[:, LEFT_SHOULDER, 0] - pose[:, RIGHT_SHOULDER, 0]).clip(min=NARROW)
-    at_rest = posed & ~hands if (posed & ~hands).any() else posed
-    order = np.lexsort((-hang / width, ~at_rest))
-    return frames[order[: max(1, round(RESTFUL * at_rest.sum()))]] * posed.any()
+    order = np.lexsort((-hang / width, ~among))
+    return order[: max(1, round(RESTFUL * among.sum())) if among.any() else 0]
 
 
 def _move(one: NDArray[np.float32], other: NDArray[np.float32], period_ns: int) -> NDArray[np.float32]:

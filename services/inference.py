@@ -29,16 +29,17 @@ class Inference(Service):
         self._last: dict[str, tuple[Header, float]] = {}
 
     def setup(self) -> None:
-        self._watch = Watch(Path(self.settings.inference.model))
-        self._classifier = Classifier(self.settings.inference.model)
+        self._watch = Watch(Path(self.settings.model))
+        self._classifier = Classifier(self.settings.model)
         card = self._classifier.card
         length = self.settings.windows.length
         if length not in (None, card.window.length):
             raise UserError(
-                f"The model {self.settings.inference.model} takes windows of {card.window.length} frames, but "
+                f"The model {self.settings.model} takes windows of {card.window.length} frames, but "
                 f"windows.length is {length}: leave that setting at null, or choose another model."
             )
         self._parameters = parameters(card.decision, self.settings.decision)
+        log.info("%s knows %s", self.settings.model, ", ".join(card.labels))
 
     def step(self, inbox: list[Message]) -> Iterator[Message]:
         if self._watch.replaced(time.monotonic()):
@@ -60,7 +61,7 @@ class Inference(Service):
 
     def _replace(self) -> Iterator[Message]:
         """Take the model that lies in the folder now; where that cannot be, the old one stays."""
-        folder, old = self.settings.inference.model, self._classifier.card
+        folder, old = self.settings.model, self._classifier.card
         try:
             new = Classifier(folder)
             if new.card.window != old.window:

@@ -81,11 +81,11 @@ def check(settings: Settings, options: argparse.Namespace) -> str | int:
 
 
 def _check_run(settings: Settings) -> None:
-    card = read_card(settings.inference.model)
+    card = read_card(settings.model)
     length = settings.windows.length
     if length not in (None, card.window.length):
         raise UserError(
-            f"The model {settings.inference.model} takes windows of {card.window.length} frames, but windows.length "
+            f"The model {settings.model} takes windows of {card.window.length} frames, but windows.length "
             f"is {length}: leave that setting at null, or choose another model."
         )
     parameters(card.decision, settings.decision)

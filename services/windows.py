@@ -22,7 +22,7 @@ class Windows(Service):
         self._windowers: dict[str, Windower] = {}
 
     def setup(self) -> None:
-        card = read_card(self.settings.inference.model)
+        card = read_card(self.settings.model)
         chosen = self.settings.windows
         self._length = chosen.length or card.window.length
         self._fps = chosen.fps or card.window.fps

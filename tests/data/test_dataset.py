@@ -15,7 +15,7 @@ from common.landmarks import SIZE, SLICES
 from common.sequence import Sequence
 from data import dataset, table
 from data.foreign import SIDECAR, UNKNOWN, VECTORS, place
-from models.train import cut
+from models.examples import cut
 
 RNG = np.random.default_rng(0)
 FPS = 20.0

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.features import BODY, features
 from common.landmarks import CONNECTIONS, PARTS, SIZE, SLICES, split
 from common.window import seen_parts
 from models import augment
@@ -30,7 +29,7 @@ def windows_of(seed: int, n: int = 2, length: int = 6) -> np.ndarray:
     return windows
 
 
-@pytest.mark.parametrize("change", [*CHANGES, augment.augment])
+@pytest.mark.parametrize("change", [*CHANGES, augment.perform, augment.film])
 @given(seed=st.integers(0, 999))
 @settings(max_examples=10, deadline=None)
 def test_a_change_is_seeded_and_leaves_what_it_was_given(change, seed):
@@ -102,13 +101,15 @@ def test_somebody_who_switches_hands_stays_where_they_are():
     assert 0 < (switched[:, -1] != windows[:, -1]).any(axis=-1).sum() < 20
 
 
-def test_variants_are_the_features_as_they_are_and_augmented():
-    windows = windows_of(0, n=augment.CHUNK + 1)
-    found = augment.variants(windows, BODY, count=3, seed=0)
-    assert np.array_equal(found[0], features(windows, BODY))
-    assert not np.isclose(found[1], found[0]).all(axis=(1, 2)).any()
-    assert not np.array_equal(found[1], found[2])
-    assert np.array_equal(found, augment.variants(windows, BODY, count=3, seed=0))
+def test_a_performance_keeps_places_and_a_film_keeps_time():
+    """What is performed takes no new places in the picture, what is filmed shows every frame once."""
+    windows = np.full((20, 6, SIZE), 0.5, np.float32)
+    rng = np.random.default_rng(0)
+    assert augment.perform(windows, rng) == pytest.approx(windows)
+    windows[:, 3] = 0  # nobody is in one frame
+    filmed = augment.film(windows, rng)
+    assert np.array_equal(seen_parts(filmed)[..., :2], seen_parts(windows)[..., :2])
+    assert not np.isclose(filmed[:, 0], windows[:, 0]).all(axis=-1).any()
 
 
 def test_steady_pictures_stay_steady_whatever_the_pace():

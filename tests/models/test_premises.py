@@ -4,7 +4,6 @@ import pytest
 
 from common.errors import UserError
 from common.landmarks import SLICES
-from models import train
 from models.premises import cautions, check_labels, digest, fingerprint
 from tests.models.people import card, sequence
 
@@ -34,8 +33,15 @@ def test_a_sequence_is_known_under_another_label():
     assert fingerprint(SEQUENCES[0]) != fingerprint(SEQUENCES[1])
 
 
-def test_the_digest_is_the_one_in_cards():
-    assert digest(SEQUENCES) == train._describe([], SEQUENCES, [])["sha256"]
+def test_the_digest_knows_labels_numbers_times_and_order():
+    first, second = SEQUENCES
+    others = [
+        first._replace(label="nod"),
+        first._replace(keypoints=first.keypoints + 1),
+        first._replace(captured_ns=first.captured_ns + 1),
+    ]
+    digests = [digest([one, second]) for one in (first, *others)] + [digest([second, first])]
+    assert len(set(digests)) == 5 and digests[0] == digest(iter(SEQUENCES))
 
 
 def test_what_limits_the_judgement_is_told():

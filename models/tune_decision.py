@@ -1,0 +1,77 @@
+"""A model folder and sequences it has not learnt in; the decision's parameters that find their actions best, out.
+
+    python -m models.tune_decision models/mine data/others
+
+The sequences become streams with rests between them, as in models.evaluate; the parameters go into the model's card,
+unless they are no better than those that it has.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+
+from common.classifier import CARD, Classifier, read_card
+from common.decision import Parameters
+from common.errors import UserError, command
+from common.sequence import write_whole
+from data import inspect
+from models import calibration, premises
+from models.calibration import FALSE_COST, Stream
+from models.judge import watched
+
+SEEDS = range(3)  # orders of the sequences, and rests
+
+
+def tune(arguments: argparse.Namespace) -> None:
+    """The command; raises UserError."""
+    card, sequences = read_card(arguments.model), list(inspect.read(arguments.dataset, arguments.fps).values())
+    premises.check_labels({sequence.label for sequence in sequences}, card.labels)
+    for caution in premises.cautions(card, sequences):
+        print(f"Note: {caution}", file=sys.stderr)
+    classify = Classifier(arguments.model)
+    with Console(stderr=True).status("Watching streams ..."):
+        streams: list[Stream] = [
+            watched(classify, card.labels, card.idle, card.window, sequences, stride=1, seed=seed) for seed in SEEDS
+        ]
+    fitted = calibration.decision(streams, card.idle)
+    before, after = (_told(streams, card.idle, parameters) for parameters in (card.decision, fitted))
+    if after <= before:
+        print(f"{arguments.model} stays as it is: nothing that was tried is better.")
+        return
+    path = arguments.model / CARD
+    try:
+        write_whole(
+            path, msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(card, decision=fitted))) + b"\n"
+        )
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}.") from error
+    print(f"{path}: {', '.join(f'{name} {value:g}' for name, value in msgspec.structs.asdict(fitted).items())}")
+
+
+def _told(streams: list[Stream], idle: list[str], parameters: Parameters) -> float:
+    """What the parameters are worth."""
+    f1, false_per_minute = calibration.quality(streams, idle, parameters)
+    found = f"event F1 {f1:.3f}, {false_per_minute:.2f} false actions a minute"
+    print(f"enter {parameters.enter:g}, leave {parameters.leave:g}: {found}")
+    return f1 - FALSE_COST * false_per_minute
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m models.tune_decision",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", type=Path, help="a model folder")
+    parser.add_argument("dataset", type=Path, help="a data set in any layout, of people the model has not seen")
+    parser.add_argument("--fps", type=float, default=25.0, help="rate of recordings that do not say theirs (25)")
+    arguments = parser.parse_args()
+    with command():
+        tune(arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""The command that searches a recipe: it goes on after a kill, gives up what is worse, and ends in a model folder."""
+
+import contextlib
+import json
+import math
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from optuna.trial import TrialState
+
+from common.classifier import Classifier
+from common.errors import UserError
+from common.features import RAW
+from models import tune
+from models.course import Plan
+from models.recipe import NETWORKS, Recipe
+from tests.models.people import person
+from tests.models.test_compare import SHORT, people, stored
+from tests.pipeline import ROOT
+
+PLAN = Plan(recipe=Recipe(epochs=30))
+
+
+def started(*arguments: object) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "models.tune", *map(str, arguments), *SHORT]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.timeout(300)  # five networks are compiled, which takes long on a busy machine
+def test_a_killed_search_goes_on_and_ends_in_a_model_folder(tmp_path: Path):
+    data, out, study = stored(tmp_path / "data", people("anna", "ben")), tmp_path / "mine", tmp_path / "my?study.db"
+    command = (data, "--out", out, "--trials", 2, "--folds", 2, "--study", study)
+    killed = started(*command)
+    assert killed.stdout.readline().startswith("trial 1 of 2: loss "), killed.stderr.read()
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    again = started(*command)
+    told, errors = again.communicate()
+    assert again.returncode == 0, errors
+    assert told.startswith("trial 2 of 2: ") and f"{out}: on 2 recorders" in told and told.count("\n") == 2
+    facts = json.loads((out / "card.json").read_text())
+    assert facts["data"]["trials"] == 2 and not (tmp_path / "mine.training").exists()
+    with tune.opened(study, name_in(study)) as kept:
+        assert kept.best_trial.params.items() <= facts["recipe"].items()
+        assert list(kept.trials[0].intermediate_values) == [tune.PARTS]
+    assert Classifier(out)(person(["nod"] * 10)[None]).shape == (1, 4)
+
+
+def name_in(study: Path) -> str:
+    with contextlib.closing(sqlite3.connect(study)) as database:
+        return str(database.execute("select study_name from studies").fetchone()[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--trials", "0"], "--trials 0 will not do: it must be 1 or more"),
+        (["--kind", "lstm", "--features", "raw"], "the notebook's recipe, which is fixed"),
+        (["--study", "data/000.db"], "cannot keep the trials of a study: file is not a database"),
+        (["--study", "none/000.db"], "cannot keep the trials of a study: unable to open database file"),
+        (["--out", "data"], "data is there already"),
+    ],
+)
+def test_what_will_not_do_is_one_sentence(tmp_path: Path, monkeypatch, capsys, options: list[str], words: str):
+    stored(tmp_path / "data", people("anna"))
+    (tmp_path / "data" / "000.db").write_text("not a database, whatever it is called" * 100)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["tune", "data", "--out", "mine", *SHORT, *options])
+    with pytest.raises(SystemExit) as ended:
+        tune.main()
+    told, errors = capsys.readouterr()
+    assert (ended.value.code, told, errors.count("\n")) == (2, "", 1)
+    assert words in errors and not (tmp_path / "mine").exists()
+
+
+def test_a_study_survives_what_was_killed_in_it(tmp_path: Path):
+    path = tmp_path / "ü?%20#.db"
+    for _ in range(2):
+        with tune.opened(path, "one") as study:
+            study.ask()
+    with tune.opened(path, "one") as study:
+        assert [trial.state for trial in study.trials] == [TrialState.FAIL] * 2
+        with pytest.raises(UserError, match="No trial came to a loss"):
+            tune.best_of(study)
+    with tune.opened(path, "another") as study:
+        assert not study.trials
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 1000), st.sampled_from([*NETWORKS, tune.ALL]))
+def test_every_proposal_is_a_recipe_and_the_same_again(seed: int, wanted: str):
+    kinds, found = tune.kinds_of(wanted, PLAN.recipe), []
+    for _ in range(2):
+        study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
+        found.append(tune.proposed(study.ask(), PLAN, kinds))
+    assert found[0] == found[1] == msgspec.convert(msgspec.to_builtins(found[0]), Recipe)
+    assert found[0].kind in kinds and found[0].features == PLAN.recipe.features and found[0].epochs <= 30
+
+
+def test_the_default_recipe_is_one_that_can_be_proposed():
+    study = optuna.create_study()
+    study.enqueue_trial(tune.default(PLAN.recipe, list(NETWORKS)))
+    assert tune.proposed(study.ask(), PLAN, list(NETWORKS)) == PLAN.recipe
+    assert tune.default(PLAN.recipe, ["gru"])["kind"] == "gru"
+    raw = msgspec.structs.replace(PLAN.recipe, features=RAW)
+    assert tune.kinds_of(tune.ALL, raw) == ["conv", "gru", "transformer"]
+
+
+def watched(study: optuna.Study, *losses: float) -> optuna.Trial:
+    """A trial whose first network had these losses, by its epochs."""
+    trial = study.ask()
+    judge = tune.Judge(trial, lambda *_: None)
+    for done, loss in enumerate(losses, start=1):
+        judge(done, len(losses))
+        judge.validated(done, len(losses), loss)
+    judge.validated(1, 2, 100.0)  # of the next network
+    judge.validated(2, 2, 100.0)
+    study.tell(trial, losses[-1])
+    return trial
+
+
+def test_a_trial_is_given_up_when_it_is_worse_than_most_at_the_same_part_of_its_epochs(tmp_path: Path):
+    with tune.opened(tmp_path / "study.db", "one") as study:
+        for epochs in (10, 20, 30, 10, 25):
+            watched(study, *[1.0 - done / epochs / 2 for done in range(epochs)])
+        watched(study, 9.0, 9.0, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1)  # bad while the rate rises
+        with pytest.raises(optuna.TrialPruned, match=r"after 3 of 10 epochs at loss 2\.000"):
+            watched(study, *[2.0] * 10)
+        with pytest.raises(optuna.TrialPruned, match="at loss nan"):
+            watched(study, math.nan)
