@@ -28,8 +28,9 @@ from models.lessons import Lessons
 from models.recipe import Recipe
 from models.train import shown
 
-OWN: Final = 0.8  # share of what is learnt that is one's own
+OWN: Final = 0.8  # of the lessons of a label that one has examples of
 EPOCHS: Final = 20
+LEAST: Final = 1e-6  # share of a label, below which it is not there
 RATE: Final = 1e-3
 STRIDE: Final = 3  # frames between two windows
 
@@ -55,7 +56,7 @@ def adapt(folder: Path, sequences: Row[Sequence], seed: int = 0) -> Adapted:
     labels = [*card.labels, *sorted({sequence.label for sequence in sequences} - set(card.labels))]
     premises.check_alike(labels)
     known, own = memory.recall(folder, len(labels)), own_lessons(card, labels, sequences, seed)
-    everything = lessons.mixed([(known, 1 - OWN), (own, OWN)])
+    everything = beside(known, own)
     recipe = msgspec.convert(card.recipe | {"epochs": EPOCHS, "rate": RATE}, Recipe)
     with shown() as progress:
         trained = learn(recipe, everything, seed, progress=progress, knowing=folder / WEIGHTS)
@@ -84,6 +85,21 @@ def own_lessons(card: Card, labels: Row[str], sequences: Row[Sequence], seed: in
     resting = set(cut.recorders[np.isin(cut.targets, idle)].tolist())
     held = rests.held(sequences, resting, shape.length, idle[0], seed)
     return lessons.varied(cut, held, idle, options, len(labels), seed)
+
+
+def beside(known: Lessons, own: Lessons) -> Lessons:
+    """Both, with every label as frequent: one that only the model knows, or only one's own examples show, as well."""
+    parts, there = (known, own), np.stack([part.shares @ part.targets[0] for part in (known, own)])  # (2, labels)
+    wanted = np.where(there > LEAST, [[1 - OWN], [OWN]], 0)
+    factors = wanted / np.maximum(wanted.sum(axis=0), LEAST) / np.maximum(there, LEAST)
+    shares = [part.shares * (part.targets[0] @ factor) for part, factor in zip(parts, factors, strict=True)]
+    whole = sum(share.sum() for share in shares)
+    return lessons.mixed(
+        [
+            (part._replace(shares=share / share.sum()), share.sum() / whole)
+            for part, share in zip(parts, shares, strict=True)
+        ]
+    )
 
 
 def _data(card: Card, name: str, sequences: Row[Sequence]) -> dict[str, Any]:

@@ -1,0 +1,92 @@
+"""Adapting: a few examples teach new labels, what was known stays, and what cannot learn more is refused."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from common.classifier import CARD, Classifier, read_card
+from common.errors import UserError
+from models import memory
+from models.adapt import adapt
+from models.course import VALIDATED, Course
+from models.folder import write_card
+from models.lessons import Lessons
+from models.recipe import Recipe
+from models.train import save
+from tests.models.test_course import HEIGHTS, LENGTH, group, performed, plan
+from tests.models.test_train import collected
+from tests.pipeline import ROOT
+
+OWN_HEIGHT = 0.75  # of a hand below those of nod and wave
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder, desk = (tmp_path_factory.mktemp(name) for name in ("taught", "desk"))
+    course = Course(group("idle", *HEIGHTS, each=4), plan("ridge"))
+    validated = msgspec.structs.replace(course.validate(), epochs=16)  # of a quick kind, so that one network is enough
+    (desk / VALIDATED).write_bytes(msgspec.json.encode(validated))
+    course = course.by(Recipe(width=16))
+    save(folder, course, course.teach(desk), [])
+    return folder
+
+
+def test_the_command_teaches_a_new_label_and_keeps_the_old_ones(tmp_path: Path, model: Path):
+    own = [performed("point", height=OWN_HEIGHT, recorder="me", seed=seed) for seed in range(3)]
+    data, out = collected(tmp_path / "me", own), tmp_path / "mine"
+    asked = [sys.executable, "-m", "models.adapt", model, data, "--out", out]
+    ran = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "learnt 3 sequences and 1 new labels" in ran.stdout
+    before, card, classify = read_card(model), read_card(out), Classifier(out)
+    assert card.labels == [*before.labels, "point"]
+    assert card.data["recorders"] == ["anna", "bert", "me"]
+    assert len(card.data["fingerprints"]) == len(before.data["fingerprints"]) + 3
+    others = [performed("point", height=OWN_HEIGHT, recorder="me", seed=seed) for seed in range(10, 14)]
+    others += group(*HEIGHTS, each=2)
+    told = classify(np.stack([one.keypoints[:LENGTH] for one in others])).argmax(axis=1)
+    assert [card.labels[number] for number in told] == [one.label for one in others]
+    again = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (again.returncode, again.stderr.count("\n")) == (2, 1)
+    assert "is there already" in again.stderr
+    assert adapt(out, own).card.labels == card.labels  # it can learn once more
+
+
+def test_what_cannot_learn_more_is_refused(tmp_path: Path, model: Path):
+    own = [performed("nod", recorder="me")]
+    with pytest.raises(UserError, match=r"'nod' and 'Nod', which a person reads alike"):
+        adapt(model, [*own, performed("Nod", height=0.4)])
+    card = read_card(model)
+    write_card(tmp_path, msgspec.structs.replace(card, recipe={}))
+    (tmp_path / "model.keras").write_bytes((model / "model.keras").read_bytes())
+    with pytest.raises(UserError, match=r"keeps no memory.npz"):
+        adapt(tmp_path, own)
+    (tmp_path / memory.MEMORY).write_bytes(b"no numbers")
+    with pytest.raises(UserError, match=r"memory.npz is damaged"):
+        adapt(tmp_path, own)
+    (tmp_path / "model.keras").rename(tmp_path / "model.onnx")
+    with pytest.raises(UserError, match=r"has no model.keras"):
+        adapt(tmp_path, own)
+    with pytest.raises(UserError, match="is not a model folder"):
+        adapt(tmp_path / "none", own)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [CARD, memory.MEMORY, "model.onnx"]
+
+
+def test_a_memory_holds_some_lessons_of_each_label(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    targets = np.eye(3, dtype=np.float32)[np.repeat([0, 1, 2], [200, 60, 3])]
+    targets[0] = 0.4, 0.6, 0.0  # at the edge of a rest
+    features = rng.normal(0, 1, (2, len(targets), 4, 5)).astype(np.float32)
+    features[:, :, 0, 0] = np.arange(len(targets))
+    memory.keep(tmp_path, Lessons(features, np.stack([targets] * 2), np.ones(len(targets)), np.arange(len(targets))), 0)
+    kept = memory.recall(tmp_path, 4)
+    assert kept.targets[0].sum(axis=0).tolist() == [memory.EACH, memory.EACH, 3, 0]
+    assert kept.shares.sum() == pytest.approx(1)
+    assert kept.shares @ kept.targets[0] == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0])
+    numbers = kept.features[0, :, 0, 0].astype(int)
+    assert 0 not in numbers and len(set(numbers)) == len(numbers)
+    np.testing.assert_array_equal(kept.targets[0][:, :3], targets[numbers])
