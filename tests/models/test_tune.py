@@ -120,10 +120,9 @@ def watched(study: optuna.Study, *losses: float) -> optuna.Trial:
     trial = study.ask()
     judge = tune.Judge(trial, lambda *_: None)
     for done, loss in enumerate(losses, start=1):
-        judge(done, len(losses))
-        judge.validated(done, len(losses), loss)
-    judge.validated(1, 2, 100.0)  # of the next network
-    judge.validated(2, 2, 100.0)
+        judge(done, len(losses), loss)
+    judge(1, 2, 100.0)  # of the next network
+    judge(2, 2, 100.0)
     study.tell(trial, losses[-1])
     return trial
 
