@@ -37,7 +37,7 @@ class Card(msgspec.Struct, kw_only=True, frozen=True):
     decision: Parameters
     architecture: str
     parameters: int
-    data: dict[str, Any]  # sources, hash, recorders held out
+    data: dict[str, Any]  # sources, hash, recorders
     metrics: dict[str, Any]  # with the split they were measured on
     seed: int
     recipe: dict[str, Any] = {}  # models/recipe.py

@@ -59,4 +59,5 @@ def read(path: Path, fps: float = 25.0) -> list[Sequence]:
         sequences = list(READERS[suffix](path, found, fps))
     if not sequences:
         raise UserError(f"{path} is not a data set: its files hold no frames.")
-    return sequences
+    # A folder's name need not be text.
+    return [one._replace(label=one.label.encode(errors="replace").decode()) for one in sequences]

@@ -31,15 +31,19 @@ SLOWEST, FASTEST = 0.1, 1000.0  # frames/s of any camera
 
 
 def read(path: Path, fps: float) -> Named:
-    """The sequences of a data set by <label>/<name>, or by <label>/<number> where its layout has no such names."""
+    """The sequences of a data set by <label>/<name>, or by <label>/<number> where its layout has no such names.
+
+    fps: of recordings that do not say theirs. Raises UserError for one that is no rate.
+    """
+    if not SLOWEST <= fps <= FASTEST:
+        raise UserError(f"--fps {fps:g} is no rate: say {SLOWEST:g} to {FASTEST:g} frames a second.")
     files = sorted(path.rglob("*.npz")) if is_native(path) else []
     if files:
         return {file.relative_to(path).with_suffix("").as_posix(): sequences.read(file) for file in files}
     named, counts = {}, Counter[str]()
     for sequence in dataset.read(path, fps):
-        label = sequence.label.encode(errors="replace").decode()  # a folder's name need not be text
-        named[f"{label}/{counts[label]}"] = sequence._replace(label=label)
-        counts[label] += 1
+        named[f"{sequence.label}/{counts[sequence.label]}"] = sequence
+        counts[sequence.label] += 1
     return named
 
 
@@ -95,8 +99,6 @@ def _arguments() -> argparse.Namespace:
 
 def show(arguments: argparse.Namespace) -> None:
     """Table, flaws and, where asked for, pictures."""
-    if not SLOWEST <= arguments.fps <= FASTEST:
-        raise UserError(f"--fps {arguments.fps:g} is no rate: say {SLOWEST:g} to {FASTEST:g} frames a second.")
     named = read(arguments.dataset, arguments.fps)
     found = flaws(named, read_manifest(arguments.dataset))
     Console().print(table(named))

@@ -3,7 +3,7 @@
     python -m models.adapt models/starter data/me --out models/mine
 
 Three examples of an action are enough, and not every action needs them: the model learns them together with what it
-keeps of its own lessons, so that it forgets nothing. It takes seconds.
+keeps of its own lessons, so that it forgets little. It takes seconds.
 """
 
 import argparse
@@ -16,17 +16,17 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from common.classifier import WEIGHTS, Card, read_card, tempered, weights_of
+from common.classifier import CARD, WEIGHTS, Card, read_card, tempered, weights_of
 from common.errors import UserError, command
 from common.features import features
 from common.sequence import Sequence
 from data import dataset
 from models import examples, lessons, memory, premises, rests
-from models.folder import check_free, write_card, written
+from models.folder import check_free, in_text, write_card, written
 from models.learning import Trained, learn
 from models.lessons import Lessons
 from models.recipe import Recipe
-from models.train import shown
+from models.train import commit, shown, versions
 
 OWN: Final = 0.8  # of the lessons of a label that one has examples of
 EPOCHS: Final = 20
@@ -49,42 +49,57 @@ class Adapted(NamedTuple):
 
 
 def adapt(folder: Path, sequences: Row[Sequence], seed: int = 0) -> Adapted:
-    """The model in the folder after it learnt the sequences too; raises UserError."""
-    card = read_card(folder)
+    """The model in the folder after it learnt the sequences too; raises UserError.
+
+    How sure it is and when it reports stay as they were: so few examples cannot say.
+    """
+    before = read_card(folder)
     if weights_of(folder).name != WEIGHTS:
         raise UserError(f"{folder} has no {WEIGHTS}: only a network that was trained here can learn more.")
-    labels = [*card.labels, *sorted({sequence.label for sequence in sequences} - set(card.labels))]
-    premises.check_alike(labels)
-    known, own = memory.recall(folder, len(labels)), own_lessons(card, labels, sequences, seed)
+    new = sorted({sequence.label for sequence in sequences} - set(before.labels))
+    card = msgspec.structs.replace(
+        before, labels=[*before.labels, *new], idle=[*before.idle, *filter(examples.is_idle, new)]
+    )
+    premises.check_alike(card.labels)
+    recipe = _recipe(folder, card)
+    known, own = memory.recall(folder, len(card.labels)), own_lessons(card, sequences, seed)
     everything = beside(known, own)
-    recipe = msgspec.convert(card.recipe | {"epochs": EPOCHS, "rate": RATE}, Recipe)
     with shown() as progress:
         trained = learn(recipe, everything, seed, progress=progress, knowing=folder / WEIGHTS)
     told = trained.tell(known.features[0]).argmax(axis=1)
-    return Adapted(
-        msgspec.structs.replace(
-            card,
-            labels=labels,
-            parameters=trained.parameters,
-            data=_data(card, folder.name, sequences),
-            trained=datetime.now(timezone.utc).date().isoformat(),
-        ),
-        trained,
-        everything,
-        float((told == known.targets[0].argmax(axis=1)).mean()),
+    kept = float((told == known.targets[0].argmax(axis=1)).mean())
+    adapted = msgspec.structs.replace(
+        card,
+        parameters=trained.parameters,
+        data=_data(card, in_text(folder.name), sequences),
+        metrics={"former_lessons_right": kept, "before": card.metrics},
+        seed=seed,
+        recipe=msgspec.to_builtins(recipe),
+        versions=versions(),
+        commit=commit(),
+        trained=datetime.now(timezone.utc).date().isoformat(),
     )
+    return Adapted(adapted, trained, everything, kept)
 
 
-def own_lessons(card: Card, labels: Row[str], sequences: Row[Sequence], seed: int) -> Lessons:
-    """What one's own examples teach."""
-    shape, idle = card.window, [labels.index(label) for label in card.idle]
-    cut = examples.cut(sequences, labels, shape, STRIDE)
-    options = msgspec.convert(card.recipe, Recipe).features
-    if not idle:
-        return lessons.varied(cut, examples.joined([], shape.length), [], options, len(labels), seed)
+def _recipe(folder: Path, card: Card) -> Recipe:
+    try:
+        return msgspec.convert(card.recipe | {"epochs": EPOCHS, "rate": RATE, "features": card.features}, Recipe)
+    except msgspec.ValidationError as error:
+        raise UserError(f"{folder / CARD} says a recipe that cannot be read: {error}.") from error
+
+
+def own_lessons(card: Card, sequences: Row[Sequence], seed: int) -> Lessons:
+    """What one's own examples teach; raises UserError for a label without a window."""
+    shape, idle = card.window, [card.labels.index(label) for label in card.idle]
+    cut = examples.cut(sequences, card.labels, shape, STRIDE)
+    if silent := sorted({one.label for one in sequences} - {card.labels[number] for number in cut.targets}):
+        raise UserError(f"No sequence of {silent[0]!r} has the {shape.length} frames of a window: record longer ones.")
     resting = set(cut.recorders[np.isin(cut.targets, idle)].tolist())
-    held = rests.held(sequences, resting, shape.length, idle[0], seed)
-    return lessons.varied(cut, held, idle, options, len(labels), seed)
+    held = examples.joined([], shape.length)
+    if idle:
+        held = rests.held(sequences, resting, shape.length, idle[0], seed)
+    return lessons.varied(cut, held, idle, card.features, len(card.labels), seed)
 
 
 def beside(known: Lessons, own: Lessons) -> Lessons:
@@ -104,7 +119,7 @@ def beside(known: Lessons, own: Lessons) -> Lessons:
 
 def _data(card: Card, name: str, sequences: Row[Sequence]) -> dict[str, Any]:
     """What the card says of its data, with one's own."""
-    before = msgspec.convert(card.data, premises.Known)
+    before = premises.known(card)
     return card.data | {
         "adapted": name,
         "fingerprints": [*before.fingerprints, *map(premises.fingerprint, sequences)],
@@ -115,16 +130,18 @@ def _data(card: Card, name: str, sequences: Row[Sequence]) -> dict[str, Any]:
 def command_line(arguments: argparse.Namespace) -> None:
     """The command; raises UserError."""
     check_free(arguments.out)
+    if not 0 <= arguments.seed < 2**32:
+        raise UserError(f"--seed {arguments.seed} will not do: it must be 0 or more.")
     sequences = [sequence for folder in arguments.datasets for sequence in dataset.read(folder)]
     adapted = adapt(arguments.model, sequences, arguments.seed)
     with written(arguments.out) as draft:
         adapted.trained.save(draft)
         memory.keep(draft, adapted.lessons, arguments.seed)
         write_card(draft, adapted.card)
-    new = len(adapted.card.labels) - len(read_card(arguments.model).labels)
+    new = set(adapted.card.labels) - set(read_card(arguments.model).labels)
     print(
-        f"{arguments.out}: learnt {len(sequences)} sequences and {new} new labels; of what it keeps of its former "
-        f"lessons it tells {adapted.kept:.1%} right."
+        f"{arguments.out}: learnt {len(sequences)} sequences, new labels: {', '.join(sorted(new)) or 'none'}; of the "
+        f"lessons it was taught before it tells {adapted.kept:.1%} right."
     )
 
 

@@ -3,7 +3,8 @@
     python -m models.bench ../shared/data --json bench.json
 
 Every figure is of data that took no part in training, nor in choosing when to stop, how sure to be, or what to report
-as an action. It takes half an hour on two cores; --only takes some of the tasks.
+as an action; but `peers` judges what others trained as they did, on their own data. It takes half an hour on two cores;
+--only takes some of the tasks.
 """
 
 import argparse

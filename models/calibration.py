@@ -48,12 +48,15 @@ def decision(streams: Row[Stream], idle: Collection[str]) -> Parameters:
         Parameters(enter=enter, leave=enter * leave, smoothing_s=smoothing_s, min_duration_s=min_duration_s)
         for enter, leave, smoothing_s, min_duration_s in product(*GRID.values())
     ]
-    worths = []
-    for parameters in tried:
-        f1, false_per_minute = quality(streams, idle, parameters)
-        worths.append(f1 - FALSE_COST * false_per_minute)
     shape = [len(values) for values in GRID.values()]
-    return tried[int(np.argmax(_smoothed(np.reshape(worths, shape))))]
+    worths = _smoothed(np.reshape([worth(*quality(streams, idle, parameters)) for parameters in tried], shape))
+    best = np.argwhere(worths >= worths.max() - 1e-9)
+    middle = best[np.abs(best - (np.array(shape) - 1) / 2).sum(axis=1).argmin()]
+    return tried[int(np.ravel_multi_index(tuple(middle), shape))]
+
+
+def worth(f1: float, false_per_minute: float) -> float:
+    return f1 - FALSE_COST * false_per_minute
 
 
 def quality(streams: Row[Stream], idle: Collection[str], parameters: Parameters) -> tuple[float, float]:

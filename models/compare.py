@@ -9,7 +9,6 @@ alone, which took no part in training, nor in choosing when to stop, how sure to
 
 import argparse
 import io
-import os
 import sys
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Row
@@ -29,6 +28,7 @@ from common.sequence import Sequence, write_whole
 from data import dataset
 from models.course import Plan, labelled
 from models.crossed import Figures, crossed, figures_of, folded
+from models.folder import in_text
 from models.folds import Fold
 from models.recipe import KINDS, Recipe
 from models.train import options, planned
@@ -101,7 +101,7 @@ def tell(one: Figures, folds: int) -> None:
 
 
 def write(path: Path, datasets: Row[Path], plan: Plan, figures: Row[Figures]) -> None:
-    sources = [os.fsencode(source).decode(errors="replace") for source in datasets]  # a file's name need not be text
+    sources = [in_text(source) for source in datasets]
     facts = {"datasets": sources, "plan": plan, "figures": figures}
     write_whole(path, msgspec.json.format(msgspec.json.encode(facts), indent=2) + b"\n")
 

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.classifier import WindowShape, tempered
-from common.decision import Parameters, levels
+from common.decision import Parameters
 from common.errors import UserError
 from common.features import features
-from common.sequence import Sequence
+from common.sequence import Sequence, write_whole
 from models import calibration, examples, lessons, memory, metrics, rests
 from models.calibration import Stream
-from models.examples import IDLE_NAMES, NOTHING
+from models.examples import NOTHING, is_idle
 from models.judge import watched
 from models.learning import Progress, Trained, learn
 from models.premises import check_alike
@@ -100,7 +100,7 @@ class Course:
         """The model. desk: a folder for logs, and for the state in which an interrupted course goes on."""
         validated = _kept(desk) or self.validate(desk, progress)
         if desk:
-            (desk / VALIDATED).write_bytes(msgspec.json.encode(validated))
+            write_whole(desk / VALIDATED, msgspec.json.encode(validated))
         recipe = msgspec.structs.replace(self.plan.recipe, epochs=validated.epochs)
         trained = learn(recipe, self._lessons, self.plan.seed, desk=desk and desk / "all", progress=progress)
         return Taught(self.labels, self.idle, self.plan, trained, validated)
@@ -153,10 +153,9 @@ class Course:
         )
 
     def _taught_without(self, part: NDArray[np.bool_], desk: Path | None, progress: Progress | None) -> Trained:
-        out = np.isin(self._lessons.sequences, np.flatnonzero(part))
         judged = self._shown.where(part[self._shown.sequences])
         validation = lessons.plain(judged, self.plan.recipe.features, len(self.labels))
-        taught = self._lessons.where(~out)
+        taught = self._lessons.without(np.flatnonzero(part))
         return learn(self.plan.recipe, taught, self.plan.seed, validation=validation, desk=desk, progress=progress)
 
     def _stream(self, trained: Trained, temperature: float, sequences: Row[Sequence]) -> Stream:
@@ -177,7 +176,7 @@ def labelled(sequences: Row[Sequence], idle: Collection[str]) -> tuple[list[str]
         raise UserError(f"The data has one sequence of {single[0]!r}: record more, to learn from one and judge by one.")
     if strangers := set(idle) - set(labels):
         raise UserError(f"--idle {sorted(strangers)[0]!r} is none of the labels {', '.join(labels)}.")
-    return labels, [label for label in labels if label in idle or levels(label).action.casefold() in IDLE_NAMES]
+    return labels, [label for label in labels if label in idle or is_idle(label)]
 
 
 def _kept(desk: Path | None) -> Validated | None:

@@ -7,7 +7,6 @@ and pass through the same windows and decision as live.
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from common.errors import UserError, command
 from common.sequence import write_whole
 from data import inspect
 from models import report
+from models.folder import in_text
 from models.judge import Result, judge
 from models.metrics import Scores
 from models.premises import check_labels
@@ -38,21 +38,20 @@ def evaluate(arguments: argparse.Namespace) -> None:
         result = judge(Classifier(arguments.model), card, named, arguments.stride, arguments.seed)
     show(result)
     if arguments.json:
-        facts = {"model": _text(arguments.model), "dataset": _text(arguments.dataset), **msgspec.structs.asdict(result)}
+        facts = {
+            "model": in_text(arguments.model),
+            "dataset": in_text(arguments.dataset),
+            **msgspec.structs.asdict(result),
+        }
         write_whole(arguments.json, msgspec.json.format(msgspec.json.encode(facts), indent=2) + b"\n")
     if arguments.report:
         title = f"{arguments.model.resolve().name} on {arguments.dataset.resolve().name}"
         print(f"Look at {report.write(arguments.report, title, result, named)}")
 
 
-def _text(path: Path) -> str:
-    return os.fsencode(path).decode(errors="replace")  # a folder's name need not be text
-
-
 def check(arguments: argparse.Namespace) -> None:
     """Raises UserError for an option that will not do."""
     for option, right, what in (
-        ("fps", inspect.SLOWEST <= arguments.fps <= inspect.FASTEST, f"{inspect.SLOWEST:g} to {inspect.FASTEST:g}"),
         ("stride", arguments.stride >= 1, "1 or more"),
         ("seed", arguments.seed >= 0, "0 or more"),
         ("json", not (arguments.json and arguments.json.is_dir()), "a file"),

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.classifier import WindowShape
+from common.decision import levels
 from common.errors import UserError
 from common.landmarks import SIZE
 from common.sequence import Sequence
@@ -16,6 +17,11 @@ from models import folds, watch
 
 IDLE_NAMES: Final = {"idle", "nobody", "none", "nothing", "rest"}
 NOTHING: Final = "nothing"  # the label that is given to rests where the data names none
+
+
+def is_idle(label: str) -> bool:
+    """Whether a label says by its name that nothing is performed."""
+    return levels(label).action.casefold() in IDLE_NAMES
 
 
 class Examples(NamedTuple):
@@ -28,6 +34,9 @@ class Examples(NamedTuple):
 
     def where(self, chosen: NDArray[np.bool_]) -> "Examples":
         return Examples._make(column[chosen] for column in self)
+
+    def at(self, places: Row[int]) -> "Examples":
+        return Examples._make(column[np.array(places, int)] for column in self)
 
 
 def cut(sequences: Iterable[Sequence], labels: Row[str], shape: WindowShape, stride: int) -> Examples:

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +54,11 @@ def desk(out: Path, work: str) -> Iterator[Path]:
         raise UserError(f"{out} is being trained by another process: wait for it, or choose another --out.") from None
     except OSError as error:
         raise UserError(f"{folder} cannot be written: {error.strerror or error}.") from error
+
+
+def in_text(name: str | Path) -> str:
+    """A file's or folder's name, which need not be text, for a card or a table of figures."""
+    return os.fsencode(name).decode(errors="replace")
 
 
 def check_free(out: Path) -> None:

@@ -50,4 +50,4 @@ def _masks(home: NDArray[np.int_], folds: int) -> list[Fold]:
 
 def _check(folds: int, there: int, what: str) -> None:
     if not 2 <= folds <= there:
-        raise UserError(f"{there} {what} cannot make {folds} folds: it takes 2 folds at least, and {what} for each.")
+        raise UserError(f"{there} {what} cannot make {folds} folds: choose --folds from 2 to the number of {what}.")

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from common.errors import UserError
 from models.learning import Progress
 from models.lessons import Lessons
 from models.recipe import Recipe
@@ -35,7 +36,7 @@ def build(recipe: Recipe, length: int, size: int, labels: int) -> tf.keras.Model
         return tf.keras.Model(windows, _notebooks(seen, labels, "tanh"))
     frames = BODIES[recipe.kind](seen, recipe.width)
     pooled = [layers.GlobalAveragePooling1D()(frames), layers.GlobalMaxPooling1D()(frames)]
-    found = layers.Dropout(recipe.dropout)(layers.Concatenate(name=EMBEDDING)(pooled))
+    found = layers.Dropout(recipe.dropout)(layers.Concatenate()(pooled))
     return tf.keras.Model(windows, layers.Dense(labels, activation="softmax")(found))
 
 
@@ -82,18 +83,21 @@ def _transformer(frames: Any, width: int) -> Any:
 
 
 BODIES: Final[dict[str, Callable[[Any, int], Any]]] = {"gru": _gru, "conv": _conv, "transformer": _transformer}
-EMBEDDING: Final = "embedding"  # the layer that says what was seen, before labels are given to it
 
 
 def take_over(model: tf.keras.Model, weights: Path) -> None:
-    """What a network of the same recipe knows, whose labels are the first of the model's; ValueError if it is none."""
-    known = tf.keras.models.load_model(weights, compile=False)
-    for layer, same in zip(model.layers[:-1], known.layers[:-1], strict=True):
-        layer.set_weights(same.get_weights())
-    kernel, bias = model.layers[-1].get_weights()
-    known_kernel, known_bias = known.layers[-1].get_weights()
-    kernel[:, : len(known_bias)], bias[: len(known_bias)] = known_kernel, known_bias
-    model.layers[-1].set_weights([kernel, bias])
+    """What a network of the same recipe knows, whose labels are the first of the model's; raises UserError."""
+    try:
+        known = tf.keras.models.load_model(weights, compile=False)
+        for layer, same in zip(model.layers[:-1], known.layers[:-1], strict=True):
+            layer.set_weights(same.get_weights())
+        kernel, bias = model.layers[-1].get_weights()
+        known_kernel, known_bias = known.layers[-1].get_weights()
+        kernel[:, : len(known_bias)], bias[: len(known_bias)] = known_kernel, known_bias
+        model.layers[-1].set_weights([kernel, bias])
+    except Exception as error:  # Keras has exceptions of its own
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{weights} is damaged, or no network of its card's recipe: {reason}") from error
 
 
 def prepare(model: tf.keras.Model, recipe: Recipe) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.classifier import WEIGHTS
+from common.sequence import write_whole
 from models.lessons import Lessons
 from models.recipe import CLASSICS, Recipe
 
@@ -111,7 +112,7 @@ def _network(
     trained = network(model, stopping.best_epoch + 1 if stopping.stopped_epoch else recipe.epochs)
     if desk:
         trained.save(desk)
-        (desk / EPOCHS).write_text(str(trained.epochs))
+        write_whole(desk / EPOCHS, str(trained.epochs).encode())
     return trained
 
 
@@ -129,5 +130,5 @@ def network(model: Any, epochs: int = 0) -> Trained:
         bare.set_weights(model.get_weights())
         bare.save(folder / WEIGHTS)
 
-    named = ", ".join(f"{name}" for name in dict.fromkeys(layer.__class__.__name__ for layer in model.layers))
+    named = ", ".join(dict.fromkeys(layer.__class__.__name__ for layer in model.layers))
     return Trained(in_chunks, save, epochs, model.count_params(), named)

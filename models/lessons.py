@@ -26,10 +26,13 @@ class Lessons(NamedTuple):
     targets: NDArray[np.float32]  # (r, n, labels), probabilities
     shares: NDArray[np.float64]  # (n,), how often each is to be seen; their sum is 1
     sequences: NDArray[np.intp]  # (n,), the number of the sequence each is from
+    beside: NDArray[np.intp]  # (n,), the number of the sequence whose rest is at its edge; elsewhere its own
 
-    def where(self, chosen: NDArray[np.bool_]) -> "Lessons":
-        shares = self.shares[chosen] / self.shares[chosen].sum()
-        return Lessons(self.features[:, chosen], self.targets[:, chosen], shares, self.sequences[chosen])
+    def without(self, sequences: NDArray[np.intp]) -> "Lessons":
+        """Those in which nothing of these sequences is."""
+        rest = ~np.isin(self.sequences, sequences) & ~np.isin(self.beside, sequences)
+        shares = self.shares[rest] / self.shares[rest].sum()
+        return Lessons(self.features[:, rest], self.targets[:, rest], shares, self.sequences[rest], self.beside[rest])
 
 
 def mixed(parts: Row[tuple[Lessons, float]]) -> Lessons:
@@ -40,20 +43,17 @@ def mixed(parts: Row[tuple[Lessons, float]]) -> Lessons:
     )
     rounds = [len(part.features) for part, _ in parts]
     shares = [np.tile(part.shares / times, times) * share for (part, share), times in zip(parts, rounds, strict=True)]
-    numbers = [np.tile(part.sequences, times) for (part, _), times in zip(parts, rounds, strict=True)]
-    return Lessons(features, targets, np.concatenate(shares), np.concatenate(numbers))
-
-
-Random = np.random.Generator | None  # None: as they are
-Piece = tuple[
-    NDArray[np.float32], NDArray[np.float32]
-]  # windows (m, length, 1662), or features, and targets (m, labels)
+    sequences, beside = (
+        np.concatenate([np.tile(getattr(part, what), times) for (part, _), times in zip(parts, rounds, strict=True)])
+        for what in ("sequences", "beside")
+    )
+    return Lessons(features, targets, np.concatenate(shares), sequences, beside)
 
 
 def plain(examples: Examples, options: Features, labels: int) -> Lessons:
     """The examples, as they are."""
-    targets = np.eye(labels, dtype=np.float32)[examples.targets]
-    return Lessons(features(examples.windows, options)[None], targets[None], _evened(targets), examples.sequences)
+    targets, numbers = np.eye(labels, dtype=np.float32)[examples.targets], examples.sequences
+    return Lessons(features(examples.windows, options)[None], targets[None], _evened(targets), numbers, numbers)
 
 
 def varied(
@@ -63,47 +63,52 @@ def varied(
     rng, recorded = np.random.default_rng(seed), np.isin(examples.targets, list(idle))
     rests = joined([examples.where(recorded), held], examples.windows.shape[1])
     acting = examples.where(~recorded & np.isin(examples.recorders, rests.recorders))
+    partners = rests.at([rng.choice(np.flatnonzero(rests.recorders == recorder)) for recorder in acting.recorders])
     groups, rows = (examples, acting, held), []
-    taught = sum(len(group.targets) for group in groups)
-    room = BYTES // (taught * examples.windows.shape[1] * size(options) * 4)
-    for number in range(max(1, min(room, int(np.clip(WINDOWS // len(examples.targets), *ROUNDS))))):
-        pieces = _round(groups, rests, options, labels, rng if number else None)
+    for number in range(_rounds(groups, options)):
+        pieces = _round(examples, acting, partners, held, options, labels, rng if number else None)
         rows.append([np.concatenate(columns) for columns in zip(*pieces, strict=True)])
     seen, targets = (np.stack(columns) for columns in zip(*rows, strict=True))
     parts = np.split(targets[0], np.cumsum([len(group.targets) for group in groups])[:-1])
     shares = np.concatenate([share * _evened(part) for share, part in zip(SHARES, parts, strict=True)])
-    return Lessons(seen, targets, shares / shares.sum(), np.concatenate([group.sequences for group in groups]))
+    numbers, beside = (
+        np.concatenate([group.sequences for group in (examples, edged, held)]) for edged in (acting, partners)
+    )
+    return Lessons(seen, targets, shares / shares.sum(), numbers, beside)
+
+
+def _rounds(groups: Row[Examples], options: Features) -> int:
+    taught, length = sum(len(group.targets) for group in groups), groups[0].windows.shape[1]
+    room = BYTES // (taught * length * size(options) * 4)
+    return int(max(1, min(room, np.clip(WINDOWS // len(groups[0].targets), *ROUNDS))))
 
 
 def _round(
-    groups: tuple[Examples, Examples, Examples],
-    rests: Examples,
+    examples: Examples,
+    acting: Examples,
+    partners: Examples,
+    held: Examples,
     options: Features,
     labels: int,
-    rng: Random,
-) -> Iterator[Piece]:
-    """Features and targets of examples, of actions at the edge of a rest, and of held rests; rng None: as they are."""
-    one_hot = np.eye(labels, dtype=np.float32)
-    for group, changed in zip(groups, (_performed, _edged, _same), strict=True):
-        for part in _chunks(group):
-            windows, targets = changed(part, rests, one_hot, rng)
-            yield features(augment.film(windows, rng) if rng else windows, options), targets
+    rng: np.random.Generator | None,
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Features and targets of examples, of actions at the edge of a partner's rest, and of held rests.
 
+    rng: None, as they are.
+    """
+    one_hot, edging = np.eye(labels, dtype=np.float32), rng or np.random.default_rng(0)
 
-def _performed(part: Examples, _rests: Examples, one_hot: NDArray[np.float32], rng: Random) -> Piece:
-    return (augment.perform(part.windows, rng) if rng else part.windows), one_hot[part.targets]
+    def filmed(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        return features(augment.film(windows, rng) if rng else windows, options)
 
-
-def _edged(part: Examples, rests: Examples, one_hot: NDArray[np.float32], rng: Random) -> Piece:
-    """Each example at the edge of one of its recorder's rests."""
-    rng = rng or np.random.default_rng(0)
-    beside = np.array([rng.choice(np.flatnonzero(rests.recorders == recorder)) for recorder in part.recorders])
-    windows, shares = edges(augment.perform(part.windows, rng), rests.windows[beside], rng)
-    return windows, shares[:, None] * one_hot[part.targets] + (1 - shares[:, None]) * one_hot[rests.targets[beside]]
-
-
-def _same(part: Examples, _rests: Examples, one_hot: NDArray[np.float32], _rng: Random) -> Piece:
-    return part.windows, one_hot[part.targets]
+    for part in _chunks(examples):
+        yield filmed(augment.perform(part.windows, rng) if rng else part.windows), one_hot[part.targets]
+    for part, rest in zip(_chunks(acting), _chunks(partners), strict=True):
+        windows, shares = edges(augment.perform(part.windows, edging), rest.windows, edging)
+        resting = one_hot[rest.targets]
+        yield filmed(windows), resting + shares[:, None] * (one_hot[part.targets] - resting)
+    for part in _chunks(held):
+        yield filmed(part.windows), one_hot[part.targets]
 
 
 def _chunks(examples: Examples) -> Iterator[Examples]:

@@ -11,7 +11,7 @@ from models.lessons import Lessons
 
 MEMORY: Final = "memory.npz"
 EACH: Final = 48  # lessons of a label
-MOST: Final = 3000  # of all labels: 20 MB
+MOST: Final = 3000  # of all labels: 20 MB of body features
 
 
 def keep(folder: Path, lessons: Lessons, seed: int) -> None:
@@ -22,7 +22,7 @@ def keep(folder: Path, lessons: Lessons, seed: int) -> None:
     of_label = [np.flatnonzero(told == label) for label in range(labels)]
     chosen = np.concatenate([rng.permutation(numbers)[:each] for numbers in of_label])
     rounds = rng.integers(len(lessons.features), size=len(chosen))
-    features = lessons.features[rounds, chosen].astype(np.float16)  # they lie within 5, and 0.002 is no movement
+    features = lessons.features[rounds, chosen].astype(np.float16)  # 0.002 of a shoulder's width is no movement
     np.savez_compressed(folder / MEMORY, features=features, targets=told[chosen])
 
 
@@ -48,5 +48,6 @@ def recall(folder: Path, labels: int) -> Lessons:
         zipfile.BadZipFile,
     ) as error:
         raise UserError(f"{path} is damaged: {error}.") from error
+    nowhere = np.full(len(numbers), -1)
     shares = 1 / np.bincount(numbers, minlength=labels)[numbers]
-    return Lessons(features[None], targets[None], shares / shares.sum(), np.full(len(numbers), -1))
+    return Lessons(features[None], targets[None], shares / shares.sum(), nowhere, nowhere)

@@ -40,6 +40,12 @@ def digest(sequences: Iterable[Sequence]) -> str:
     return whole.hexdigest()
 
 
+def work(plan: object, sequences: Collection[Sequence]) -> str:
+    """Stands for what is done with which data: who recorded it matters too, since parts are made by it."""
+    facts = msgspec.json.encode((plan, [sequence.recorder for sequence in sequences]))
+    return hashlib.sha256(facts + digest(sequences).encode()).hexdigest()
+
+
 def check_labels(data: Collection[str], model: Collection[str]) -> None:
     """Raises UserError for a label that the model cannot tell, naming both sides."""
     unknown = [label for label in data if label not in model]
@@ -67,11 +73,16 @@ def check_alike(labels: Iterable[str]) -> None:
 
 def cautions(card: Card, sequences: Collection[Sequence]) -> list[str]:
     """Why the figures may say less than they seem to; raises UserError for a card whose `data` cannot be read."""
+    made_with = known(card)
+    return [*_shared(made_with, sequences), *_other(card, made_with.parts, sequences)]
+
+
+def known(card: Card) -> Known:
+    """Raises UserError for a card whose `data` cannot be read."""
     try:
-        known = msgspec.convert(card.data, Known)
+        return msgspec.convert(card.data, Known)
     except msgspec.ValidationError as error:
         raise UserError(f"What the model's card says of its data cannot be read: {error}.") from error
-    return [*_shared(known, sequences), *_other(card, known.parts, sequences)]
 
 
 def _shared(known: Known, sequences: Collection[Sequence]) -> Iterator[str]:

@@ -28,5 +28,5 @@ class Recipe(msgspec.Struct, kw_only=True, frozen=True):
 
     @property
     def is_notebooks(self) -> bool:
-        """The seed of this project, kept to compare with: nothing scaled, augmented, or stopped by label smoothing."""
+        """The seed of this project, kept to compare with: nothing scaled or augmented, labels not smoothed."""
         return self.kind == "lstm" and self.features.kind == "raw"

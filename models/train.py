@@ -10,7 +10,6 @@ are learnt. The same command goes on where it was interrupted.
 
 import argparse
 import contextlib
-import hashlib
 import platform
 import shutil
 import subprocess
@@ -32,7 +31,7 @@ from common.sequence import Sequence
 from data import dataset
 from models import premises, watch
 from models.course import Course, Plan, Taught
-from models.folder import check_free, desk, write_card, written
+from models.folder import check_free, desk, in_text, write_card, written
 from models.learning import LOGS
 from models.recipe import KINDS, Recipe
 
@@ -43,11 +42,10 @@ def train(arguments: argparse.Namespace) -> None:
     check_free(arguments.out)
     sequences = [sequence for folder in arguments.datasets for sequence in dataset.read(folder)]
     course = Course(sequences, plan)
-    state = hashlib.sha256(msgspec.json.encode(plan) + premises.digest(sequences).encode()).hexdigest()
-    with desk(arguments.out, state) as folder, shown() as progress:
+    with desk(arguments.out, premises.work(plan, sequences)) as folder, shown() as progress:
         taught = course.teach(folder, progress)
         with written(arguments.out) as draft:
-            save(draft, course, taught, [source.name for source in arguments.datasets])
+            save(draft, course, taught, [in_text(source.name) for source in arguments.datasets])
             for logs in folder.glob(f"*/{LOGS}"):
                 shutil.move(logs, draft / LOGS / logs.parent.name)
     told(arguments.out, taught)
@@ -115,8 +113,8 @@ def card_of(taught: Taught, sequences: list[Sequence], sources: list[str], **mor
         },
         seed=plan.seed,
         recipe=msgspec.to_builtins(plan.recipe),
-        versions={"python": platform.python_version(), **_versions()},
-        commit=_commit(),
+        versions={"python": platform.python_version(), **versions()},
+        commit=commit(),
         trained=datetime.now(timezone.utc).date().isoformat(),
     )
 
@@ -139,7 +137,7 @@ def told(out: Path, taught: Taught) -> None:
     )
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     """Of the packages that may have trained it, without importing them."""
     versions = {}
     for name in ("tensorflow", "tensorflow-cpu", "scikit-learn", "numpy"):
@@ -148,9 +146,13 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def _commit() -> str:
-    asked = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return asked.stdout.strip() or "unknown"
+def commit() -> str:
+    """Of this project, where it is a checkout."""
+    asked = ["git", "rev-parse", "--short", "HEAD"]
+    with contextlib.suppress(OSError):  # git need not be installed
+        told = subprocess.run(asked, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+        return told.stdout.strip() or "unknown"
+    return "unknown"
 
 
 def options(parser: argparse.ArgumentParser) -> None:

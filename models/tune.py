@@ -12,7 +12,6 @@ The best of many trials is partly luck: judge the model on others, with models.e
 
 import argparse
 import contextlib
-import hashlib
 import math
 import sqlite3
 import time
@@ -31,7 +30,7 @@ from common.sequence import write_whole
 from data import dataset
 from models import premises
 from models.course import VALIDATED, Course, Plan
-from models.folder import check_free, desk, written
+from models.folder import check_free, desk, in_text, written
 from models.learning import Progress
 from models.recipe import NETWORKS, Recipe
 from models.train import options, planned, save, shown, told
@@ -51,7 +50,7 @@ def tune(arguments: argparse.Namespace) -> None:
     check_free(arguments.out)
     sequences = [sequence for folder in arguments.datasets for sequence in dataset.read(folder)]
     course = Course(sequences, plan)
-    state = hashlib.sha256(msgspec.json.encode((plan, kinds)) + premises.digest(sequences).encode()).hexdigest()
+    state = premises.work((plan, kinds), sequences)
     with desk(arguments.out, state) as folder:
         with opened(arguments.study or folder / STUDY, state) as study:
             search(study, course, kinds, arguments.trials)
@@ -63,7 +62,7 @@ def tune(arguments: argparse.Namespace) -> None:
         with shown() as progress:
             taught = course.teach(place, progress)
         with written(arguments.out) as draft:
-            save(draft, course, taught, [source.name for source in arguments.datasets], trials=trials)
+            save(draft, course, taught, [in_text(source.name) for source in arguments.datasets], trials=trials)
     told(arguments.out, taught)
 
 

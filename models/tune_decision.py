@@ -19,7 +19,7 @@ from common.errors import UserError, command
 from common.sequence import write_whole
 from data import inspect
 from models import calibration, premises
-from models.calibration import FALSE_COST, Stream
+from models.calibration import Stream
 from models.judge import watched
 
 SEEDS = range(3)  # orders of the sequences, and rests
@@ -56,7 +56,7 @@ def _told(streams: list[Stream], idle: list[str], parameters: Parameters) -> flo
     f1, false_per_minute = calibration.quality(streams, idle, parameters)
     found = f"event F1 {f1:.3f}, {false_per_minute:.2f} false actions a minute"
     print(f"enter {parameters.enter:g}, leave {parameters.leave:g}: {found}")
-    return f1 - FALSE_COST * false_per_minute
+    return calibration.worth(f1, false_per_minute)
 
 
 def main() -> None:

@@ -41,7 +41,7 @@ def test_the_command_teaches_a_new_label_and_keeps_the_old_ones(tmp_path: Path, 
     asked = [sys.executable, "-m", "models.adapt", model, data, "--out", out]
     ran = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
-    assert "learnt 3 sequences and 1 new labels" in ran.stdout
+    assert "learnt 3 sequences, new labels: point" in ran.stdout
     before, card, classify = read_card(model), read_card(out), Classifier(out)
     assert card.labels == [*before.labels, "point"]
     assert card.data["recorders"] == ["anna", "bert", "me"]
@@ -56,10 +56,17 @@ def test_the_command_teaches_a_new_label_and_keeps_the_old_ones(tmp_path: Path, 
     assert adapt(out, own).card.labels == card.labels  # it can learn once more
 
 
+def test_a_rest_of_ones_own_is_no_action(model: Path):
+    own = [performed("rest", rests=LENGTH, recorder="me", seed=seed) for seed in range(3)]
+    assert adapt(model, own).card.idle == ["idle", "rest"]
+
+
 def test_what_cannot_learn_more_is_refused(tmp_path: Path, model: Path):
     own = [performed("nod", recorder="me")]
     with pytest.raises(UserError, match=r"'nod' and 'Nod', which a person reads alike"):
         adapt(model, [*own, performed("Nod", height=0.4)])
+    with pytest.raises(UserError, match=r"No sequence of 'clap' has the 8 frames"):
+        adapt(model, [*own, performed("clap", height=0.4, frames=LENGTH - 1)])
     card = read_card(model)
     write_card(tmp_path, msgspec.structs.replace(card, recipe={}))
     (tmp_path / "model.keras").write_bytes((model / "model.keras").read_bytes())
@@ -82,7 +89,8 @@ def test_a_memory_holds_some_lessons_of_each_label(tmp_path: Path):
     targets[0] = 0.4, 0.6, 0.0  # at the edge of a rest
     features = rng.normal(0, 1, (2, len(targets), 4, 5)).astype(np.float32)
     features[:, :, 0, 0] = np.arange(len(targets))
-    memory.keep(tmp_path, Lessons(features, np.stack([targets] * 2), np.ones(len(targets)), np.arange(len(targets))), 0)
+    numbers = np.arange(len(targets))
+    memory.keep(tmp_path, Lessons(features, np.stack([targets] * 2), np.ones(len(targets)), numbers, numbers), 0)
     kept = memory.recall(tmp_path, 4)
     assert kept.targets[0].sum(axis=0).tolist() == [memory.EACH, memory.EACH, 3, 0]
     assert kept.shares.sum() == pytest.approx(1)

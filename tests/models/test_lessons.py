@@ -80,8 +80,14 @@ def test_without_any_rest_there_are_only_the_examples():
 
 def test_lessons_of_some_sequences_are_whole_lessons():
     lessons = varied(examples([0, 1, 2, 3]), examples([]), [0], RAW, len(LABELS), seed=0)
-    some = lessons.where(~np.isin(lessons.sequences, [1]))
+    some = lessons.without(np.array([1]))
     assert set(some.sequences) == {0, 2, 3} and some.shares.sum() == pytest.approx(1)
     kept = lessons.sequences != 1
     assert np.array_equal(some.features, lessons.features[:, kept])
     assert some.shares / some.shares[0] == pytest.approx(lessons.shares[kept] / lessons.shares[0])
+
+
+def test_a_lesson_with_the_rest_of_a_sequence_goes_with_it():
+    lessons = varied(examples([0, 1, 2, 3]), examples([]), [0], RAW, len(LABELS), seed=0)
+    assert lessons.beside.tolist() == [0, 1, 2, 3, 0, 0, 0], "the only rest is the first example's"
+    assert lessons.without(np.array([0])).sequences.tolist() == [1, 2, 3], "nothing at an edge is left"
