@@ -1,6 +1,6 @@
 """The sets for measuring in; what this project's models reach on them, as a table and JSON, out.
 
-    python -m models.bench ../shared/data --json bench.json
+    python -m models.bench DATA --json bench.json
 
 Every figure is of data that took no part in training, nor in choosing when to stop, how sure to be, or what to report
 as an action; but `peers` judges what others trained as they did, on their own data. It takes half an hour on two cores;
@@ -32,7 +32,7 @@ from models import folds
 from models.adapt import adapt
 from models.adopt import adopt
 from models.course import Course, Plan
-from models.crossed import crossed
+from models.crossed import crossed, parted
 from models.judge import Result, judge
 from models.recipe import KINDS, NETWORKS, Recipe
 from models.train import save, shown
@@ -93,7 +93,7 @@ def mit(data: Path, plan: Plan, work: Path) -> Iterator[Figure]:
     """From two recorders to 22 others."""
     sequences = dataset.read(data / "signers")
     known = np.array([sequence.recorder in MIT for sequence in sequences])
-    result = taught(work / "mit", *_parted(sequences, ~known), plan)
+    result = taught(work / "mit", *parted(sequences, ~known), plan)
     on = "signers, the two of MIT licence to 22 others"
     yield Figure(on=on, what="accuracy", value=result.sequences.accuracy, goal=0.86, detail=result.sequences.recorders)
     yield Figure(on=on, what="loss", value=result.sequences.loss)
@@ -166,7 +166,7 @@ def splits(sequences: Row[Sequence]) -> Iterator[tuple[list[Sequence], list[Sequ
     """Who teaches and who is judged, in thirds of the recorders."""
     recorders = np.array([sequence.recorder for sequence in sequences])
     for part in np.array_split(np.random.default_rng(0).permutation(np.unique(recorders)), SPLITS):
-        yield _parted(sequences, np.isin(recorders, part))
+        yield parted(sequences, np.isin(recorders, part))
 
 
 def taught(folder: Path, rest: Row[Sequence], tested: Row[Sequence], plan: Plan) -> Result:
@@ -188,7 +188,7 @@ def to_each(folder: Path, tested: Row[Sequence]) -> dict[str, tuple[float, float
         for label in {sequence.label for sequence in own}:
             of_label = [number for number, sequence in enumerate(own) if sequence.label == label]
             shown_to[np.random.default_rng(0).permutation(of_label)[:EXAMPLES]] = True
-        others, examples = _parted(own, shown_to)
+        others, examples = parted(own, shown_to)
         began = time.monotonic()
         adapted = adapt(folder, examples)
         took_s = time.monotonic() - began
@@ -219,11 +219,6 @@ def _beside(on: str, results: Row[Result], f1: float | None = None) -> Iterator[
     yield Figure(on=on, what="told nothing", value=float(np.mean([result.rejected for result in results])))
     f1s = [result.stream.f1["0.5"] for result in results]
     yield Figure(on=on, what="event F1 at 0.5", value=float(np.mean(f1s)), goal=f1)
-
-
-def _parted(sequences: Row[Sequence], out: NDArray[np.bool_]) -> tuple[list[Sequence], list[Sequence]]:
-    rest, judging = ([one for one, there in zip(sequences, which, strict=True) if there] for which in (~out, out))
-    return rest, judging
 
 
 def _named(sequences: Row[Sequence]) -> dict[str, Sequence]:
