@@ -32,7 +32,7 @@ from models import folds
 from models.adapt import adapt
 from models.adopt import adopt
 from models.course import Course, Plan
-from models.crossed import crossed, parted
+from models.crossed import by_number, crossed, parted
 from models.judge import Result, judge
 from models.recipe import KINDS, NETWORKS, Recipe
 from models.train import save, shown
@@ -132,7 +132,7 @@ def peers(data: Path, _plan: Plan, work: Path) -> Iterator[Figure]:
         folder = work / name
         idle = [label for label in labels if label == SIGNS[0]]
         card = adopt(data / "peer_models" / file, folder, labels, idle, None, None)
-        named = {str(number): sequence for number, sequence in enumerate(dataset.read(data / own))}
+        named = by_number(dataset.read(data / own))
         reached = judge(Classifier(folder), card, named).sequences.accuracy
         yield Figure(on=f"{name} on its own data", what="accuracy", value=reached, detail={"its author's": accuracy})
         off = abs(reached - accuracy)
@@ -176,7 +176,7 @@ def taught(folder: Path, rest: Row[Sequence], tested: Row[Sequence], plan: Plan)
         model = course.teach(progress=progress)
     folder.mkdir()
     save(folder, course, model, [])
-    return judge(model.classify, read_card(folder), _named(tested))
+    return judge(model.classify, read_card(folder), by_number(tested))
 
 
 def to_each(folder: Path, tested: Row[Sequence]) -> dict[str, tuple[float, float]]:
@@ -192,7 +192,7 @@ def to_each(folder: Path, tested: Row[Sequence]) -> dict[str, tuple[float, float
         began = time.monotonic()
         adapted = adapt(folder, examples)
         took_s = time.monotonic() - began
-        reached[recorder] = judge(adapted.classify, adapted.card, _named(others)).sequences.accuracy, took_s
+        reached[recorder] = judge(adapted.classify, adapted.card, by_number(others)).sequences.accuracy, took_s
     return reached
 
 
@@ -219,10 +219,6 @@ def _beside(on: str, results: Row[Result], f1: float | None = None) -> Iterator[
     yield Figure(on=on, what="told nothing", value=float(np.mean([result.rejected for result in results])))
     f1s = [result.stream.f1["0.5"] for result in results]
     yield Figure(on=on, what="event F1 at 0.5", value=float(np.mean(f1s)), goal=f1)
-
-
-def _named(sequences: Row[Sequence]) -> dict[str, Sequence]:
-    return {str(number): sequence for number, sequence in enumerate(sequences)}
 
 
 def _mean(results: Row[Result], what: str) -> float:

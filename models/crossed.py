@@ -76,8 +76,8 @@ def _crossed(course: Course, fold: list[Sequence]) -> Crossed:
     with shown() as progress:
         taught = course.teach(progress=progress)
     training_s = time.monotonic() - began
-    named = {str(number): sequence for number, sequence in enumerate(fold)}
-    return Crossed(taught, judge(taught.classify, card_of(taught, list(course.sequences), []), named), fold, training_s)
+    result = judge(taught.classify, card_of(taught, list(course.sequences), []), by_number(fold))
+    return Crossed(taught, result, fold, training_s)
 
 
 def figures_of(one: Crossed, kind: str, seed: int, fold: int) -> Figures:
@@ -141,6 +141,11 @@ def _check_teachable(sequences: Row[Sequence], parts: Row[Fold]) -> None:
                     f"Too few sequences of {label!r}, {left[label]}, are left to learn from when a fold is held out to "
                     "judge: record it more often, and by several people where several record."
                 )
+
+
+def by_number(sequences: Iterable[Sequence]) -> dict[str, Sequence]:
+    """Named by their places, where nothing shows a better name."""
+    return {str(number): sequence for number, sequence in enumerate(sequences)}
 
 
 def parted(sequences: Iterable[Sequence], out: Fold) -> tuple[list[Sequence], list[Sequence]]:
