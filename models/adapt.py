@@ -95,11 +95,11 @@ def own_lessons(card: Card, sequences: Row[Sequence], seed: int) -> Lessons:
     cut = examples.cut(sequences, card.labels, shape, STRIDE)
     if silent := sorted({one.label for one in sequences} - {card.labels[number] for number in cut.targets}):
         raise UserError(f"No sequence of {silent[0]!r} has the {shape.length} frames of a window: record longer ones.")
-    resting = set(cut.recorders[np.isin(cut.targets, idle)].tolist())
     held = examples.joined([], shape.length)
     if idle:
-        held = rests.held(sequences, resting, shape.length, idle[0], seed)
-    return lessons.varied(cut, held, idle, card.features, len(card.labels), seed)
+        held = rests.held(sequences, card.idle, shape.length, idle[0], seed)
+    together = np.zeros(len(sequences), int)
+    return lessons.varied(cut, held, idle, together, card.features, len(card.labels), seed)
 
 
 def beside(known: Lessons, own: Lessons) -> Lessons:

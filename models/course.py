@@ -76,16 +76,17 @@ class Course:
         self.sequences, self.plan, recipe = sequences, plan, plan.recipe
         cut = examples.cut(sequences, self.labels, plan.shape, plan.stride)
         self._shown = examples.thinned(cut, WINDOWS)
+        self._parts = examples.parted(sequences, plan.folds, plan.seed)
         if recipe.is_notebooks:
             self._lessons = lessons.plain(self._shown, recipe.features, len(self.labels))
             return
         idle = [self.labels.index(label) for label in self.idle]
-        resting = set(self._shown.recorders[np.isin(self._shown.targets, idle)].tolist())
         target = idle[0] if idle else len(self.labels)
-        held = rests.held(sequences, resting, plan.shape.length, target, plan.seed)
+        held = rests.held(sequences, self.idle, plan.shape.length, target, plan.seed)
         if len(held.targets) and not idle:
             self.labels, self.idle, idle = [*self.labels, NOTHING], [NOTHING], [target]
-        self._lessons = lessons.varied(self._shown, held, idle, recipe.features, len(self.labels), plan.seed)
+        of_part = np.argmax(self._parts, axis=0)
+        self._lessons = lessons.varied(self._shown, held, idle, of_part, recipe.features, len(self.labels), plan.seed)
 
     def by(self, recipe: Recipe) -> "Course":
         """The same course by another recipe; what takes longest, its lessons, is shared where it would be the same."""
@@ -112,7 +113,7 @@ class Course:
 
     def validate(self, desk: Path | None = None, progress: Progress | None = None) -> Validated:
         """Each part of the sequences is told by a network that was taught the others; all of it calibrates."""
-        parts = examples.parted(self.sequences, self.plan.folds, self.plan.seed)
+        parts = self._parts
         trained = [
             self._taught_without(part, desk and desk / f"fold {number}", progress)
             for number, part in enumerate(parts, start=1)
@@ -155,7 +156,7 @@ class Course:
     def _taught_without(self, part: NDArray[np.bool_], desk: Path | None, progress: Progress | None) -> Trained:
         judged = self._shown.where(part[self._shown.sequences])
         validation = lessons.plain(judged, self.plan.recipe.features, len(self.labels))
-        taught = self._lessons.without(np.flatnonzero(part))
+        taught = self._lessons.without(part)
         return learn(self.plan.recipe, taught, self.plan.seed, validation=validation, desk=desk, progress=progress)
 
     def _stream(self, trained: Trained, temperature: float, sequences: Row[Sequence]) -> Stream:

@@ -26,13 +26,12 @@ class Lessons(NamedTuple):
     targets: NDArray[np.float32]  # (r, n, labels), probabilities
     shares: NDArray[np.float64]  # (n,), how often each is to be seen; their sum is 1
     sequences: NDArray[np.intp]  # (n,), the number of the sequence each is from
-    beside: NDArray[np.intp]  # (n,), the number of the sequence whose rest is at its edge; elsewhere its own
 
-    def without(self, sequences: NDArray[np.intp]) -> "Lessons":
-        """Those in which nothing of these sequences is."""
-        rest = ~np.isin(self.sequences, sequences) & ~np.isin(self.beside, sequences)
+    def without(self, part: NDArray[np.bool_]) -> "Lessons":
+        """Those of sequences that are not in the part (n sequences,), by which they were varied."""
+        rest = ~part[self.sequences]
         shares = self.shares[rest] / self.shares[rest].sum()
-        return Lessons(self.features[:, rest], self.targets[:, rest], shares, self.sequences[rest], self.beside[rest])
+        return Lessons(self.features[:, rest], self.targets[:, rest], shares, self.sequences[rest])
 
 
 def mixed(parts: Row[tuple[Lessons, float]]) -> Lessons:
@@ -43,38 +42,52 @@ def mixed(parts: Row[tuple[Lessons, float]]) -> Lessons:
     )
     rounds = [len(part.features) for part, _ in parts]
     shares = [np.tile(part.shares / times, times) * share for (part, share), times in zip(parts, rounds, strict=True)]
-    sequences, beside = (
-        np.concatenate([np.tile(getattr(part, what), times) for (part, _), times in zip(parts, rounds, strict=True)])
-        for what in ("sequences", "beside")
-    )
-    return Lessons(features, targets, np.concatenate(shares), sequences, beside)
+    sequences = [np.tile(part.sequences, times) for (part, _), times in zip(parts, rounds, strict=True)]
+    return Lessons(features, targets, np.concatenate(shares), np.concatenate(sequences))
 
 
 def plain(examples: Examples, options: Features, labels: int) -> Lessons:
     """The examples, as they are."""
-    targets, numbers = np.eye(labels, dtype=np.float32)[examples.targets], examples.sequences
-    return Lessons(features(examples.windows, options)[None], targets[None], _evened(targets), numbers, numbers)
+    targets = np.eye(labels, dtype=np.float32)[examples.targets]
+    return Lessons(features(examples.windows, options)[None], targets[None], _evened(targets), examples.sequences)
 
 
 def varied(
-    examples: Examples, held: Examples, idle: Collection[int], options: Features, labels: int, seed: int
+    examples: Examples,
+    held: Examples,
+    idle: Collection[int],
+    parts: NDArray[np.intp],
+    options: Features,
+    labels: int,
+    seed: int,
 ) -> Lessons:
-    """All that can be learnt from examples, of which those with a target in `idle` are rests, and from held rests."""
+    """All that can be learnt from examples, of which those with a target in `idle` are rests, and from held rests.
+
+    parts: of each sequence (n sequences,). An action stands beside rests of its own recorder and part alone, so that
+    lessons without a part have nothing of it.
+    """
     rng, recorded = np.random.default_rng(seed), np.isin(examples.targets, list(idle))
-    rests = joined([examples.where(recorded), held], examples.windows.shape[1])
-    acting = examples.where(~recorded & np.isin(examples.recorders, rests.recorders))
-    partners = rests.at([rng.choice(np.flatnonzero(rests.recorders == recorder)) for recorder in acting.recorders])
+    rests, acting = joined([examples.where(recorded), held], examples.windows.shape[1]), examples.where(~recorded)
+    partners = _partners(acting, rests, parts)
+    acting = acting.where(np.array([len(numbers) > 0 for numbers in partners], bool))
+    partners = [numbers for numbers in partners if len(numbers)]
     groups, rows = (examples, acting, held), []
     for number in range(_rounds(groups, options)):
-        pieces = _round(examples, acting, partners, held, options, labels, rng if number else None)
+        beside = rests.at([rng.choice(numbers) for numbers in partners])
+        pieces = _round(examples, acting, beside, held, options, labels, rng if number else None)
         rows.append([np.concatenate(columns) for columns in zip(*pieces, strict=True)])
     seen, targets = (np.stack(columns) for columns in zip(*rows, strict=True))
-    parts = np.split(targets[0], np.cumsum([len(group.targets) for group in groups])[:-1])
-    shares = np.concatenate([share * _evened(part) for share, part in zip(SHARES, parts, strict=True)])
-    numbers, beside = (
-        np.concatenate([group.sequences for group in (examples, edged, held)]) for edged in (acting, partners)
-    )
-    return Lessons(seen, targets, shares / shares.sum(), numbers, beside)
+    of_group = np.split(targets[0], np.cumsum([len(group.targets) for group in groups])[:-1])
+    shares = np.concatenate([share * _evened(some) for share, some in zip(SHARES, of_group, strict=True)])
+    return Lessons(seen, targets, shares / shares.sum(), np.concatenate([group.sequences for group in groups]))
+
+
+def _partners(acting: Examples, rests: Examples, parts: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """Of each action the numbers of the rests that it may stand beside."""
+    return [
+        np.flatnonzero((rests.recorders == recorder) & (parts[rests.sequences] == parts[sequence]))
+        for recorder, sequence in zip(acting.recorders, acting.sequences, strict=True)
+    ]
 
 
 def _rounds(groups: Row[Examples], options: Features) -> int:
@@ -86,13 +99,13 @@ def _rounds(groups: Row[Examples], options: Features) -> int:
 def _round(
     examples: Examples,
     acting: Examples,
-    partners: Examples,
+    beside: Examples,
     held: Examples,
     options: Features,
     labels: int,
     rng: np.random.Generator | None,
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Features and targets of examples, of actions at the edge of a partner's rest, and of held rests.
+    """Features and targets of examples, of actions at the edge of the rest beside them, and of held rests.
 
     rng: None, as they are.
     """
@@ -103,7 +116,7 @@ def _round(
 
     for part in _chunks(examples):
         yield filmed(augment.perform(part.windows, rng) if rng else part.windows), one_hot[part.targets]
-    for part, rest in zip(_chunks(acting), _chunks(partners), strict=True):
+    for part, rest in zip(_chunks(acting), _chunks(beside), strict=True):
         windows, shares = edges(augment.perform(part.windows, edging), rest.windows, edging)
         resting = one_hot[rest.targets]
         yield filmed(windows), resting + shares[:, None] * (one_hot[part.targets] - resting)

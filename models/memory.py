@@ -50,4 +50,4 @@ def recall(folder: Path, labels: int) -> Lessons:
         raise UserError(f"{path} is damaged: {error}.") from error
     nowhere = np.full(len(numbers), -1)
     shares = 1 / np.bincount(numbers, minlength=labels)[numbers]
-    return Lessons(features[None], targets[None], shares / shares.sum(), nowhere, nowhere)
+    return Lessons(features[None], targets[None], shares / shares.sum(), nowhere)

@@ -29,13 +29,14 @@ class Edges(NamedTuple):
     shares: NDArray[np.float32]  # (n,), how far each shows the action rather than nothing, 0 to 1
 
 
-def held(sequences: Row[Sequence], resting: Collection[str], length: int, target: int, seed: int) -> Examples:
-    """Examples of `target` for recorders who recorded no rest: the restful frames of their sequences, held.
+def held(sequences: Row[Sequence], idle: Collection[str], length: int, target: int, seed: int) -> Examples:
+    """Examples of `target` for recorders who recorded no idle label: the restful frames of their sequences, held.
 
-    resting: who recorded some. A recorder whose hands are always in view has none either.
+    A recorder whose hands are always in view has none either.
     """
     rng, rests = np.random.default_rng(seed), list[Examples]()
-    for recorder in sorted({sequence.recorder for sequence in sequences} - set(resting)):
+    rested = {sequence.recorder for sequence in sequences if sequence.label in idle}
+    for recorder in sorted({sequence.recorder for sequence in sequences} - rested):
         numbers = [number for number, sequence in enumerate(sequences) if sequence.recorder == recorder]
         frames = np.concatenate([sequences[number].keypoints for number in numbers])
         whose = np.repeat(numbers, [len(sequences[number].keypoints) for number in numbers])

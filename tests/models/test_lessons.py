@@ -6,11 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.features import BODY, RAW, features
+from common.landmarks import SLICES
 from models.examples import Examples, joined
 from models.lessons import Lessons, plain, varied
 from tests.models.people import LABELS, person
 
 LENGTH = 6
+ONE = np.zeros(99, int)  # every sequence is in the same part
 
 
 def examples(labels: "list[int]", recorder: str = "anna", first: int = 0) -> Examples:
@@ -38,7 +40,7 @@ def test_plain_lessons_are_the_features_of_the_windows():
 @settings(max_examples=12, deadline=None)
 def test_every_label_is_seen_as_often_as_the_others_of_its_group(labels: list[int], rests: int):
     shown, held = examples(labels), examples([0] * rests, first=len(labels))
-    lessons = varied(shown, held, [0], RAW, len(LABELS), seed=0)
+    lessons = varied(shown, held, [0], ONE, RAW, len(LABELS), seed=0)
     assert lessons.shares.sum() == pytest.approx(1) and (lessons.shares >= 0).all()
     assert np.isfinite(lessons.features).all()
     assert lessons.targets.sum(axis=2) == pytest.approx(1, abs=1e-5)
@@ -51,14 +53,14 @@ def test_every_label_is_seen_as_often_as_the_others_of_its_group(labels: list[in
 
 def test_the_first_round_is_not_augmented_and_the_others_are():
     shown, held = examples([0, 1, 2, 3]), examples([0], first=4)
-    lessons = varied(shown, held, [0], BODY, len(LABELS), seed=0)
+    lessons = varied(shown, held, [0], ONE, BODY, len(LABELS), seed=0)
     rounds = len(lessons.features)
     assert rounds > 1
     assert np.array_equal(lessons.features[0, :4], features(shown.windows, BODY))
     assert np.array_equal(lessons.features[0, -1:], features(held.windows, BODY))
     for number in range(1, rounds):
         assert not np.isclose(lessons.features[number], lessons.features[0]).all(axis=(1, 2)).any()
-    again, other = (varied(shown, held, [0], BODY, len(LABELS), seed=seed) for seed in (0, 1))
+    again, other = (varied(shown, held, [0], ONE, BODY, len(LABELS), seed=seed) for seed in (0, 1))
     assert np.array_equal(lessons.features, again.features) and np.array_equal(lessons.targets, again.targets)
     assert np.array_equal(lessons.features[0, :4], other.features[0, :4])
     assert not np.array_equal(lessons.features[1], other.features[1])
@@ -66,28 +68,35 @@ def test_the_first_round_is_not_augmented_and_the_others_are():
 
 def test_an_action_is_shown_at_the_edge_of_its_own_recorders_rest_alone():
     anna, bert = examples([1, 2]), examples([3], recorder="bert", first=2)
-    lessons = varied(joined([anna, bert], LENGTH), examples([0], first=3), [0], RAW, len(LABELS), seed=0)
+    lessons = varied(joined([anna, bert], LENGTH), examples([0], first=3), [0], ONE, RAW, len(LABELS), seed=0)
     assert lessons.sequences.tolist() == [0, 1, 2, 0, 1, 3], "bert rests nowhere"
     at_edges = lessons.targets[:, 3:5]
     assert not at_edges[..., 3].any() and (at_edges[..., 0] > 0).any() and (at_edges[:, 0, 1] > 0).any()
 
 
 def test_without_any_rest_there_are_only_the_examples():
-    lessons = varied(examples([1, 2, 2]), examples([]), [], RAW, len(LABELS), seed=0)
+    lessons = varied(examples([1, 2, 2]), examples([]), [], ONE, RAW, len(LABELS), seed=0)
     assert lessons.sequences.tolist() == [0, 1, 2]
     assert lessons.shares == pytest.approx([0.5, 0.25, 0.25])
 
 
-def test_lessons_of_some_sequences_are_whole_lessons():
-    lessons = varied(examples([0, 1, 2, 3]), examples([]), [0], RAW, len(LABELS), seed=0)
-    some = lessons.without(np.array([1]))
+def test_lessons_without_a_part_are_whole_lessons():
+    lessons = varied(examples([0, 1, 2, 3]), examples([]), [0], ONE, RAW, len(LABELS), seed=0)
+    some = lessons.without(np.array([False, True, False, False]))
     assert set(some.sequences) == {0, 2, 3} and some.shares.sum() == pytest.approx(1)
     kept = lessons.sequences != 1
     assert np.array_equal(some.features, lessons.features[:, kept])
     assert some.shares / some.shares[0] == pytest.approx(lessons.shares[kept] / lessons.shares[0])
 
 
-def test_a_lesson_with_the_rest_of_a_sequence_goes_with_it():
-    lessons = varied(examples([0, 1, 2, 3]), examples([]), [0], RAW, len(LABELS), seed=0)
-    assert lessons.beside.tolist() == [0, 1, 2, 3, 0, 0, 0], "the only rest is the first example's"
-    assert lessons.without(np.array([0])).sequences.tolist() == [1, 2, 3], "nothing at an edge is left"
+def test_an_action_stands_beside_another_rest_in_each_round_and_none_of_another_part():
+    shown = examples([0, 0, 0, 1, 2, 3])
+    for number in range(3):  # each rest has a hand of another order of magnitude
+        shown.windows[number, :, SLICES["left_hand"]] = 10.0 ** (3 * number + 3)
+    shown.windows[3:, :, SLICES["left_hand"]] = 0
+    parts = np.array([0, 0, 1, 0, 1, 2])
+    lessons = varied(shown, examples([]), [0], parts, RAW, len(LABELS), seed=0)
+    assert lessons.sequences.tolist() == [0, 1, 2, 3, 4, 5, 3, 4], "part 2 has no rest"
+    largest = np.abs(lessons.features[:, 6:, :, SLICES["left_hand"]]).max(axis=(2, 3)).T
+    rests = [{round(np.log10(value) / 3 - 1) for value in row if value > 100} for row in largest]
+    assert rests == [{0, 1}, {2}]
