@@ -2,14 +2,16 @@
 
 Smoothing -> hysteresis -> minimum duration -> refractory time. Parameters are seconds, not frames, so that a
 slower camera decides alike. The idle label, an absent person or a low best probability are "nothing", never
-the least bad label. Of labels with two levels, as "push up/right" and "push up/wrong", the first is decided on, with
+the least bad label. Where a model knows an idle label, a window whose best action is likelier than all others together
+is for it with all that speaks against idleness: an action is no less under way because two like it compete
+(docs/decisions/0013). Of labels with two levels, as "push up/right" and "push up/wrong", the first is decided on, with
 the sum of their probabilities, so that no action is torn apart while its verdict, the second, wavers.
 """
 
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -91,16 +93,17 @@ class Decider:
         self._parameters, self._idle = parameters, idle
         self.next_id = first_id
         self.smoothed: dict[str, float] = {}  # by label
-        self._sums: dict[_Rival, float] = {}
+        self._votes: dict[_Rival, float] = {}  # smoothed as well
         self._time_s: float | None = None
         self._current: _Candidate | None = None
         self._ended_s: dict[str, float] = {}
 
     def update(self, time_s: float, probabilities: Mapping[str, float]) -> Iterator[Event]:
         """Take the probabilities that hold at time_s (empty: nobody is there); yields what follows."""
-        self._smooth(time_s, probabilities)
-        self._sum()
-        best = max(self._sums, key=self._sums.__getitem__, default=("", True))
+        weight = self._weight(time_s)
+        self.smoothed = _mean(self.smoothed, probabilities, weight)
+        self._votes = _mean(self._votes, self._vote(probabilities), weight)
+        best = max(self._votes, key=self._votes.__getitem__, default=("", True))
         yield from self._leave(time_s, best)
         self._enter(time_s, best)
         yield from self._report(time_s)
@@ -108,40 +111,38 @@ class Decider:
     def flush(self) -> Iterator[Event]:
         """The stream is over or broken: end what is under way and forget the past."""
         yield from self._end()
-        self.smoothed, self._time_s, self._ended_s = {}, None, {}
+        self.smoothed, self._votes, self._time_s, self._ended_s = {}, {}, None, {}
 
-    def _smooth(self, time_s: float, probabilities: Mapping[str, float]) -> None:
-        tau, before = self._parameters.smoothing_s, self._time_s
-        self._time_s = time_s
-        if not self.smoothed or before is None or tau <= 0:
-            self.smoothed = dict(probabilities)
-            return
-        weight = 1 - math.exp(-max(0.0, time_s - before) / tau)
-        labels = {**self.smoothed, **probabilities}
-        self.smoothed = {
-            label: (1 - weight) * self.smoothed.get(label, 0.0) + weight * probabilities.get(label, 0.0)
-            for label in labels
-        }
+    def _weight(self, time_s: float) -> float:
+        """Of what holds at time_s, against all before."""
+        tau, before, self._time_s = self._parameters.smoothing_s, self._time_s, time_s
+        return 1.0 if before is None or tau <= 0 else 1 - math.exp(-max(0.0, time_s - before) / tau)
 
     def _rival(self, label: str) -> _Rival:
         return label.partition("/")[0], label in self._idle
 
-    def _sum(self) -> None:
-        self._sums = {}
-        for label, probability in self.smoothed.items():
+    def _vote(self, probabilities: Mapping[str, float]) -> dict[_Rival, float]:
+        """What one window says for each rival."""
+        votes: dict[_Rival, float] = {}
+        for label, probability in probabilities.items():
             rival = self._rival(label)
-            self._sums[rival] = self._sums.get(rival, 0.0) + probability
+            votes[rival] = votes.get(rival, 0.0) + probability
+        actions = {rival: vote for rival, vote in votes.items() if not rival[1]}
+        best, acting = max(actions, key=actions.__getitem__, default=None), sum(actions.values())
+        if best and len(actions) < len(votes) and 2 * actions[best] > acting:
+            votes |= dict.fromkeys(actions, 0.0) | {best: acting}
+        return votes
 
     def _enters(self, rival: _Rival) -> bool:
         action, idle = rival
-        return action != "" and not idle and self._sums[rival] >= self._parameters.enter
+        return action != "" and not idle and self._votes[rival] >= self._parameters.enter
 
     def _leave(self, time_s: float, best: _Rival) -> Iterator[Event]:
         current = self._current
         if current is None:
             return
         overtaken = best != current.rival and self._enters(best)
-        if self._sums.get(current.rival, -1.0) < self._parameters.leave or overtaken:
+        if self._votes.get(current.rival, -1.0) < self._parameters.leave or overtaken:
             yield from self._end(time_s)
 
     def _enter(self, time_s: float, best: _Rival) -> None:
@@ -159,8 +160,8 @@ class Decider:
         current.last_s = time_s
         for label in current.evidence:
             current.evidence[label] += self.smoothed.get(label, 0.0)
-        now = min(1.0, self._sums[current.rival])  # rounding, or a model whose labels do not exclude each other
-        current.confidence = max(current.confidence, now)
+        now = sum(self.smoothed.get(label, 0.0) for label in current.evidence)
+        current.confidence = max(current.confidence, min(1.0, now))  # labels of some models do not exclude each other
         if not current.reported and time_s - current.start_s >= self._parameters.min_duration_s:
             current.reported = True
             self.next_id += 1
@@ -172,3 +173,13 @@ class Decider:
             end_s = current.last_s if time_s is None else time_s
             self._ended_s[current.rival[0]] = end_s
             yield current.event("ended", end_s)
+
+
+_Key = TypeVar("_Key", str, _Rival)
+
+
+def _mean(before: Mapping[_Key, float], now: Mapping[_Key, float], weight: float) -> dict[_Key, float]:
+    """Of two moments, where the later one has this weight."""
+    if not before or weight == 1:
+        return dict(now)
+    return {key: (1 - weight) * before.get(key, 0.0) + weight * now.get(key, 0.0) for key in {**before, **now}}
