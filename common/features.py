@@ -7,6 +7,7 @@ however large in the picture, and whichever hand they prefer:
 * a hand's shape is relative to its wrist, in palms, with the left hand mirrored onto the right one; bends of joints
   and distances of fingertips say it once more, however the hand is turned;
 * where the left hand is the more raised one the window is mirrored, so that it is the right one that acts;
+* joints, for who moves the whole body, are how far it is bent at each, whichever way it faces;
 * a part that is missing in some frames is interpolated; a part that is never there is zeros.
 """
 
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from common.landmarks import SHAPES, SIZE, SLICES, VECTORS
 
-Part = Literal["pose", "face", "hands"]
+Part = Literal["pose", "face", "hands", "joints"]
 Floats = NDArray[np.float32]
 Truths = NDArray[np.bool_]
 
@@ -38,6 +39,9 @@ _POSE_MIRROR: Final = [0, 2, 1, 4, 3, 6, 5, 8, 7]
 _FACE: Final = (13, 14, 61, 291, 70, 105, 300, 334)
 _FACE_MIRROR: Final = [0, 1, 3, 2, 6, 7, 4, 5]
 
+# Elbow, shoulder, hip, knee, the whole body, the neck, each between two others; of the left, the right ones are next.
+_BENT: Final = np.array([(11, 13, 15), (13, 11, 23), (11, 23, 25), (23, 25, 27), (11, 23, 27), (7, 11, 23)])
+
 _KNUCKLES: Final = [5, 9, 17]  # of index, middle and little finger
 _TIPS: Final = [0, 4, 8, 12, 16, 20]  # with the wrist
 _BONES: Final = np.array([(0 if link % 4 == 0 else link, link + 1) for link in range(20)])
@@ -52,6 +56,10 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: Literal["raw", "body"]
     parts: Annotated[tuple[Part, ...], Meta(min_length=1)] = ("pose", "hands")
+
+    def __post_init__(self) -> None:
+        if self.kind == "raw" and "joints" in self.parts:
+            raise ValueError("raw features have no joints: these are numbers of the body features")
 
 
 RAW: Final = Features(kind="raw", parts=("pose", "face", "hands"))  # all 1662, as they come
@@ -106,6 +114,7 @@ def _body(vectors: Floats, parts: tuple[Part, ...]) -> Floats:
         "pose": (pose[:, :, _ARMS], person),
         "face": (face,),
         "hands": (tips, tips[:, :, 1] - tips[:, :, 0], shape, in_view),
+        "joints": (_filled(_joints(vectors), person),) if "joints" in parts else (),
     }
     n, frames = person.shape
     chosen = [values.reshape(n, frames, -1) for part in parts for values in of_part[part]]
@@ -167,6 +176,15 @@ def _shape(hands: Floats) -> Floats:
     index, middle, little = (shape[..., knuckle, :] for knuckle in _KNUCKLES)
     normal = index[..., [1, 2, 0]] * little[..., [2, 0, 1]] - index[..., [2, 0, 1]] * little[..., [1, 2, 0]]
     return np.concatenate([bends, spans, middle, normal], axis=-1)
+
+
+def _joints(vectors: Floats) -> Floats:
+    """How far the body is bent, (n, T, 12): cosines at _BENT, of the straighter side each and then of the other."""
+    pose = vectors[..., SLICES["pose"]].reshape(*vectors.shape[:2], *SHAPES["pose"])[..., :2] * METRIC[:2]
+    one, at, other = (pose[:, :, np.stack([_BENT[:, place], _BENT[:, place] + 1])] for place in range(3))
+    one, other = one - at, other - at  # (n, T, 2 sides, 6, 2)
+    cosines = (one * other).sum(axis=-1) / np.maximum(_length(one) * _length(other), SMALLEST)
+    return np.concatenate([cosines.min(axis=2), cosines.max(axis=2)], axis=-1)
 
 
 def _raised(tips: Floats, in_view: Truths) -> Truths:

@@ -25,6 +25,7 @@ from rich.table import Table
 
 from common.classifier import Classifier, read_card
 from common.errors import UserError, command
+from common.features import Features
 from common.landmarks import SIZE
 from common.sequence import Sequence, write_whole
 from data import dataset, extract
@@ -46,6 +47,7 @@ SIGNS: Final = [
     *("more", "same", "small", "flower", "sun", "star", "moon", "road"),
 ]
 EXERCISES: Final = ["curls", "lateral rises", "squat", "front rises", "shoulder press", "chest flys"]
+EXERCISE: Final = Features(kind="body", parts=("pose", "joints"))  # what an exercise is judged by
 WITHIN: Final = 0.005  # of what its author reached
 STREAMS: Final = 64  # whose windows come at once
 TIMED: Final = 200
@@ -114,7 +116,8 @@ def push_up(data: Path, plan: Plan, work: Path) -> Iterator[Figure]:
     """Right or wrong, from videos that this project extracts."""
     clips = work / "push_up"
     extract.extract(data / "clips" / "push_up", clips, os.cpu_count() or 1, Console(stderr=True))
-    yield from _in_folds("push_up", dataset.read(clips), plan, 0.85)
+    recipe = msgspec.structs.replace(plan.recipe, features=EXERCISE)
+    yield from _in_folds("push_up", dataset.read(clips), msgspec.structs.replace(plan, recipe=recipe), 0.85)
 
 
 def peers(data: Path, _plan: Plan, work: Path) -> Iterator[Figure]:

@@ -71,10 +71,12 @@ def planned(arguments: argparse.Namespace) -> Plan:
         if not right:
             raise UserError(f"--{name} {getattr(arguments, name)} will not do: it must be {what}.")
     parts = arguments.parts or (RAW if arguments.features == "raw" else BODY).parts
+    try:
+        seen = Features(kind=arguments.features, parts=parts)
+    except ValueError as error:
+        raise UserError(f"--features {arguments.features} --parts {','.join(parts)} will not do: {error}.") from error
     return Plan(
-        recipe=Recipe(
-            kind=arguments.model, features=Features(kind=arguments.features, parts=parts), epochs=arguments.epochs
-        ),
+        recipe=Recipe(kind=arguments.model, features=seen, epochs=arguments.epochs),
         idle=arguments.idle,
         shape=WindowShape(length=arguments.length, fps=arguments.fps or None),
         stride=arguments.stride,
@@ -158,7 +160,7 @@ def commit() -> str:
 def options(parser: argparse.ArgumentParser) -> None:
     """What is said about how sequences become lessons."""
     parser.add_argument("--features", choices=("body", "raw"), default="body", help="what it sees of a window (body)")
-    parser.add_argument("--parts", type=_parts, help="of a person, such as pose,face,hands (pose,hands; raw: all)")
+    parser.add_argument("--parts", type=_parts, help="some of pose,face,hands,joints (pose,hands; raw: all)")
     parser.add_argument("--idle", type=_names, default=(), help='labels that mean "nothing", beside idle, rest, ...')
     parser.add_argument("--length", type=int, default=30, help="frames in a window (30)")
     parser.add_argument("--fps", type=float, default=25.0, help="rate windows are resampled to; 0: as they come (25)")

@@ -9,7 +9,7 @@ from common.features import BODY, LIMIT, RAW, Features, features, size
 from common.landmarks import PARTS, SHAPES, SIZE, SLICES
 from models.augment import X, Y, mirror
 
-WHOLE = Features(kind="body", parts=("pose", "face", "hands"))
+WHOLE = Features(kind="body", parts=("pose", "face", "hands", "joints"))
 LENGTH = 8
 
 
@@ -71,7 +71,7 @@ def test_parts_that_are_never_there_give_zeros_and_finite_numbers(seed, absent):
     assert np.isfinite(found).all()
     assert np.abs(found).max() <= LIMIT
     if "pose" in absent:
-        assert not features(windows, Features(kind="body", parts=("pose",))).any()
+        assert not features(windows, Features(kind="body", parts=("pose", "joints"))).any()
     if absent & {"pose", "face"}:  # without shoulders there is no telling where a face is
         assert not features(windows, Features(kind="body", parts=("face",))).any()
     if absent >= {"pose", "left_hand", "right_hand"}:
@@ -89,6 +89,21 @@ def test_a_hand_that_is_missed_for_a_while_is_interpolated(first_missed):
     differ = np.flatnonzero(np.abs(whole - filled).max(axis=(0, 1)) > 1e-4)
     assert len(differ) == 1  # the mask, which says that it was not seen
     assert not filled[0, first_missed : first_missed + 2, differ].any()
+
+
+def test_joints_are_cosines_of_how_far_the_body_is_bent_there():
+    windows = np.zeros((1, 1, SIZE), np.float32)
+    pose = windows[0, 0, SLICES["pose"]].reshape(SHAPES["pose"])
+    heads = [(7, 0.9), (11, 0.8), (13, 0.7), (15, 0.6), (23, 0.5), (25, 0.4), (27, 0.3)]
+    for point, x in heads:  # both sides lie straight, from head to feet
+        pose[[point, point + 1], :2] = (x, 0.5)
+    pose[16, :2] = pose[12, :2]  # but the right arm is folded
+    joints = Features(kind="body", parts=("joints",))
+    straight, bent = np.split(features(windows, joints)[0, 0], 2)
+    assert straight == pytest.approx([-1, 1, -1, -1, -1, -1], abs=1e-5)  # at the shoulder the arm lies along the body
+    assert bent == pytest.approx([1, 1, -1, -1, -1, -1], abs=1e-5)
+    with pytest.raises(ValueError, match="raw features have no joints"):
+        Features(kind="raw", parts=("joints",))
 
 
 def test_raw_is_what_comes_or_the_parts_asked_for():

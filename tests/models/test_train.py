@@ -167,6 +167,11 @@ def without_numbers(folder: Path) -> None:
         ),
         (lambda folder: collected(folder, group("nod", "wave")), ("--folds", "1"), "--folds 1 will not do"),
         (lambda folder: collected(folder, group("nod", "wave")), ("--fps", "nan"), "--fps nan will not do"),
+        (
+            lambda folder: collected(folder, group("nod", "wave")),
+            ("--features", "raw", "--parts", "joints"),
+            "--features raw --parts joints will not do: raw features have no joints",
+        ),
     ],
 )
 def test_what_cannot_be_learnt_is_one_sentence(
