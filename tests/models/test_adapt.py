@@ -90,7 +90,7 @@ def test_a_memory_holds_some_lessons_of_each_label(tmp_path: Path):
     features = rng.normal(0, 1, (2, len(targets), 4, 5)).astype(np.float32)
     features[:, :, 0, 0] = np.arange(len(targets))
     numbers = np.arange(len(targets))
-    memory.keep(tmp_path, Lessons(features, np.stack([targets] * 2), np.ones(len(targets)), numbers, numbers), 0)
+    memory.keep(tmp_path, Lessons(features, np.stack([targets] * 2), np.ones(len(targets)), numbers), 0)
     kept = memory.recall(tmp_path, 4)
     assert kept.targets[0].sum(axis=0).tolist() == [memory.EACH, memory.EACH, 3, 0]
     assert kept.shares.sum() == pytest.approx(1)

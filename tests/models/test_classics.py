@@ -15,7 +15,7 @@ def lessons_of(targets: np.ndarray, rounds: int = 3, labels: int = 3) -> Lessons
     features = np.random.default_rng(0).normal(0, 0.1, (rounds, n, 2, 3)).astype(np.float32)
     features[..., 0, 0] += targets
     one_hot = np.tile(np.eye(labels, dtype=np.float32)[targets], (rounds, 1, 1))
-    return Lessons(features, one_hot, np.full(n, 1 / n), np.arange(n), np.arange(n))
+    return Lessons(features, one_hot, np.full(n, 1 / n), np.arange(n))
 
 
 @pytest.mark.parametrize("kind", ["forest", "ridge", "logistic"])  # boosting is slow: tests/models/test_course.py

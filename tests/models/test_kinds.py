@@ -18,7 +18,7 @@ def lessons_of(features: np.ndarray, targets: np.ndarray, shares: "np.ndarray | 
     """Features (r, n, length, F) and numbers of labels (n,), each lesson as often as the others."""
     rounds, n = features.shape[:2]
     one_hot = np.tile(np.eye(targets.max() + 1, dtype=np.float32)[targets], (rounds, 1, 1))
-    return Lessons(features, one_hot, np.full(n, 1 / n) if shares is None else shares, np.arange(n), np.arange(n))
+    return Lessons(features, one_hot, np.full(n, 1 / n) if shares is None else shares, np.arange(n))
 
 
 @pytest.mark.parametrize("recipe", [*(Recipe(kind=kind) for kind in NETWORKS), NOTEBOOKS], ids=[*NETWORKS, "notebook"])
