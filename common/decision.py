@@ -23,7 +23,7 @@ class Parameters(msgspec.Struct, kw_only=True, frozen=True):
     """How sure and how long; a model's card carries the ones that fit it."""
 
     smoothing_s: float = 0.2  # time constant of the exponential mean; 0: none
-    enter: float = 0.7  # an action may start at this smoothed probability
+    enter: float = 0.7  # an action may start where its votes, smoothed, reach this
     leave: float = 0.4  # and ends below this one
     min_duration_s: float = 0.3  # it must last this long before it is reported
     refractory_s: float = 0.5  # after its end, before the same label may start again
