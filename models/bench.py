@@ -3,7 +3,7 @@
     python -m models.bench DATA --json bench.json
 
 Every figure is of data that took no part in training, nor in choosing when to stop, how sure to be, or what to report
-as an action; but `peers` judges what others trained as they did, on their own data. It takes half an hour on two cores;
+as an action; but `peers` judges what others trained as they did, on their own data. It takes 50 minutes on two cores;
 --only takes some of the tasks.
 """
 

@@ -1,4 +1,7 @@
-"""What each stage makes of the same recording stays the same; `pytest --update-golden` shows and accepts a change."""
+"""What each stage makes of the same recording stays the same.
+
+`pytest -n0 -s --update-golden` shows and accepts a change.
+"""
 
 import difflib
 import json
@@ -41,7 +44,7 @@ def golden(request: pytest.FixtureRequest) -> Any:
             print(change or f"{name}: no change")
         else:
             same = _alike([json.loads(line) for line in before], [json.loads(line) for line in now])
-            assert same, f"{name} has changed; if that is right, run pytest --update-golden:\n{change}"
+            assert same, f"{name} has changed; if that is right, run pytest -n0 -s --update-golden:\n{change}"
 
     return compare
 
