@@ -182,8 +182,8 @@ def _joints(vectors: Floats) -> Floats:
     """How far the body is bent, (n, T, 12): cosines at _BENT, of the straighter side each and then of the other."""
     pose = vectors[..., SLICES["pose"]].reshape(*vectors.shape[:2], *SHAPES["pose"])[..., :2] * METRIC[:2]
     one, at, other = (pose[:, :, np.stack([_BENT[:, place], _BENT[:, place] + 1])] for place in range(3))
-    one, other = one - at, other - at  # (n, T, 2 sides, 6, 2)
-    cosines = (one * other).sum(axis=-1) / np.maximum(_length(one) * _length(other), SMALLEST)
+    one, other = ((end - at) / np.maximum(_length(end - at), SMALLEST)[..., None] for end in (one, other))
+    cosines = (one * other).sum(axis=-1)  # (n, T, 2 sides, 6)
     return np.concatenate([cosines.min(axis=2), cosines.max(axis=2)], axis=-1)
 
 
