@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from common.bus import FrameGiver
+from common.frame_requests import FrameGiver
 from common.messages import Frame
 
 AHEAD: Final = 8  # frames that may wait at the hub, so that extractors never wait for the decoder

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common import picture, sources
-from common.bus import FrameGiver
 from common.conductor import Conductor
 from common.config import Settings
 from common.errors import UserError
+from common.frame_requests import FrameGiver
 from common.handover import Handover
 from common.messages import Frame, Message
 from common.service import Service, log, main

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.bus import ASK, ASK_AHEAD, FRAME, PING, TAKEN, VIDEO_QUEUE, WATCH_QUEUE, HubSockets, Request
 from common.dispatch import Dispatcher, Release
+from common.frame_requests import ASK, ASK_AHEAD, FRAME, PING, TAKEN, VIDEO_QUEUE, WATCH_QUEUE, HubSockets, Request
 from common.messages import Frame, Keypoints, Message, about
 from common.service import Service, log, main
 from common.smoothing import PoseSmoother

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common import picture
-from common.bus import FrameTaker
 from common.config import Settings
+from common.frame_requests import FrameTaker
 from common.holistic import Holistic, Result
 from common.landmarks import SIZE
 from common.messages import BadMessage, Frame, Keypoints, Message, about

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import msgspec
 
-from common.bus import FrameGiver
 from common.bus_file import BusReader, Heard
 from common.conductor import Conductor
 from common.config import Settings
 from common.errors import UserError
+from common.frame_requests import FrameGiver
 from common.handover import Handover
 from common.messages import Frame, Header, Message, Prediction
 from common.service import Service, log, main

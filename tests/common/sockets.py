@@ -1,0 +1,48 @@
+"""What the tests of the bus share: a hub's ports, messages, readers, and waiting without sleeping."""
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from common.bus import Endpoints, Subscriber
+from common.landmarks import SIZE
+from common.messages import Keypoints, Message
+
+DEADLINE_S = 10.0
+VECTOR = np.arange(SIZE, dtype=np.float32)
+
+
+def until(done: Callable[[], object]) -> None:
+    """Call `done`, which itself waits a little, until it is true."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not done():
+        assert time.monotonic() < deadline, "did not happen in time"
+
+
+def free_ports() -> Endpoints:
+    """Four free ports in a row."""
+    while True:
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError, OverflowError):
+            first = stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+            for port in range(first + 1, first + 4):
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+            return Endpoints("127.0.0.1", first)
+
+
+def keypoints(seq: int, stream: str = "cam", live: bool = True) -> Keypoints:
+    return Keypoints(stream=stream, seq=seq, captured_ns=seq, entered_ns=seq, live=live)
+
+
+def subscriber(endpoints: Endpoints, stack: contextlib.ExitStack, *topics: str, stream: str = "") -> Subscriber:
+    made = Subscriber(endpoints, topics, stream)
+    stack.callback(made.close)
+    return made
+
+
+def collect(reader: Subscriber, count: int) -> list[Message]:
+    messages: list[Message] = []
+    until(lambda: messages.extend(reader.receive(50)) or len(messages) >= count)
+    return messages
