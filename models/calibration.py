@@ -17,7 +17,7 @@ from models.watch import Moment, decide
 TEMPERATURES: Final = np.geomspace(0.1, 10, 101)
 GRID: Final = {  # what is tried
     "enter": (0.5, 0.6, 0.7, 0.8, 0.9),
-    "leave": (0.6, 0.75, 0.9),  # of `enter`
+    "leave": (0.6, 0.75, 0.9, 1.0),  # of `enter`
     "smoothing_s": (0.1, 0.2, 0.3),
     "min_duration_s": (0.15, 0.3, 0.45),
 }
