@@ -114,8 +114,7 @@ class HubSockets:
         self._router.maxmsgsize = MAX_MESSAGE_BYTES
         self._router.router_mandatory = True  # a dead extractor shows as an error, not as silence
         self._watch = open_socket(zmq.PUB, send=watch_queue, context=self._context)
-        pairs = zip((proxy_in, proxy_out, self._router, self._watch), range(4), strict=True)
-        for socket, offset in pairs:
+        for offset, socket in enumerate((proxy_in, proxy_out, self._router, self._watch)):
             self._bind(socket, endpoints, offset)
         threading.Thread(target=self._run_proxy, args=(proxy_in, proxy_out), daemon=True).start()
 

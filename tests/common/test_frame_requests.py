@@ -36,6 +36,14 @@ def picture(value: int) -> NDArray[np.uint8]:
     return np.full((3, 4, 3), value, np.uint8)
 
 
+def ends(endpoints: Endpoints, stack: contextlib.ExitStack) -> tuple[FrameGiver, FrameTaker]:
+    """A camera's and an extractor's."""
+    giver, taker = FrameGiver(endpoints), FrameTaker(endpoints)
+    stack.callback(giver.close)
+    stack.callback(taker.close)
+    return giver, taker
+
+
 @pytest.mark.parametrize("offset", range(4))
 def test_a_port_in_use_is_named_and_the_others_are_free_again(offset: int) -> None:
     endpoints = free_ports()
@@ -64,9 +72,7 @@ def asked(hub: HubSockets, taker: FrameTaker) -> bytes:
 def test_a_frame_goes_from_camera_to_extractor_and_its_keypoints_come_back(
     hub: HubSockets, endpoints: Endpoints, stack: contextlib.ExitStack
 ) -> None:
-    giver, taker = FrameGiver(endpoints), FrameTaker(endpoints)
-    stack.callback(giver.close)
-    stack.callback(taker.close)
+    giver, taker = ends(endpoints, stack)
     extractor = asked(hub, taker)
     assert giver.give(frame(5), picture(9), timeout_ms=5000)
     (request,) = requests(hub, 1)
@@ -90,9 +96,7 @@ def test_a_frame_goes_from_camera_to_extractor_and_its_keypoints_come_back(
 def test_the_end_of_a_stream_passes_without_a_picture(
     hub: HubSockets, endpoints: Endpoints, stack: contextlib.ExitStack
 ) -> None:
-    giver, taker = FrameGiver(endpoints), FrameTaker(endpoints)
-    stack.callback(giver.close)
-    stack.callback(taker.close)
+    giver, taker = ends(endpoints, stack)
     extractor = asked(hub, taker)
     assert giver.give(frame(8, end=True), None, timeout_ms=5000)
     (request,) = requests(hub, 1)
@@ -103,9 +107,7 @@ def test_the_end_of_a_stream_passes_without_a_picture(
 
 def test_no_frame_in_time_is_none_and_no_hub_takes_none(stack: contextlib.ExitStack) -> None:
     endpoints = free_ports()
-    giver, taker = FrameGiver(endpoints), FrameTaker(endpoints)
-    stack.callback(giver.close)
-    stack.callback(taker.close)
+    giver, taker = ends(endpoints, stack)
     assert not giver.give(frame(0), picture(0), timeout_ms=50)
     taker.ask()
     assert taker.take(50) is None
