@@ -26,6 +26,7 @@ class Header(msgspec.Struct, kw_only=True, frozen=True):
     seq: Count
     captured_ns: Time
     entered_ns: Time
+    start: Time = 0  # when the source began to send this stream: another number, another beginning
     live: bool = True  # False: a file, of which nothing may be skipped
     end: bool = False  # nothing of this stream follows; seq is the number of its frames
     version: Literal[1] = 1
@@ -140,6 +141,7 @@ def about(header: Header, kind: type[AnyHeader], **values: Any) -> AnyHeader:
         seq=header.seq,
         captured_ns=header.captured_ns,
         entered_ns=header.entered_ns,
+        start=header.start,
         live=header.live,
         **values,
     )

@@ -17,7 +17,7 @@ from collections import deque
 
 import psutil
 
-from common import RESTARTED
+from common import RESTARTED, clock
 from common.errors import EXIT_USER_ERROR
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Keeper:
 
     def run(self) -> int:
         """Returns the exit code for honcho."""
-        environment, pause_s = dict(os.environ), BACK_OFF_S[0]
+        environment, pause_s = {**os.environ, **clock.hand_on()}, BACK_OFF_S[0]
         while True:
             self._child = subprocess.Popen(self._command, env=environment)
             if self._stop.is_set():  # the signal came while it was being started

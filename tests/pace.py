@@ -1,0 +1,19 @@
+"""How much slower than where the tests were written this machine is now: deadlines in tests scale with it."""
+
+import time
+from typing import Final
+
+LOOPS: Final = 300_000
+REFERENCE_S: Final = 0.02  # of the work below on an idle core of the machine where deadlines were chosen
+SPARE: Final = 2.0  # deadlines only end what hangs, so they may be generous
+
+_slowest = 1.0
+
+
+def patience(seconds: float) -> float:
+    """A deadline for what takes up to `seconds` on an idle, fast machine; longer where this one is slow or busy."""
+    global _slowest  # noqa: PLW0603
+    began_s = time.perf_counter()
+    sum(number * number for number in range(LOOPS))
+    _slowest = max(_slowest, (time.perf_counter() - began_s) / REFERENCE_S)
+    return seconds * _slowest * SPARE
