@@ -10,8 +10,8 @@ import yaml
 from msgspec import Meta
 
 from common import RESTARTED
-from common.clock import OFFSET_VARIABLE
 from common.bus import Endpoints
+from common.clock import OFFSET_VARIABLE
 from common.errors import UserError, command
 from common.messages import Name
 

@@ -12,7 +12,7 @@ _slowest = 1.0
 
 def patience(seconds: float) -> float:
     """A deadline for what takes up to `seconds` on an idle, fast machine; longer where this one is slow or busy."""
-    global _slowest  # noqa: PLW0603
+    global _slowest
     began_s = time.perf_counter()
     sum(number * number for number in range(LOOPS))
     _slowest = max(_slowest, (time.perf_counter() - began_s) / REFERENCE_S)
