@@ -1,14 +1,17 @@
-"""What all services report in; when a source may begin, must pause, and may end the run out.
+"""What all services report in; when a source may begin, must pause, must start over, and may end the run out.
 
 A file must lose no frame, and honcho stops everything when one process ends: so a source waits for those that
-must hear its first frame, pauses while one of them is behind, and ends when all have dealt with its last.
+must hear its first frame, pauses while one of them is behind or absent, and ends when all have dealt with its last.
+What a process knew of the stream is lost when it crashes, so the source then starts over.
 """
 
 import logging
 import os
+import socket
 import time
 from collections.abc import Iterable
 
+from common.config import Settings
 from common.messages import Message, Status
 from common.roster import Roster
 
@@ -16,15 +19,22 @@ log = logging.getLogger(__name__)
 
 BEHIND_S = 1.0  # a file waits for a reader that is further behind; queues hold some seconds
 FINISH_S = 60.0  # how long the others may take over the end of the stream
+MOST_STARTS = 5  # a file that is started so often goes on with what is lost
 
 
 class Conductor:
     """The run as a source sees it. `detail` says what is being waited for."""
 
-    def __init__(self, wait_for: list[str], wait_s: float) -> None:
-        self._wait_for, self._wait_s = wait_for, wait_s
+    def __init__(self, settings: Settings) -> None:
+        self._wait_for, self._wait_s = settings.camera.wait_for, settings.camera.wait_s
+        # The hub sees to it that no extractor loses a frame; and of what is only shown nothing is lost.
+        careless = {"keypoints"} if settings.overlay.video else {"keypoints", "overlay"}
+        self._readers = [service for service in self._wait_for if service not in careless]
         self._roster = Roster()
+        self._members: list[Status] = []  # the processes that have heard the stream from its beginning
         self._since_s = time.monotonic()
+        self._absent_s: float | None = None  # since when a reader has been absent
+        self._starts = 0
         self.detail = ""
 
     def hear(self, inbox: Iterable[Message]) -> None:
@@ -41,11 +51,28 @@ class Conductor:
             return False
         if missing:
             log.warning("begins without %s (camera.wait_for)", ", ".join(missing))
+        self._members = [status for service in ("hub", *self._readers) for status in self._roster.present(service, now)]
+        self._starts += 1
         return True
 
     def is_held_up(self) -> bool:
-        """Whether a reader that must not lose a file's frames needs time."""
-        return self._roster.behind_s(self._wait_for, time.monotonic()) > BEHIND_S
+        """Whether a reader that must not lose a file's frames needs time, or is absent and may come back."""
+        now = time.monotonic()
+        if not self._roster.not_running(self._readers, now):
+            self._absent_s = None
+            return self._roster.behind_s(self._readers, now) > BEHIND_S
+        self._absent_s = self._absent_s or now
+        return now - self._absent_s < self._wait_s
+
+    def must_start_over(self) -> str:
+        """Which of the processes that have heard the stream from its beginning were replaced; empty if none."""
+        if self._starts >= MOST_STARTS:
+            return ""
+        return ", ".join(self._roster.replaced(self._members, time.monotonic()))
+
+    def starts_over(self) -> None:
+        """From now on the others are waited for as at the beginning."""
+        self._since_s = time.monotonic()
 
     def last_frame_is_given(self) -> None:
         """From now on the others may take FINISH_S."""
@@ -54,14 +81,18 @@ class Conductor:
     def may_end(self, source: str, streams: Iterable[str], taken: bool = True) -> bool:
         """Whether all have dealt with the end of the streams, and no other source runs on."""
         now = time.monotonic()
-        unfinished = sorted({s for stream in streams for s in self._roster.not_finished(self._wait_for, stream, now)})
+        readers = [member for member in self._members if member.service != "hub"]
+        unfinished = sorted({s for stream in streams for s in self._roster.not_finished(readers, stream)})
         if (unfinished or not taken) and now - self._since_s < FINISH_S:
             self.detail = f"ended; waiting for {', '.join(unfinished) or 'the hub'}"
             return False
-        others = [c for c in self._roster.present(source, now) if c.pid != os.getpid() and not c.finished]
+        here = (socket.gethostname(), os.getpid())
+        others = [c for c in self._roster.present(source, now) if (c.host, c.pid) != here and not c.finished]
         if others:
             self.detail = f"ended; other processes of {source} run on"
             return False
         if unfinished:
             log.error("%s did not finish within %.0f s", ", ".join(unfinished), FINISH_S)
+        elif not taken:
+            log.error("the hub did not publish the end within %.0f s", FINISH_S)
         return True

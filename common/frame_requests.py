@@ -20,11 +20,17 @@ VIDEO_QUEUE: Final = 64  # and where a video is written of them: a file's frames
 
 # The first part of what passes between the hub and those who hand in or ask for frames.
 FRAME: Final = b"frame"
-TAKEN: Final = b"taken"
+TAKEN: Final = b"taken"  # all of its stream up to this frame is published
+REFUSED: Final = b"refused"  # another camera shows a stream of this name
 ASK: Final = b"ask"
 ASK_AHEAD: Final = b"ask ahead"
 RESULT: Final = b"result"
+FAILED: Final = b"failed"  # what the hub makes of a result that is none
 PING: Final = b"ping"
+
+
+class Refused(Exception):
+    """Another camera shows a stream of the same name."""
 
 
 class FrameGiver:
@@ -43,14 +49,17 @@ class FrameGiver:
         self._socket.send_multipart([FRAME, *pack(header, picture)[1:]], copy=False)
         return True
 
-    def taken(self, timeout_ms: int = 0) -> list[int]:
-        """The numbers of the frames that were taken since the last call."""
-        numbers = []
+    def taken(self, timeout_ms: int = 0) -> list[Frame]:
+        """Frames up to which, since the last call, all was published; raises Refused for a name that is taken."""
+        frames = []
         while self._socket.poll(timeout_ms):
-            _, part = self._socket.recv_multipart()
-            numbers.append(decode_header(TOPICS["frames"], part).seq)
+            kind, *parts = self._socket.recv_multipart()
             timeout_ms = 0
-        return numbers
+            if kind == REFUSED:
+                raise Refused
+            if kind == TAKEN:
+                frames.append(decode_header(TOPICS["frames"], parts[0]))
+        return frames  # type: ignore[return-value]
 
     def close(self) -> None:
         self._socket.close()
@@ -147,12 +156,14 @@ class HubSockets:
             except zmq.Again:
                 break
             except BadMessage as reason:
-                self.bad += 1
-                complain(self.bad, reason)
+                self._count_bad(reason)
         return requests
 
-    @staticmethod
-    def _understand(peer: bytes, parts: list["zmq.Frame"]) -> Request:
+    def _count_bad(self, reason: BadMessage) -> None:
+        self.bad += 1
+        complain(self.bad, reason)
+
+    def _understand(self, peer: bytes, parts: list["zmq.Frame"]) -> Request:
         kind = parts[0].bytes if parts else b""
         if kind in (ASK, ASK_AHEAD):
             return Request(peer, kind, None, None)
@@ -160,11 +171,21 @@ class HubSockets:
             raise BadMessage(f"{kind[:20]!r} with {len(parts)} parts")
         topic = TOPICS["frames" if kind == FRAME else "keypoints"]
         header = decode_header(topic, parts[1].buffer)
+        if kind == RESULT:
+            return self._result(peer, header, parts[2].buffer)
         # The hub passes pictures on unread, but a size that lies must not reach an extractor.
-        array = decode_array(topic, header, parts[2].buffer)
-        if kind == RESULT and array is None:
-            raise BadMessage("a result without keypoints")
-        return Request(peer, kind, header, parts[2] if kind == FRAME else array)
+        decode_array(topic, header, parts[2].buffer)
+        return Request(peer, FRAME, header, parts[2])
+
+    def _result(self, peer: bytes, header: Header, buffer: memoryview) -> Request:
+        try:
+            array = decode_array(TOPICS["keypoints"], header, buffer)
+            if array is None:
+                raise BadMessage("a result without keypoints")
+        except BadMessage as reason:
+            self._count_bad(reason)
+            return Request(peer, FAILED, header, None)  # the frame must not wait for another answer
+        return Request(peer, RESULT, header, array)
 
     def send(self, peer: bytes, kind: bytes, header: Header | None = None, payload: Any = None) -> bool:
         """Send to one camera or extractor; False if it is gone."""

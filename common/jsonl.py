@@ -1,9 +1,12 @@
 """Records in, a file of JSON lines out that never holds half a line, even on a full disk."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from common.sequence import write_whole
 
 
 class JsonLines:
@@ -23,6 +26,21 @@ class JsonLines:
 
     def add(self, record: Any) -> None:
         self._pending.append(msgspec.json.encode(record) + b"\n")
+
+    def records(self) -> Iterator[Any]:
+        """What is in the file."""
+        self._file.seek(0)
+        for line in self._file.read().splitlines():
+            yield msgspec.json.decode(line)
+
+    def remove(self, stream: str) -> None:
+        """Take out the records of a stream, written or pending; raises OSError, and the file is as it was."""
+        lines = [*self.path.read_bytes().splitlines(keepends=True), *self._pending]
+        kept = b"".join(line for line in lines if msgspec.json.decode(line)["stream"] != stream)
+        write_whole(self.path, kept)
+        self._file.close()
+        self._file = self.path.open("ab+", buffering=0)
+        self._pending.clear()
 
     @property
     def pending(self) -> int:

@@ -16,6 +16,9 @@ class Seen(NamedTuple):
     status: Status
     heard_s: float
 
+    def is_there(self, now_s: float) -> bool:
+        return now_s - self.heard_s <= SILENT_S
+
     def is_silent(self, now_s: float) -> bool:
         return now_s - self.heard_s > (STARTING_S if self.status.state == "starting" else SILENT_S)
 
@@ -37,22 +40,31 @@ class Roster:
 
     def present(self, service: str, now_s: float) -> list[Status]:
         """The reports of a service's processes that are not silent."""
-        return [status for status, heard_s in self.all() if status.service == service and now_s - heard_s <= SILENT_S]
+        return [seen.status for seen in self.all() if seen.status.service == service and seen.is_there(now_s)]
 
     def not_running(self, services: Iterable[str], now_s: float) -> list[str]:
-        """Those of which no process runs; a service named twice needs two."""
+        """Those of which no process is at work, be it that it waits for a disk; a service named twice needs two."""
         wanted = Counter(services)
         for service in wanted:
-            wanted[service] -= sum(status.state == "running" for status in self.present(service, now_s))
+            wanted[service] -= sum(s.state in ("running", "waiting") for s in self.present(service, now_s))
         return sorted((+wanted).elements())
 
-    def not_finished(self, services: Iterable[str], stream: str, now_s: float) -> list[str]:
-        """Those of which a process is still at work on a stream."""
-        return [
-            service
-            for service in sorted(set(services))
-            if any(stream not in status.finished for status in self.present(service, now_s))
-        ]
+    def replaced(self, members: Iterable[Status], now_s: float) -> list[str]:
+        """Services of which a process among `members` is silent or gone while one that is none of them is there."""
+        names = {member.stream for member in members}
+        return sorted(
+            {
+                member.service
+                for member in members
+                if member.stream not in self._seen or not self._seen[member.stream].is_there(now_s)
+                if any(status.stream not in names for status in self.present(member.service, now_s))
+            }
+        )
+
+    def not_finished(self, members: Iterable[Status], stream: str) -> list[str]:
+        """Services of which one of these processes neither has dealt with the end of a stream nor has said goodbye."""
+        last = [self._seen[member.stream].status for member in members if member.stream in self._seen]
+        return sorted({status.service for status in last if stream not in status.finished})
 
     def behind_s(self, services: Iterable[str], now_s: float) -> float:
         """How much older frames are when the slowest of the services is done with them than when the hub has them."""

@@ -10,6 +10,7 @@ import socket
 import statistics
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -18,9 +19,10 @@ import psutil
 
 from common import __version__, config
 from common.bus import Publisher, Subscriber
+from common.clock import now_ns
 from common.errors import EXIT_USER_ERROR, UserError
 from common.messages import Message, Status
-from common.topics import TOPIC_OF
+from common.topics import ENDING, TOPIC_OF
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +46,7 @@ class Health:
     def worked_on(self, entered_ns: int) -> None:
         """One more message or frame is done; it entered the pipeline at this Unix time."""
         self.done += 1
-        self.ages_ms.append((time.time_ns() - entered_ns) / 1e6)
+        self.ages_ms.append((now_ns() - entered_ns) / 1e6)
 
 
 class Service:
@@ -62,6 +64,10 @@ class Service:
     def counted(self) -> tuple[str, ...]:
         """The topics whose missed messages, rate and age are reported."""
         return self.topics[:1]
+
+    def ends(self) -> set[str]:
+        """The topics whose end, all of them together, means that a stream is dealt with."""
+        return ENDING & set(self.counted())
 
     def depths(self) -> dict[str, int]:
         """Queue depths that differ from the topics' own."""
@@ -104,7 +110,7 @@ class Heartbeat:
             self._least_age_ms = min(health.ages_ms, default=0.0)
             self._since, self._done, self._cpu_s = time.monotonic(), health.done, cpu_s
             health.ages_ms.clear()
-        pid, now = os.getpid(), time.time_ns()
+        pid, now = os.getpid(), now_ns()
         self._seq += 1
         return Message(
             Status(
@@ -138,6 +144,7 @@ class Runner:
         self._service = service
         self._stopping = False
         self._in_setup = True
+        self._ended: defaultdict[str, set[str]] = defaultdict(set)  # of each stream, the topics that have ended
         endpoints = service.settings.bus.endpoints
         self._publisher = Publisher(endpoints)
         self._subscriber = Subscriber(endpoints, service.topics, depths=service.depths(), every=service.every)
@@ -180,7 +187,7 @@ class Runner:
         self._count(inbox)
         if inbox and not any(header.live for header, _ in inbox):
             time.sleep(BUNDLE_S)  # nobody waits for a file's messages, and each waking up costs
-        if self._heartbeat.due() or health.finished - finished:
+        if self._heartbeat.due() or health.finished != finished:
             self._report()
 
     def _count(self, inbox: list[Message]) -> None:
@@ -188,14 +195,19 @@ class Runner:
         health, main = self._service.health, self._service.counted()
         health.gaps = sum(self._subscriber.missed[topic] for topic in main)
         for header, _ in inbox:
-            if isinstance(header, Status):
-                continue
+            topic = TOPIC_OF[type(header)].name
             if header.end:
-                health.finished.add(header.stream)
-                continue
-            health.finished.discard(header.stream)
-            if TOPIC_OF[type(header)].name in main:
+                self._note_end(header.stream, topic)
+            elif topic in main and not isinstance(header, Status):
+                self._ended.pop(header.stream, None)
+                health.finished.discard(header.stream)
                 health.worked_on(header.entered_ns)
+
+    def _note_end(self, stream: str, topic: str) -> None:
+        needed, ended = self._service.ends(), self._ended[stream]
+        ended.add(topic)
+        if needed and ended >= needed:
+            self._service.health.finished.add(stream)
 
     def _report(self) -> None:
         self._publisher.send(*self._heartbeat.status(self._service.health, self._subscriber))

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from common.clock import now_ns
 from common.config import Camera
 from common.errors import UserError
 from common.quiet import quiet
@@ -176,7 +177,7 @@ class CameraSource:
         ok, picture = self._capture.read()
         if not ok:
             raise SourceLost(f"{self.name} gives no more pictures")
-        return Shot(time.time_ns(), np.asarray(picture, np.uint8))
+        return Shot(now_ns(), np.asarray(picture, np.uint8))
 
     def close(self) -> None:
         self._capture.release()

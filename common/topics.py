@@ -30,6 +30,7 @@ _ROWS: Final = (
     Topic("status", m.Status, "every service", 100),
 )
 
+ENDING: Final = {"keypoints", "windows", "prediction", "action"}  # topics that say when a stream has ended
 TOPICS: Final[dict[str, Topic]] = {row.name: row for row in _ROWS}
 TOPIC_OF: Final[dict[type[m.Header], Topic]] = {row.header: row for row in _ROWS}
 

@@ -1,5 +1,6 @@
 """A camera, file, address, folder or test card in; frames, numbered and timed, to the hub out."""
 
+import math
 import time
 from collections.abc import Iterable
 
@@ -7,16 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common import picture, sources
+from common.clock import now_ns
 from common.conductor import Conductor
 from common.config import Settings
 from common.errors import UserError
-from common.frame_requests import FrameGiver
+from common.frame_requests import FrameGiver, Refused
 from common.handover import Handover
 from common.messages import Frame, Message
 from common.service import Service, log, main
 from common.sources import Shot, Source, SourceLost
+from common.wire import MAX_MESSAGE_BYTES
 
 RETRY_S = (0.5, 10.0)  # first and longest pause before a lost camera is opened again
+REFUSED_S = 15.0  # a camera whose name another one has gives up after this: until then that one may be found dead
 WAIT_MS = 100
 
 
@@ -31,15 +35,16 @@ class Camera(Service):
         self._giver: FrameGiver | None = None
         self._handover: Handover | None = None
         self._source: Source | None = None
-        self._conductor = Conductor(self._options.wait_for, self._options.wait_s)
+        self._conductor = Conductor(settings)
         self._phase = self._wait_for_others
         self._last: Frame | None = None
-        self._first_ns = 0
+        self._start_ns, self._first_ns = now_ns(), 0
+        self._refused_s: float | None = None
         self._retry_s, self._retry_at = RETRY_S[0], 0.0
 
     def setup(self) -> None:
         self._giver = FrameGiver(self.settings.bus.endpoints)
-        self._handover = Handover(self._giver)
+        self._handover = self._new_handover()
         try:
             self._source = sources.choose(self._options)
         except SourceLost as lost:
@@ -51,7 +56,10 @@ class Camera(Service):
 
     def step(self, inbox: list[Message]) -> Iterable[Message]:
         self._conductor.hear(inbox)
-        self._phase()
+        try:
+            self._phase()
+        except Refused:
+            self._give_way()
         return ()
 
     # --- the three phases of a stream -------------------------------------------------------------
@@ -72,7 +80,7 @@ class Camera(Service):
         assert self._handover is not None
         if self._source is None:
             self._reopen()
-        elif self._source.live or (self._handover.has_room() and not self._is_held_up()):
+        elif self._source.live or (not self._starts_over() and self._handover.has_room() and not self._is_held_up()):
             try:
                 shot = self._source.read()
             except SourceLost as lost:
@@ -93,8 +101,41 @@ class Camera(Service):
     def _wait_for_finish(self) -> None:
         """The end of this process ends the whole pipeline, so the others must have dealt with the last frame."""
         assert self._handover is not None
+        if self._starts_over():
+            return
         self.over = self._conductor.may_end("camera", [self._options.stream], self._handover.is_over())
         self.health.detail = self._conductor.detail
+
+    def _starts_over(self) -> bool:
+        """Begin a file anew where a process has crashed that knew what came before."""
+        assert self._source is not None
+        replaced = "" if self._source.live else self._conductor.must_start_over()
+        if replaced:
+            log.warning(
+                "%s starts over: %s has crashed, and what it knew of the stream is lost", self._options.stream, replaced
+            )
+            self._source.close()
+            self._source = sources.choose(self._options)
+            self._handover = self._new_handover()
+            self._last, self._start_ns = None, now_ns()
+            self.health.finished.discard(self._options.stream)
+            self._conductor.starts_over()
+            self._phase = self._wait_for_others
+        return bool(replaced)
+
+    def _new_handover(self) -> Handover:
+        assert self._giver is not None
+        return Handover(self._giver, self._options.wait_for.count("keypoints"))
+
+    def _give_way(self) -> None:
+        """The hub has another camera of this name, which lives."""
+        now = time.monotonic()
+        sentence = f"Another camera shows the stream {self._options.stream!r} already: name this one with camera.stream"
+        if self._refused_s is None:
+            self._refused_s = now
+            log.warning("%s.", sentence)
+        elif now - self._refused_s > REFUSED_S:
+            raise UserError(f"{sentence}, or stop the other.")
 
     # --- frames -----------------------------------------------------------------------------------
 
@@ -114,11 +155,14 @@ class Camera(Service):
         image = picture.arrange(shot.picture, self._options)
         height, width = image.shape[:2]
         quality = self._options.jpeg_quality
+        payload = picture.to_jpeg(image, quality) if quality else image
+        self._check_size(payload.nbytes, width, height)
         header = Frame(
             stream=self._options.stream,
             seq=self._last.seq + 1 if self._last else 0,
             captured_ns=shot.captured_ns,
-            entered_ns=time.time_ns(),
+            entered_ns=now_ns(),
+            start=self._start_ns,
             live=self._source.live,
             width=width,
             height=height,
@@ -126,8 +170,16 @@ class Camera(Service):
             encoding="jpeg" if quality else "raw",
         )
         self._last = header
-        self._give(header, picture.to_jpeg(image, quality) if quality else image)
+        self._give(header, payload)
         self.health.worked_on(header.entered_ns)
+
+    def _check_size(self, size: int, width: int, height: int) -> None:
+        if size > MAX_MESSAGE_BYTES:
+            most = int(width * math.sqrt(MAX_MESSAGE_BYTES / size))
+            raise UserError(
+                f"{self._options.source}: a picture of {width} x {height} pixels takes {size / 2**20:.0f} MiB, and the "
+                f"bus carries {MAX_MESSAGE_BYTES // 2**20}: make it smaller with camera.width={most} or less."
+            )
 
     def _end(self) -> None:
         assert self._source is not None
@@ -137,7 +189,8 @@ class Camera(Service):
                 stream=self._options.stream,
                 seq=last.seq + 1 if last else 0,
                 captured_ns=last.captured_ns if last else 0,
-                entered_ns=time.time_ns(),
+                entered_ns=now_ns(),
+                start=self._start_ns,
                 live=live,
                 end=True,
             ),
@@ -154,8 +207,9 @@ class Camera(Service):
         assert self._giver is not None and self._handover is not None
         if not header.live or header.end:
             self._handover.add(header, image)
-        elif not self._giver.give(header, image):
-            self.health.dropped += 1
+            return
+        self.health.dropped += not self._giver.give(header, image)
+        self._giver.taken()  # nothing of it is kept, but it may be refused
 
     # --- a camera that is lost --------------------------------------------------------------------
 

@@ -7,8 +7,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.dispatch import Dispatcher, Release
-from common.frame_requests import ASK, ASK_AHEAD, FRAME, PING, TAKEN, VIDEO_QUEUE, WATCH_QUEUE, HubSockets, Request
+from common.dispatch import MAX_TRIES, Dispatcher, Release
+from common.frame_requests import (
+    ASK,
+    ASK_AHEAD,
+    FAILED,
+    FRAME,
+    PING,
+    REFUSED,
+    TAKEN,
+    VIDEO_QUEUE,
+    WATCH_QUEUE,
+    HubSockets,
+    Request,
+)
+from common.landmarks import SIZE
 from common.messages import Frame, Keypoints, Message, about
 from common.service import Service, log, main
 from common.smoothing import PoseSmoother
@@ -31,7 +44,8 @@ class Hub(Service):
         )
         self._dispatcher: Dispatcher[Any, Result] = Dispatcher()
         self._extractors: set[bytes] = set()
-        self._smoothers: dict[str, PoseSmoother] = {}
+        self._ends: dict[str, Frame] = {}  # of the streams that are over
+        self._smoothers: dict[str, tuple[int, PoseSmoother]] = {}  # of each stream, and the beginning it is for
 
     def step(self, inbox: list[Message]) -> Iterator[Message]:
         assert self._sockets is not None
@@ -42,26 +56,45 @@ class Hub(Service):
         self._look_after_extractors(now)
         self._give(now)
         for release in self._dispatcher.released():
-            yield self._release(release)
-        self.health.missed, self.health.dropped = self._dispatcher.lost, self._dispatcher.dropped + self._sockets.bad
+            yield from self._release(release)
+        self.health.missed = self._dispatcher.lost + self._dispatcher.given_up
+        self.health.dropped = self._dispatcher.dropped + self._sockets.bad
 
     def _hear(self, request: Request, now: float) -> None:
-        assert self._sockets is not None
+        header = request.header
         if request.kind == ASK:
-            self._extractors.add(request.peer)
+            self._welcome(request.peer)
             self._dispatcher.ask(request.peer, now)
         elif request.kind == ASK_AHEAD:
             self._dispatcher.ask_ahead(request.peer, now)
-        elif isinstance(request.header, Frame):
-            if request.header.end:
-                self._sockets.send(request.peer, TAKEN, request.header)
-            else:
-                self._sockets.watch(request.header, request.payload)
-            self._dispatcher.offer(request.header, request.payload, request.peer, now)
-        elif isinstance(request.header, Keypoints):
-            keypoints = (request.header, request.payload)
-            self._dispatcher.result(request.peer, request.header.stream, request.header.seq, keypoints, now)
+        elif request.kind == FAILED and header is not None:
+            self._dispatcher.failed(request.peer, header, now)
             self._dispatcher.ask(request.peer, now)
+        elif isinstance(header, Frame):
+            self._frame(request.peer, header, request.payload, now)
+        elif isinstance(header, Keypoints):
+            self._dispatcher.result(request.peer, header, (header, request.payload), now)
+            self._dispatcher.ask(request.peer, now)
+
+    def _welcome(self, extractor: bytes) -> None:
+        """One that is new, or was thought to be gone, has not heard which streams are over."""
+        assert self._sockets is not None
+        if extractor not in self._extractors:
+            self._extractors.add(extractor)
+            for header in self._ends.values():
+                self._sockets.send(extractor, FRAME, header, b"")
+
+    def _frame(self, camera: bytes, header: Frame, picture: Any, now: float) -> None:
+        assert self._sockets is not None
+        other = self._dispatcher.camera(header)
+        if other not in (None, camera) and self._sockets.send(other, PING):
+            self._sockets.send(camera, REFUSED, header)  # two cameras of one name, and the first one lives
+            return
+        if self._dispatcher.offer(header, picture, camera, now):
+            self._sockets.send(camera, TAKEN, header)
+        elif not header.end:
+            self._ends.pop(header.stream, None)
+            self._sockets.watch(header, picture)
 
     def _look_after_extractors(self, now: float) -> None:
         assert self._sockets is not None
@@ -69,7 +102,7 @@ class Hub(Service):
             if not self._sockets.send(extractor, PING):
                 self._lose(extractor)
         if frames := self._dispatcher.tick(now):
-            log.warning("an extractor has not answered in time; %d frame(s) taken from it", frames)
+            log.warning("extractors have not answered in time; %d frame(s) taken from them", frames)
 
     def _lose(self, extractor: bytes) -> None:
         self._extractors.discard(extractor)
@@ -79,19 +112,35 @@ class Hub(Service):
     def _give(self, now: float) -> None:
         assert self._sockets is not None
         for gift in list(self._dispatcher.match(now)):
-            if self._sockets.send(gift.extractor, FRAME, gift.header, gift.payload):
-                self._sockets.send(gift.camera, TAKEN, gift.header)
-            else:
+            if not self._sockets.send(gift.extractor, FRAME, gift.header, gift.payload):
                 self._lose(gift.extractor)
 
-    def _release(self, release: Release[Result]) -> Message:
+    def _release(self, release: Release[Result]) -> Iterator[Message]:
+        """Publish what is next of a stream; then its camera need not keep the frame any more."""
+        assert self._sockets is not None
         header = release.header
-        if release.result is None:
-            return self._end(header)
-        keypoints, vector = release.result
+        yield self._end(header) if header.end else self._smoothed(header, release.result or self._given_up(header))
+        if not header.live or header.end:
+            self._sockets.send(release.camera, TAKEN, header)
+
+    def _given_up(self, header: Frame) -> Result:
+        """In place of a result that no extractor could give, so that a file goes on."""
+        log.warning(
+            "%s: frame %d made %d extractors fail; it counts as a picture of nobody",
+            header.stream,
+            header.seq,
+            MAX_TRIES,
+        )
+        return about(header, Keypoints, width=header.width, height=header.height), np.zeros(SIZE, np.float32)
+
+    def _smoothed(self, header: Frame, result: Result) -> Message:
+        keypoints, vector = result
         self.health.worked_on(header.entered_ns)
         if self.settings.keypoints.smooth:
-            smoother = self._smoothers.setdefault(header.stream, PoseSmoother())
+            start, smoother = self._smoothers.get(header.stream, (None, None))
+            if smoother is None or start != header.start:
+                smoother = PoseSmoother()
+                self._smoothers[header.stream] = header.start, smoother
             size = keypoints.width, keypoints.height
             vector = smoother(vector, header.captured_ns, keypoints.pose_scale_px, size)
         return Message(keypoints, vector)
@@ -99,6 +148,7 @@ class Hub(Service):
     def _end(self, header: Frame) -> Message:
         """Nothing more of this stream: extractors may forget it, and readers hear so."""
         assert self._sockets is not None
+        self._ends[header.stream] = header
         self._smoothers.pop(header.stream, None)
         for extractor in self._extractors:
             self._sockets.send(extractor, FRAME, header, b"")

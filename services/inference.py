@@ -1,16 +1,20 @@
 """Windows in; a prediction for each window, and actions that start and end, out."""
 
+import os
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
+from common import RESTARTED
 from common.classifier import Classifier
 from common.config import Settings
 from common.decision import Decider, Event, levels, parameters
 from common.errors import UserError
 from common.messages import Action, Header, Message, Prediction, Window, about
+from common.open_actions import Kept, OpenActions
 from common.replacement import Watch
 from common.service import Service, log, main
 from common.window import MIN_PRESENT
@@ -27,6 +31,8 @@ class Inference(Service):
         super().__init__(settings)
         self._deciders: dict[str, Decider] = {}
         self._last: dict[str, tuple[Header, float]] = {}
+        self._open = OpenActions(settings.bus.endpoints)
+        self._crashed: dict[str, Kept] = {}
 
     def setup(self) -> None:
         self._watch = Watch(Path(self.settings.model))
@@ -39,17 +45,25 @@ class Inference(Service):
                 f"windows.length is {length}: leave that setting at null, or choose another model."
             )
         self._parameters = parameters(card.decision, self.settings.decision)
+        if RESTARTED in os.environ:
+            self._crashed = self._open.read()
+        else:
+            self._open.forget()
         log.info("%s knows %s", self.settings.model, ", ".join(card.labels))
 
     def step(self, inbox: list[Message]) -> Iterator[Message]:
         if self._watch.replaced(time.monotonic()):
             yield from self._replace()
+        if self._crashed:
+            yield from self._end_what_crashed()
         rows = self._classify(inbox)
         for header, _ in inbox:
             assert isinstance(header, Window)
+            before, _ = self._last.get(header.stream, (header, 0.0))
+            if header.start != before.start:
+                yield from self._close_stream(before)
             if header.end:
                 yield from self._close_stream(header)
-                self._deciders.pop(header.stream, None)
                 yield Message(about(header, Prediction, end=True))
                 yield Message(about(header, Action, end=True))
             else:
@@ -103,7 +117,7 @@ class Inference(Service):
             return
         state = {key: getattr(header, key) for key in ("filled", "length", "stride", "present")}
         if header.filled < header.length:
-            yield from _actions(header, decider.flush())
+            yield from self._actions(header, decider.flush())
             yield Message(about(header, Prediction, **state))
             return
         middle_s = (header.start_ns + header.captured_ns) / 2e9  # a window speaks for its middle
@@ -121,7 +135,8 @@ class Inference(Service):
                 **state,
             )
         )
-        yield from _actions(header, events)
+        yield from self._actions(header, events)
+        self._open.pass_by(header.stream, middle_s)
 
     def _decider(self, stream: str) -> Decider:
         if stream not in self._deciders:
@@ -139,12 +154,23 @@ class Inference(Service):
     def _close_stream(self, header: Header) -> Iterator[Message]:
         self._last.pop(header.stream, None)
         if header.stream in self._deciders:
-            yield from _actions(header, self._deciders[header.stream].flush())
+            yield from self._actions(header, self._deciders[header.stream].flush())
 
+    def _actions(self, header: Header, events: Iterable[Event]) -> Iterator[Message]:
+        for event in events:
+            action = about(header, Action, **event._asdict())
+            self._open.note(action, self._decider(header.stream).next_id)
+            yield Message(action)
 
-def _actions(header: Header, events: Iterable[Event]) -> Iterator[Message]:
-    for event in events:
-        yield Message(about(header, Action, **event._asdict()))
+    def _end_what_crashed(self) -> Iterator[Message]:
+        """What was under way when the process before this one crashed ended with it, as far as anybody can know."""
+        for stream, kept in self._crashed.items():
+            self._deciders[stream] = Decider(self._parameters, frozenset(self._classifier.card.idle), kept.next_id)
+            if kept.action:
+                ended = msgspec.structs.replace(kept.action, event="ended", end_s=max(kept.action.start_s, kept.last_s))
+                self._open.note(ended, kept.next_id)
+                yield Message(ended)
+        self._crashed = {}
 
 
 if __name__ == "__main__":

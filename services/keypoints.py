@@ -1,5 +1,6 @@
 """Frames on request in; their 1662 landmark numbers out. Start as many of these as there are cores to spare."""
 
+import contextlib
 import time
 from collections.abc import Iterable
 
@@ -73,14 +74,26 @@ class Extractor(Service):
         self._asked_at = time.monotonic()
 
     def _extract(self, header: Frame, values: NDArray[np.uint8]) -> Result:
+        """What Holistic finds; where it cannot say, nothing is seen, so that others need not wait for their turn."""
         try:
             image = picture.decode(header, values)
+            found = self._graph(header)(image, header.captured_ns)
+            if not np.isfinite(found.vector).all():
+                raise BadMessage("MediaPipe answers with NaN or infinity")
         except BadMessage as reason:
-            # It is answered all the same, as a picture in which nothing is seen: others wait for their turn.
-            log.warning("%s: frame %d: %s", header.stream, header.seq, reason)
-            self.health.dropped += 1
-            return Result(np.zeros(SIZE, np.float32), (), 0.0)
-        return self._graph(header)(image, header.captured_ns)
+            self._name(header, str(reason))
+        except Exception as error:  # noqa: BLE001 whatever MediaPipe raises
+            self._name(header, f"MediaPipe fails: {' '.join(str(error).split())[:200]}")
+            if graph := self._graphs.pop(header.stream, None):
+                with contextlib.suppress(Exception):  # it says once more why it failed
+                    graph.close()
+        else:
+            return found
+        return Result(np.zeros(SIZE, np.float32), (), 0.0)
+
+    def _name(self, header: Frame, reason: str) -> None:
+        log.warning("%s: frame %d counts as a picture of nobody: %s", header.stream, header.seq, reason)
+        self.health.dropped += 1
 
     def _graph(self, header: Frame) -> Holistic:
         if header.stream not in self._graphs:

@@ -3,8 +3,9 @@
 import os
 import platform
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -20,6 +21,7 @@ from common.messages import Action, Header, Message, Prediction, Status
 from common.roster import Roster
 from common.sequence import write_whole
 from common.service import Service, log, main
+from common.stream_record import NOBODY, TOO_EARLY, StreamRecord
 
 RETRY_S = 1.0
 PACKAGES = ("mediapipe", "tensorflow-cpu", "tensorflow", "numpy", "opencv-contrib-python", "pyzmq")
@@ -37,8 +39,9 @@ class Logger(Service):
         self._roster = Roster()
         self._last_status: dict[str, Status] = {}
         self._lost: list[str] = []
-        self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        self._ended: defaultdict[str, set[type[Header]]] = defaultdict(set)
+        # What is replayed was perhaps recorded of a live stream, with gaps of its own.
+        gapless = settings.replay.file is None
+        self._streams: defaultdict[str, StreamRecord] = defaultdict(lambda: StreamRecord(gapless))
         self._open: dict[str, Action] = {}
         self._newest_s: dict[str, float] = {}  # of each stream, on its own clock
         self._began = _now()
@@ -52,9 +55,14 @@ class Logger(Service):
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._files = {name: JsonLines(self._folder / f"{name}.jsonl") for name in ("predictions", "actions")}
+            if RESTARTED in os.environ:
+                self._go_on()
             self._write_run("running")
         except OSError as error:
             raise UserError(f"The folder {self._folder} (logger.out) cannot be written: {error.strerror}.") from error
+
+    def ends(self) -> set[str]:
+        return {"prediction", "action"}  # each comes in a queue of its own
 
     def step(self, inbox: list[Message]) -> Iterable[Message]:
         now = time.monotonic()
@@ -62,11 +70,13 @@ class Logger(Service):
             if isinstance(header, Status):
                 self._roster.hear(header, now)
                 self._last_status[header.stream] = header
-            elif header.end:
-                self._ended[header.stream].add(type(header))
-                if self._ended[header.stream] == {Prediction, Action}:  # each came in a queue of its own
-                    del self._ended[header.stream]
-                    self._summarise(header.stream, frames=header.seq)
+                continue
+            record = self._begun(header)
+            if record.is_over(header):
+                continue
+            if header.end:
+                if record.end(header):
+                    self._summarise(header.stream, record)
             elif isinstance(header, Prediction):
                 self._prediction(header)
             elif isinstance(header, Action):
@@ -77,17 +87,40 @@ class Logger(Service):
         self._flush(now)
         return ()
 
+    def _begun(self, header: Header) -> StreamRecord:
+        """A live stream goes on after a pause; a file that starts over is as if it had not been there before."""
+        record = self._streams[header.stream]
+        if not record.begins_anew(header):
+            return record
+        if not header.live and record.counts:
+            log.info("%s starts over: what was written of it is removed", header.stream)
+            self._open.pop(header.stream, None)
+            for file in self._files.values():
+                file.remove(header.stream)
+            record.forget()
+        record.begin(header)
+        return record
+
+    def _go_on(self) -> None:
+        """Take what the logger that crashed has written as if it had been written now."""
+        assert self._folder is not None
+        self._lost.append(f"{_now()} the logger started again after a crash")
+        with suppress(OSError, msgspec.MsgspecError):
+            self._began = msgspec.json.decode((self._folder / "run.json").read_bytes())["began"]
+        for line in self._files["predictions"].records():
+            self._streams[line["stream"]].read(line["seq"], line["label"], line.get("note", "").partition(":")[0])
+        for line in self._files["actions"].records():
+            self._streams[line["stream"]].counts[f"actions {line['event']}"] += 1
+
     def _prediction(self, header: Prediction) -> None:
-        self._newest_s[header.stream] = header.captured_ns / 1e9
         note = None
         if header.filled < header.length:
-            note = f"too early for a window: {header.filled} of {header.length} frames"
+            note = f"{TOO_EARLY}: {header.filled} of {header.length} frames"
         elif header.label is None:
-            note = "nobody in view"
-        counts = self._counts[header.stream]
-        counts["frames"] += 1
-        counts["predicted" if header.label else (note or "").partition(":")[0]] += 1
-        counts["with a person"] += header.present > 0
+            note = NOBODY
+        if not self._streams[header.stream].add(header, (note or "").partition(":")[0]):
+            return
+        self._newest_s[header.stream] = header.captured_ns / 1e9
         self._add(
             "predictions",
             stream=header.stream,
@@ -105,7 +138,7 @@ class Logger(Service):
             self._open[header.stream] = header
         else:
             self._open.pop(header.stream, None)
-        self._counts[header.stream][f"actions {header.event}"] += 1
+        self._streams[header.stream].counts[f"actions {header.event}"] += 1
         when = header.start_s if header.end_s is None else header.end_s
         log.info("%s: %s %s at %.2f s (%.2f)", header.stream, header.words, header.event, when, header.confidence)
         self._add(
@@ -120,12 +153,17 @@ class Logger(Service):
             confidence=header.confidence,
         )
 
-    def _summarise(self, stream: str, frames: int) -> None:
-        counts = self._counts[stream]
+    def _summarise(self, stream: str, record: StreamRecord) -> None:
+        counts = record.counts
         log.info("%s ended: %s", stream, ", ".join(f"{what} {n}" for what, n in counts.items()) or "no frame came")
-        if skipped := frames - counts["frames"]:
-            log.info("%s: %d of %d frames were not looked at, for the sake of the newest", stream, skipped, frames)
-        if counts and not counts["with a person"]:
+        if record.live and record.before:
+            log.info("%s: %d frames came before the first prediction", stream, record.before)
+        if record.passed_over:
+            log.info("%s: %d frames were not looked at, for the sake of the newest", stream, record.passed_over)
+        if record.missing:
+            ranges = ", ".join(f"{first}-{last}" for first, last in record.missing)
+            log.error("%s: %d frames have no prediction: %s", stream, record.lost, ranges)
+        if counts and not counts["with a person"] + counts["predicted"]:
             log.warning("%s: nobody was seen in any of its frames", stream)
 
     def _add(self, name: str, **record: Any) -> None:
@@ -158,7 +196,7 @@ class Logger(Service):
             "settings": self.settings,
             "release": __version__,
             "versions": _versions(),
-            "streams": {stream: dict(counts) for stream, counts in self._counts.items()},
+            "streams": {stream: record.figures() for stream, record in self._streams.items()},
             "services": list(self._last_status.values()),
             "lost": self._lost,
         }
@@ -173,13 +211,20 @@ class Logger(Service):
         self._flush(time.monotonic(), last=True)
         waiting = sum(file.pending for file in self._files.values())
         try:
-            self._write_run("complete" if self.health.finished and not waiting else "stopped")
+            self._write_run(self._state(waiting))
         except OSError as error:
             log.error("run.json cannot be written to %s: %s", self._folder, error.strerror)
         if waiting:
             log.error("%d lines could not be written to %s and are lost", waiting, self._folder)
         for file in self._files.values():
             file.close()
+
+    def _state(self, waiting: int) -> str:
+        """How the run came out: whether its streams were heard to their ends, and all their lines are there."""
+        records = self._streams.values()
+        if not records or any(record.frames is None for record in records):
+            return "stopped"
+        return "incomplete" if waiting or any(record.missing for record in records) else "complete"
 
 
 def _now() -> str:

@@ -20,10 +20,9 @@ from common.config import Settings
 from common.errors import UserError
 from common.messages import Message
 from common.service import Service, log, main
-from common.topics import TOPIC_OF, TOPICS
+from common.topics import ENDING, TOPIC_OF, TOPICS
 
 DEPTH = 5000  # messages that may wait while the disk is slow
-ENDING = {"keypoints", "windows", "prediction", "action"}  # topics that say when a stream has ended
 
 
 class RecordBus(Service):

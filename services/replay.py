@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from common.bus_file import BusReader, Heard
+from common.clock import now_ns
 from common.conductor import Conductor
 from common.config import Settings
 from common.errors import UserError
@@ -39,24 +40,27 @@ class Replay(Service):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._options = settings.replay
-        self._conductor = Conductor(settings.camera.wait_for, settings.camera.wait_s)
+        self._conductor = Conductor(settings)
         self._hears_back = self._options.stage in ("keypoints", "windows") and "inference" in settings.camera.wait_for
         self._handovers: dict[str, Handover] = {}
         self._givers: list[FrameGiver] = []
         self._last: dict[str, Header] = {}  # sent of each stream
         self._answered: dict[str, int] = {}  # the newest frame of each stream that came back as a prediction
         self._answered_s = self._begun_s = 0.0
-        self._begun_ns, self._sent = 0, 0
+        self._begun_ns, self._sent, self._starts = 0, 0, 0
         self._phase = self._wait_for_others
 
     def setup(self) -> None:
         if not self._options.file:
             raise UserError("No recording to play: name one, as in python -m services.replay run.mcap.")
-        self._reader = BusReader(Path(self._options.file))
+        self._open(self._options.file)
+
+    def _open(self, file: str) -> None:
+        self._reader = BusReader(Path(file))
         self._messages = (h for h in self._reader if TOPIC_OF[type(h.message.header)].name == self._options.stage)
         self._next = next(self._messages, None)
         if self._next is None:
-            raise UserError(f"{self._options.file} holds nothing of {self._options.stage}: choose another stage.")
+            raise UserError(f"{file} holds nothing of {self._options.stage}: choose another stage.")
         self._begun_ns = self._next.heard_ns
 
     def step(self, inbox: list[Message]) -> Iterator[Message]:
@@ -78,6 +82,8 @@ class Replay(Service):
     # --- playing ----------------------------------------------------------------------------------
 
     def _play(self) -> Iterator[Message]:
+        if self._starts_over():
+            return
         if self._next is None:
             yield from self._end()
             return
@@ -109,8 +115,9 @@ class Replay(Service):
         return sum(last.seq - self._answered.get(stream, -1) for stream, last in self._last.items() if not last.end)
 
     def _send(self, message: Message) -> Iterator[Message]:
-        # Not live: nothing of it may be skipped; and as old as if it had just come.
-        header = msgspec.structs.replace(message.header, live=False, entered_ns=time.time_ns())
+        # Not live: nothing of it may be skipped; as old as if it had just come; and every time it is begun another start.
+        start = message.header.start + self._starts
+        header = msgspec.structs.replace(message.header, live=False, entered_ns=now_ns(), start=start)
         if header.stream not in self._last:
             self._answered.setdefault(header.stream, header.seq - 1)
         self._last[header.stream] = header
@@ -124,7 +131,8 @@ class Replay(Service):
     def _handover(self, stream: str) -> Handover:
         if stream not in self._handovers:
             self._givers.append(FrameGiver(self.settings.bus.endpoints))
-            self._handovers[stream] = Handover(self._givers[-1])
+            extractors = self.settings.camera.wait_for.count("keypoints")
+            self._handovers[stream] = Handover(self._givers[-1], extractors)
         return self._handovers[stream]
 
     def _end(self) -> Iterator[Message]:
@@ -140,7 +148,24 @@ class Replay(Service):
         self._conductor.last_frame_is_given()
         self.poll_ms, self._phase = WAIT_MS, self._wait_for_finish
 
+    def _starts_over(self) -> bool:
+        """Play from the beginning where a process has crashed that knew what came before."""
+        replaced = self._conductor.must_start_over()
+        if replaced:
+            log.warning("starts over: %s has crashed, and what it knew of the streams is lost", replaced)
+            self._open(str(self._options.file))
+            for giver in self._givers:
+                giver.close()
+            self._givers, self._handovers, self._last, self._answered = [], {}, {}, {}
+            self._starts, self._sent, self.poll_ms = self._starts + 1, 0, WAIT_MS
+            self.health.finished.clear()
+            self._conductor.starts_over()
+            self._phase = self._wait_for_others
+        return bool(replaced)
+
     def _wait_for_finish(self) -> Iterator[Message]:
+        if self._starts_over():
+            return
         taken = all(handover.is_over() for handover in self._handovers.values())
         self.over = self._conductor.may_end("replay", self._last, taken)
         self.health.detail = self._conductor.detail

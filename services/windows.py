@@ -19,7 +19,7 @@ class Windows(Service):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self._windowers: dict[str, Windower] = {}
+        self._windowers: dict[str, tuple[int, Windower]] = {}  # of each stream, and the beginning it is for
 
     def setup(self) -> None:
         card = read_card(self.settings.model)
@@ -37,11 +37,11 @@ class Windows(Service):
                 yield from self._push(header, vector)
 
     def _push(self, header: Keypoints, vector: NDArray[np.float32]) -> Iterator[Message]:
-        windower = self._windowers.get(header.stream)
-        if windower is None:
+        start, windower = self._windowers.get(header.stream, (None, None))
+        if windower is None or start != header.start:
             chosen = self.settings.windows
             windower = Windower(self._length, self._fps, chosen.stride, chosen.max_gap_s)
-            self._windowers[header.stream] = windower
+            self._windowers[header.stream] = header.start, windower
         gaps = windower.gaps
         window = windower.push(header.captured_ns, vector)
         if windower.gaps > gaps:
