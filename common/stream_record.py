@@ -60,11 +60,8 @@ class StreamRecord:
         """Count a prediction; False for one that was there before."""
         if self.begun_at is not None and header.seq <= self.last:
             return False
-        if (
-            self.gapless
-            and (not header.live or self.goes_on)
-            and header.seq - self.last > max(self._stride, header.stride)
-        ):
+        must_follow = self.gapless and (not header.live or self.goes_on)
+        if must_follow and header.seq - self.last > max(self._stride, header.stride):
             self.missing.append((self.last + 1, header.seq - 1))
         self.goes_on = False
         self.begun_at = header.seq if self.begun_at is None else self.begun_at

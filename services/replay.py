@@ -115,7 +115,7 @@ class Replay(Service):
         return sum(last.seq - self._answered.get(stream, -1) for stream, last in self._last.items() if not last.end)
 
     def _send(self, message: Message) -> Iterator[Message]:
-        # Not live: nothing of it may be skipped; as old as if it had just come; and every time it is begun another start.
+        # Not live: nothing of it may be skipped; as old as if it had just come; and of a beginning of its own.
         start = message.header.start + self._starts
         header = msgspec.structs.replace(message.header, live=False, entered_ns=now_ns(), start=start)
         if header.stream not in self._last:
