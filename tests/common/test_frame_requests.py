@@ -85,7 +85,7 @@ def test_a_frame_goes_from_camera_to_extractor_and_its_keypoints_come_back(
     message = taker.take(5000)
     assert message is not None and message.header == frame(5)
     np.testing.assert_array_equal(message.array, picture(9))
-    assert giver.taken(5000) == [5]
+    assert giver.taken(5000) == [frame(5)]
 
     taker.answer(keypoints(5), VECTOR)
     (answer,) = requests(hub, 1)

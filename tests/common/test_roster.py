@@ -24,8 +24,9 @@ def roster(*statuses: Status, now_s: float = 0.0) -> Roster:
 
 
 def test_a_service_is_ready_when_one_of_its_processes_runs_and_not_while_it_starts() -> None:
-    heard = roster(status("hub"), status("keypoints", 1, "starting"), status("windows", 1, "waiting"))
-    assert heard.not_running(["hub", "keypoints", "windows", "overlay"], 0.0) == ["keypoints", "overlay", "windows"]
+    heard = roster(status("hub"), status("keypoints", 1, "starting"), status("logger", 1, "waiting"))
+    # One that waits, for a disk with room, is there: a file that waited for it in turn would stand still.
+    assert heard.not_running(["hub", "keypoints", "logger", "overlay"], 0.0) == ["keypoints", "overlay"]
     heard.hear(status("keypoints", 2), 0.0)
     assert heard.not_running(["hub", "keypoints"], 0.0) == []
 
@@ -35,18 +36,34 @@ def test_two_extractors_are_waited_for_where_two_are_named() -> None:
     assert heard.not_running(["keypoints", "keypoints"], 0.0) == ["keypoints"]
     heard.hear(status("keypoints", 2), 0.0)
     assert heard.not_running(["keypoints", "keypoints"], 0.0) == []
-    assert heard.not_finished(["keypoints", "keypoints"], "cam", 0.0) == ["keypoints"]
 
 
-def test_a_stream_is_finished_when_every_process_of_a_service_says_so() -> None:
-    heard = roster(status("keypoints", 1, finished=("cam", "clip")), status("keypoints", 2, finished=("cam",)))
-    assert heard.not_finished(["keypoints"], "cam", 0.0) == []
-    assert heard.not_finished(["keypoints"], "clip", 0.0) == ["keypoints"]
+def test_a_stream_is_finished_when_every_process_that_heard_its_beginning_says_so() -> None:
+    first, second = status("logger", 1, finished=("cam", "clip")), status("logger", 2, finished=("cam",))
+    heard = roster(first, second)
+    assert heard.not_finished([first, second], "cam") == []
+    assert heard.not_finished([first, second], "clip") == ["logger"]
+    assert heard.not_finished([first], "clip") == []  # the other one began later, and will never hear of it
 
 
-def test_a_service_that_is_not_there_is_not_waited_for_at_the_end() -> None:
-    assert roster().not_finished(["overlay"], "cam", 0.0) == []
-    assert roster(status("overlay")).not_finished(["overlay"], "cam", SILENT_S + 0.1) == []
+def test_a_process_that_falls_silent_is_waited_for_and_one_that_says_goodbye_is_not() -> None:
+    overlay = status("overlay")
+    heard = roster(overlay)
+    assert heard.not_finished([overlay], "cam") == ["overlay"]
+    heard.hear(status("overlay", state="stopping"), 1.0)
+    assert heard.not_finished([overlay], "cam") == []
+
+
+def test_a_process_is_replaced_when_it_is_silent_and_a_new_one_is_there() -> None:
+    old, new = status("windows", 1), status("windows", 2)
+    heard = roster(old)
+    assert heard.replaced([old], SILENT_S + 1) == []  # it is gone, but nobody has taken its place
+    heard.hear(new, 2.0)
+    assert heard.replaced([old], 2.0) == []  # two of them
+    assert heard.replaced([old], SILENT_S + 0.1) == ["windows"]
+    assert heard.replaced([new], SILENT_S + 0.1) == []
+    heard.hear(status("windows", 1, "stopping"), 2.5)
+    assert heard.replaced([old], 2.5) == ["windows"]
 
 
 @pytest.mark.parametrize(("later_s", "there"), [(0.0, True), (SILENT_S, True), (SILENT_S + 0.01, False)])

@@ -1,0 +1,115 @@
+"""When a source may begin, pauses, starts over and ends: status messages in, its answers out."""
+
+import pytest
+
+from common import config
+from common.conductor import FINISH_S, MOST_STARTS, Conductor
+from common.messages import Message, Status
+from common.roster import SILENT_S
+
+
+class Run:
+    """A conductor on a clock of the test's, and services that report."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *sets: str) -> None:
+        self.now_s = 1000.0
+        monkeypatch.setattr("common.conductor.time.monotonic", lambda: self.now_s)
+        wait_for = "camera.wait_for=[keypoints, windows, logger]"
+        self.conductor = Conductor(config.load(sets=[wait_for, "camera.wait_s=120", *sets]))
+
+    def report(self, *services: str, finished: tuple[str, ...] = (), state: str = "running") -> None:
+        for service in services:
+            name, _, number = service.partition(".")
+            header = Status(
+                stream=f"{name}.{number or 1}", seq=0, captured_ns=0, entered_ns=0, service=name, pid=int(number or 1),
+                state=state, finished=finished,  # type: ignore[arg-type]
+            )  # fmt: skip
+            self.conductor.hear([Message(header)])
+
+    def pass_by(self, seconds: float, *services: str, finished: tuple[str, ...] = ()) -> None:
+        for _ in range(int(seconds)):
+            self.now_s += 1
+            self.report(*services, finished=finished)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    begun = Run(monkeypatch)
+    assert not begun.conductor.may_begin()
+    begun.report("hub", "keypoints", "windows", "logger")
+    assert begun.conductor.may_begin()
+    return begun
+
+
+def test_a_file_pauses_while_a_reader_is_absent_but_not_for_ever(run: Run) -> None:
+    assert not run.conductor.is_held_up()
+    run.pass_by(SILENT_S + 1, "hub", "keypoints", "logger")
+    assert run.conductor.is_held_up()
+    run.pass_by(1, "hub", "keypoints", "logger", "windows")
+    assert not run.conductor.is_held_up()
+    run.pass_by(SILENT_S + 1, "hub", "keypoints", "logger")
+    assert run.conductor.is_held_up()
+    run.pass_by(121, "hub", "keypoints", "logger")
+    assert not run.conductor.is_held_up()
+
+
+@pytest.mark.parametrize("crashed", ["hub", "windows", "logger"])
+def test_a_file_starts_over_when_a_process_that_knew_its_beginning_is_replaced(run: Run, crashed: str) -> None:
+    others = {"hub", "keypoints", "windows", "logger"} - {crashed}
+    run.pass_by(1, *others)
+    assert run.conductor.must_start_over() == ""
+    run.pass_by(SILENT_S + 1, *others, f"{crashed}.2")
+    assert run.conductor.must_start_over() == crashed
+    run.conductor.starts_over()
+    assert run.conductor.may_begin()
+    assert run.conductor.must_start_over() == ""
+
+
+def test_a_file_goes_on_when_an_extractor_or_an_overlay_that_only_shows_is_replaced(monkeypatch) -> None:
+    for sets, expected in ((["overlay.video=null"], ""), (["overlay.video=o.mp4"], "overlay")):
+        run = Run(monkeypatch, "camera.wait_for=[keypoints, overlay]", *sets)
+        run.report("hub", "keypoints", "overlay")
+        assert run.conductor.may_begin()
+        run.pass_by(SILENT_S + 1, "hub", "keypoints.2", "overlay.2")
+        assert run.conductor.must_start_over() == expected
+
+
+def test_a_second_process_beside_the_first_is_no_reason_to_start_over(run: Run) -> None:
+    run.pass_by(10, "hub", "keypoints", "windows", "logger", "logger.2")
+    assert run.conductor.must_start_over() == ""
+
+
+def test_what_crashes_again_and_again_does_not_keep_a_file_for_ever(run: Run) -> None:
+    for number in range(2, 2 * MOST_STARTS):
+        run.pass_by(SILENT_S + 1, "hub", "keypoints", "logger", f"windows.{number}")
+        if run.conductor.must_start_over():
+            run.conductor.starts_over()
+            assert run.conductor.may_begin()
+    assert number > MOST_STARTS
+    assert run.conductor.must_start_over() == ""
+
+
+def test_the_run_ends_when_all_who_heard_the_beginning_have_heard_the_end(run: Run) -> None:
+    run.conductor.last_frame_is_given()
+    run.report("windows", finished=("cam",))
+    assert not run.conductor.may_end("camera", ["cam"])
+    assert "logger" in run.conductor.detail
+    run.report("logger", finished=("cam",))
+    assert not run.conductor.may_end("camera", ["cam"], taken=False)
+    assert run.conductor.may_end("camera", ["cam"])
+
+
+def test_who_starts_after_the_end_is_not_waited_for(run: Run) -> None:
+    run.conductor.last_frame_is_given()
+    run.report("windows", "logger", finished=("cam",))
+    run.report("keypoints.2", "logger.2")
+    assert run.conductor.may_end("camera", ["cam"])
+
+
+def test_who_never_finishes_is_waited_for_a_minute(run: Run, caplog) -> None:
+    run.conductor.last_frame_is_given()
+    run.pass_by(FINISH_S - 1, "hub", "windows", "logger")
+    assert not run.conductor.may_end("camera", ["cam"])
+    run.pass_by(2, "hub", "windows", "logger")
+    assert run.conductor.may_end("camera", ["cam"])
+    assert "logger, windows did not finish" in caplog.text
