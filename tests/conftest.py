@@ -1,12 +1,21 @@
 """What several tests stand on: a recording of the test card, and default settings."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from common import config
 from common.messages import Message
 from tests.recording import keypoints, stored
+
+# A shared processor may take its time over an example.
+hypothesis.settings.register_profile(
+    "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("unhurried")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,6 +37,13 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the recordings in {folder}")
     return folder
+
+
+@pytest.fixture
+def stack() -> Iterator[contextlib.ExitStack]:
+    """Closes what a test opened, in reverse order, however the test ends."""
+    with contextlib.ExitStack() as closing:
+        yield closing
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def sequences(draw: st.DrawFn) -> Sequence:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(before=st.lists(sequences(), min_size=1, max_size=5))
 def test_all_layouts_keep_everything(tmp_path_factory: pytest.TempPathFactory, layout: str, before: list[Sequence]):
     path = tmp_path_factory.mktemp("data") / name(layout)

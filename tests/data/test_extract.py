@@ -38,8 +38,6 @@ from tests.pipeline import ROOT
 
 FPS, SIZE_PX = 25.0, (320, 240)
 
-pytestmark = pytest.mark.timeout(300)  # each run starts MediaPipe anew
-
 
 def extract(source: Path, out: Path, *more: object, **how: Any) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "data.extract", str(source), "--out", str(out), *map(str, more)]

@@ -94,7 +94,6 @@ def stopped(data: Path, out: Path) -> Iterator[None]:
         process.communicate()
 
 
-@pytest.mark.timeout(240)
 def test_a_command_that_was_killed_goes_on(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out, other, same = tmp_path / "model", tmp_path / "other", asked(data, tmp_path / "model", model="conv")
     desk = tmp_path / "model.training"

@@ -34,7 +34,6 @@ def started(*arguments: object) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.timeout(300)  # five networks are compiled, which takes long on a busy machine
 def test_a_killed_search_goes_on_and_ends_in_a_model_folder(tmp_path: Path):
     data, out, study = stored(tmp_path / "data", people("anna", "ben")), tmp_path / "mine", tmp_path / "my?study.db"
     command = (data, "--out", out, "--trials", 2, "--folds", 2, "--study", study)
