@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from typing import Final
 
 LOOPS: Final = 300_000
@@ -19,3 +20,12 @@ def patience(seconds: float) -> float:
     pace = (time.perf_counter() - began_s) / REFERENCE_S
     _slowest = max(_slowest, pace, os.getloadavg()[0] / (os.cpu_count() or 1))
     return seconds * _slowest * SPARE
+
+
+def until(done: Callable[[], object], seconds: float, still: Callable[[], bool] = lambda: True) -> None:
+    """Poll until something is so, within so much patience, and only while what it waits for is `still` at work."""
+    deadline = time.monotonic() + patience(seconds)
+    while not done():
+        assert still(), "it ended before"
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.01)

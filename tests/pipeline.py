@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import psutil
 
@@ -34,6 +34,16 @@ def free_ports(count: int) -> int:
             continue
         return first
     raise RuntimeError("no free ports")
+
+
+@contextlib.contextmanager
+def python(*arguments: object, **how: Any) -> Iterator["subprocess.Popen[Any]"]:
+    """A process of Python with these arguments, in the project's folder, that ends with the test, however that ends."""
+    with subprocess.Popen([sys.executable, *map(str, arguments)], cwd=ROOT, **how) as started:
+        try:
+            yield started
+        finally:
+            started.kill()
 
 
 class Pipeline:

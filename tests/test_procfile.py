@@ -4,8 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from common.testcard import TestCard, schedule
 from tests.events import Span, f1, spans
 from tests.mjpeg import network_camera
 from tests.pace import patience
-from tests.pipeline import ROOT, Pipeline, collect, free_ports, pipeline
+from tests.pipeline import ROOT, Pipeline, collect, free_ports, pipeline, python
 
 SECONDS = 24.0  # of the test card: ends within a rest
 FRAMES = 70  # of a file
@@ -150,19 +148,17 @@ def test_a_camera_taken_away_is_reopened_and_meanwhile_status_says_so(tmp_path: 
 
 def test_slow_listeners_delay_nobody_and_late_ones_hear_the_next_action(tmp_path: Path, stack: contextlib.ExitStack):
     silent, late, ages_ms, subscriber_s = ("overlay", "logger"), None, [], 0.0
-    with pipeline(tmp_path, without=silent, camera__source="testcard", camera__seconds=18) as running:
-        slow = subprocess.Popen([sys.executable, "-c", LISTENER, str(running.port)], cwd=ROOT)
-        try:
-            for arrived_ns, (header, _) in collect(running, ["prediction"], 120):
-                if header.label and header.seq > 60:
-                    ages_ms.append((arrived_ns - header.entered_ns) / 1e6)
-                if header.seq >= 60:
-                    slow.send_signal(signal.SIGSTOP)
-                if header.seq >= 120 and late is None:
-                    late, subscriber_s = stack.enter_context(opened(running, "action")), header.captured_ns / 1e9
-        finally:
-            slow.kill()
-            slow.wait()
+    with (
+        pipeline(tmp_path, without=silent, camera__source="testcard", camera__seconds=18) as running,
+        python("-c", LISTENER, running.port) as slow,
+    ):
+        for arrived_ns, (header, _) in collect(running, ["prediction"], 120):
+            if header.label and header.seq > 60:
+                ages_ms.append((arrived_ns - header.entered_ns) / 1e6)
+            if header.seq >= 60:
+                slow.send_signal(signal.SIGSTOP)
+            if header.seq >= 120 and late is None:
+                late, subscriber_s = stack.enter_context(opened(running, "action")), header.captured_ns / 1e9
         assert late is not None
         heard = [header for header, _ in late.receive(1000)]
     assert heard
@@ -187,14 +183,13 @@ def test_a_robot_needs_only_pyzmq_and_msgpack(tmp_path: Path):
     example = ROOT / "examples" / "plain_robot.py"
     said = (tmp_path / "said").open("w")
     silent = ("overlay", "logger")
-    with said, pipeline(tmp_path, without=silent, camera__source="testcard", camera__seconds=8) as running:
-        command = [sys.executable, "-S", "-u", str(example), str(running.port)]
-        robot = subprocess.Popen(command, env={"PYTHONPATH": str(site)}, stdout=said, stderr=said)
-        try:
-            assert running.wait(120) == 0
-        finally:
-            robot.terminate()
-            robot.wait()
+    with (
+        said,
+        pipeline(tmp_path, without=silent, camera__source="testcard", camera__seconds=8) as running,
+        python("-S", "-u", example, running.port, env={"PYTHONPATH": str(site)}, stdout=said, stderr=said) as robot,
+    ):
+        assert running.wait(120) == 0
+        robot.terminate()
     said_text = (tmp_path / "said").read_text()
     topics = {line.split("/")[0] for line in said_text.splitlines()}
     assert {"keypoints", "windows", "prediction", "action", "status"} <= topics, said_text

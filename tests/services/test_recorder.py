@@ -22,7 +22,7 @@ from common.config import Settings
 from common.messages import Command, Keypoints, Message, Recording
 from services.recorder import Recorder
 from tests.pace import patience
-from tests.pipeline import ROOT, Pipeline, free_ports, pipeline
+from tests.pipeline import ROOT, Pipeline, free_ports, pipeline, python
 
 LABELS = ("nod", "shake", "tilt", "push up/right")
 FRAMES = 8
@@ -31,12 +31,9 @@ FRAMES = 8
 @contextlib.contextmanager
 def recorder(port: int, out: Path, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
     """`python -m services.recorder` beside a pipeline, with keys from a pipe."""
-    command = [sys.executable, "-m", "services.recorder", *arguments, "--out", str(out), "--set", f"bus.port={port}"]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=-2) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    command = ["-m", "services.recorder", *arguments, "--out", out, "--set", f"bus.port={port}"]
+    with python(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=-2) as started:
+        yield started
 
 
 def press(process: "subprocess.Popen[bytes]", key: bytes) -> None:
@@ -120,12 +117,12 @@ def test_keys_typed_in_a_terminal_need_no_return(tmp_path: Path, stack: contextl
     ours, theirs = pty.openpty()
     stack.callback(os.close, ours)
     stack.callback(os.close, theirs)
-    command = [sys.executable, "-m", "services.recorder", "nod", "--out", str(tmp_path / "set")]
-    command += ["--set", f"bus.port={free_ports(4)}"]
-    with subprocess.Popen(command, cwd=ROOT, stdin=theirs, stderr=subprocess.PIPE, start_new_session=True) as process:
+    command = ["-m", "services.recorder", "nod", "--out", tmp_path / "set", "--set", f"bus.port={free_ports(4)}"]
+    with python(*command, stdin=theirs, stderr=subprocess.PIPE, start_new_session=True) as process:
         assert process.stderr is not None
-        while b"keys:" not in process.stderr.readline():
-            pass
+        while line := process.stderr.readline():
+            if b"keys:" in line:
+                break
         os.write(ours, b"q")
         assert process.wait(patience(10)) == 0
 

@@ -1,10 +1,9 @@
 """A run is recorded, and what is played back gives what it gave live; what was cut says so."""
 
-import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 from common.bus_file import BusReader
 from common.messages import Keypoints
 from tests.pace import patience
-from tests.pipeline import ROOT, free_ports, pipeline
+from tests.pipeline import ROOT, free_ports, pipeline, python
 
 SECONDS = 8
 TOPICS = ("frames", "keypoints", "windows", "prediction", "action", "status")
@@ -23,14 +22,9 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-@contextlib.contextmanager
-def record_bus(port: int, out: Path, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    command = [sys.executable, "-m", "services.record_bus", "--out", str(out), *arguments, "--set", f"bus.port={port}"]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+def record_bus(port: int, out: Path, *arguments: str) -> "AbstractContextManager[subprocess.Popen[str]]":
+    command = ["-m", "services.record_bus", "--out", out, *arguments, "--set", f"bus.port={port}"]
+    return python(*command, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.fixture(scope="module")
