@@ -1,14 +1,21 @@
-"""What several tests stand on: a recording of the test card by the real Holistic, and default settings."""
+"""What several tests stand on: a recording of the test card, and default settings."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from common import config
-from common.messages import Keypoints, Message
+from common.messages import Message
+from tests.recording import keypoints, stored
 
-CARD_SEED = 0  # the shipped model was trained on seeds from 101
-CARD_S = 12.0  # a rest, a nod, a rest and the most of a shake
+# A shared processor may take its time over an example.
+hypothesis.settings.register_profile(
+    "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("unhurried")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -19,21 +26,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def recording() -> list[Message]:
-    """What the keypoints topic carries for the first seconds of a test card, end included."""
-    from common.holistic import Holistic
-    from common.smoothing import PoseSmoother
-    from common.testcard import TestCard
-
-    card, holistic, smoother, messages = TestCard(CARD_SEED), Holistic(), PoseSmoother(), []
-    for seq in range(int(CARD_S * 25)):
-        captured_ns = seq * 40_000_000
-        vector, seen, scale_px = holistic(card.frame(captured_ns / 1e9), captured_ns)
-        header = Keypoints(stream="cam", seq=seq, captured_ns=captured_ns, entered_ns=captured_ns, seen=seen)
-        messages.append(Message(header, smoother(vector, captured_ns, scale_px, (640, 480))))
-    holistic.close()
-    seq = len(messages)
-    messages.append(Message(Keypoints(stream="cam", seq=seq, captured_ns=0, entered_ns=0, live=False, end=True)))
-    return messages
+    """What the keypoints topic carries for the first 12 s of a test card, end included."""
+    return keypoints(stored())
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +37,13 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the recordings in {folder}")
     return folder
+
+
+@pytest.fixture
+def stack() -> Iterator[contextlib.ExitStack]:
+    """Closes what a test opened, in reverse order, however the test ends."""
+    with contextlib.ExitStack() as closing:
+        yield closing
 
 
 @pytest.fixture

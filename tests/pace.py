@@ -1,11 +1,13 @@
 """How much slower than where the tests were written this machine is now: deadlines in tests scale with it."""
 
+import os
 import time
+from collections.abc import Callable
 from typing import Final
 
 LOOPS: Final = 300_000
 REFERENCE_S: Final = 0.02  # of the work below on an idle core of the machine where deadlines were chosen
-SPARE: Final = 2.0  # deadlines only end what hangs, so they may be generous
+SPARE: Final = 3.0  # deadlines only end what hangs, so they may be generous
 
 _slowest = 1.0
 
@@ -15,5 +17,15 @@ def patience(seconds: float) -> float:
     global _slowest
     began_s = time.perf_counter()
     sum(number * number for number in range(LOOPS))
-    _slowest = max(_slowest, (time.perf_counter() - began_s) / REFERENCE_S)
+    pace = (time.perf_counter() - began_s) / REFERENCE_S
+    _slowest = max(_slowest, pace, os.getloadavg()[0] / (os.cpu_count() or 1))
     return seconds * _slowest * SPARE
+
+
+def until(done: Callable[[], object], seconds: float, still: Callable[[], bool] = lambda: True) -> None:
+    """Poll until something is so, within so much patience, and only while what it waits for is `still` at work."""
+    deadline = time.monotonic() + patience(seconds)
+    while not done():
+        assert still(), "it ended before"
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.01)

@@ -1,5 +1,6 @@
 """Runs the real Procfile for tests and benchmarks: settings in, a running pipeline on ports of its own out."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -7,14 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import psutil
 
 from common.bus import Endpoints, Subscriber
 from common.messages import Message
+from tests.pace import patience
 
 ROOT = Path(__file__).parent.parent
 ALL = ("hub", "camera", "keypoints", "windows", "inference", "overlay", "logger")
@@ -25,7 +26,7 @@ PAGE_OFFSET = 4  # the overlay's page comes after the hub's four ports
 
 def free_ports(count: int) -> int:
     """The first of `count` ports in a row that nobody uses."""
-    for first in range(20_000 + os.getpid() % 400 * 100, 65_000, count):
+    for first in range(20_000 + os.getpid() % 120 * 100, 32_700, count):  # above, the system lends them to anybody
         try:
             for port in range(first, first + count):
                 socket.create_server(("127.0.0.1", port)).close()
@@ -33,6 +34,16 @@ def free_ports(count: int) -> int:
             continue
         return first
     raise RuntimeError("no free ports")
+
+
+@contextlib.contextmanager
+def python(*arguments: object, **how: Any) -> Iterator["subprocess.Popen[Any]"]:
+    """A process of Python with these arguments, in the project's folder, that ends with the test, however that ends."""
+    with subprocess.Popen([sys.executable, *map(str, arguments)], cwd=ROOT, **how) as started:
+        try:
+            yield started
+        finally:
+            started.kill()
 
 
 class Pipeline:
@@ -47,19 +58,21 @@ class Pipeline:
     def log(self) -> str:
         return self._log.read_text()
 
-    def wait(self, timeout_s: float) -> int:
-        """Its exit code."""
+    def wait(self, seconds: float) -> int:
+        """Its exit code, within so much of the machine's patience."""
+        limit_s = patience(seconds)
         try:
-            return self.process.wait(timeout_s)
+            return self.process.wait(limit_s)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"still running after {timeout_s} s:\n{self.log}") from None
+            raise AssertionError(f"still running after {limit_s:.0f} s:\n{self.log}") from None
 
-    def wait_for(self, what: str, found: Callable[[], bool], timeout_s: float) -> None:
-        """Poll until something is so."""
-        deadline = time.monotonic() + timeout_s
+    def wait_for(self, what: str, found: Callable[[], bool], seconds: float) -> None:
+        """Poll until something is so, within so much of the machine's patience."""
+        limit_s = patience(seconds)
+        deadline = time.monotonic() + limit_s
         while not found():
             assert self.process.poll() is None, f"ended while waiting for {what}:\n{self.log}"
-            assert time.monotonic() < deadline, f"{what}: not within {timeout_s} s:\n{self.log}"
+            assert time.monotonic() < deadline, f"{what}: not within {limit_s:.0f} s:\n{self.log}"
             time.sleep(0.05)
 
     def pids_now(self, service: str) -> list[int]:
@@ -74,7 +87,7 @@ class Pipeline:
         return found
 
 
-@contextmanager
+@contextlib.contextmanager
 def pipeline(
     folder: Path, *, keypoints: int = 1, without: tuple[str, ...] = (), **settings: object
 ) -> Iterator[Pipeline]:
@@ -101,23 +114,35 @@ def pipeline(
         try:
             yield Pipeline(process, port, log)
         finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(15)
+            _end(process)
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    """By a signal, and by force what does not heed it, so that the next test finds the machine as it was."""
+    if process.poll() is not None:
+        return
+    everybody = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(patience(15))
+    finally:
+        for one in everybody:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        process.wait()
 
 
 def _start(command: list[str], environment: dict[str, str], output: IO[str]) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output, text=True)
 
 
-def collect(running: Pipeline, topics: list[str], timeout_s: float) -> Iterator[tuple[int, Message]]:
+def collect(running: Pipeline, topics: list[str], seconds: float) -> Iterator[tuple[int, Message]]:
     """(Unix time of arrival in ns, message) of some topics until their streams have ended."""
-    subscriber = Subscriber(running.endpoints, topics, depths=dict.fromkeys(topics, 100_000))
-    open_topics, deadline = len([topic for topic in topics if topic != "status"]), time.monotonic() + timeout_s
-    try:
+    limit_s = patience(seconds)
+    open_topics, deadline = len([topic for topic in topics if topic != "status"]), time.monotonic() + limit_s
+    with contextlib.closing(Subscriber(running.endpoints, topics, depths=dict.fromkeys(topics, 100_000))) as subscriber:
         while open_topics:
-            assert time.monotonic() < deadline, f"no end of the stream within {timeout_s} s:\n{running.log}"
+            assert time.monotonic() < deadline, f"no end of the stream within {limit_s:.0f} s:\n{running.log}"
             for message in subscriber.receive(200):
                 open_topics -= message.header.end
                 yield time.time_ns(), message
-    finally:
-        subscriber.close()

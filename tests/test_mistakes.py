@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 import cv2
-import pytest
 
 from common.errors import EXIT_USER_ERROR
 from common.testcard import TestCard
+from tests.pace import patience
 from tests.pipeline import ROOT, free_ports, pipeline
 
 
@@ -27,7 +27,7 @@ def start(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[s
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patience(60),
         check=False,
     )
 
@@ -107,7 +107,6 @@ def test_a_run_that_is_there_already(tmp_path: Path):
     assert (tmp_path / "run.json").read_text() == "{}"
 
 
-@pytest.mark.timeout(120)
 def test_the_same_mistakes_without_the_check_end_honcho_with_their_code(tmp_path: Path):
     """`honcho start` by hand: the service says it, its keeper does not try again."""
     with pipeline(tmp_path, camera__source=tmp_path / "none.mp4") as running:
@@ -116,7 +115,6 @@ def test_the_same_mistakes_without_the_check_end_honcho_with_their_code(tmp_path
     assert "Traceback" not in running.log
 
 
-@pytest.mark.timeout(180)
 def test_a_damaged_video_gives_what_can_be_decoded_and_says_so(tmp_path: Path):
     path, card = tmp_path / "cut.avi", TestCard(3)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (640, 480))
@@ -133,7 +131,6 @@ def test_a_damaged_video_gives_what_can_be_decoded_and_says_so(tmp_path: Path):
     assert "could be decoded" in running.log
 
 
-@pytest.mark.timeout(180)
 def test_a_full_disk_is_told_and_nothing_is_lost_when_there_is_room_again(tmp_path: Path):
     """A limit on the size of files stands for the full disk: the write fails in the same way."""
     out = tmp_path / "out"

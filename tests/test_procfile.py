@@ -1,10 +1,9 @@
 """The real Procfile: camera to actions, crashes, signals, slow and late listeners."""
 
+import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,7 +16,8 @@ from common.messages import Action, Keypoints, Prediction, Status
 from common.testcard import TestCard, schedule
 from tests.events import Span, f1, spans
 from tests.mjpeg import network_camera
-from tests.pipeline import ROOT, Pipeline, collect, free_ports, pipeline
+from tests.pace import patience
+from tests.pipeline import ROOT, Pipeline, collect, free_ports, pipeline, python
 
 SECONDS = 24.0  # of the test card: ends within a rest
 FRAMES = 70  # of a file
@@ -30,11 +30,14 @@ for _ in listen("keypoints", "windows", "frames", port=int(sys.argv[1])):
 IMPORTS_S = 30.0  # tensorflow and mediapipe, on a busy machine
 
 
+def opened(running: Pipeline, *topics: str) -> "contextlib.closing[Subscriber]":
+    return contextlib.closing(Subscriber(running.endpoints, topics))
+
+
 def lines(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-@pytest.mark.timeout(180)
 def test_the_test_card_gives_the_actions_of_its_schedule(tmp_path: Path):
     out = tmp_path / "out"
     settings = {"camera__source": "testcard", "camera__seconds": SECONDS, "logger__out": out}
@@ -60,13 +63,11 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.timeout(180)
 def test_a_file_loses_no_frame_even_when_an_extractor_is_killed(clip: Path, tmp_path: Path):
     out = tmp_path / "out"
     settings = {"camera__source": json.dumps(str(clip)), "logger__out": out, "overlay__video": out / "overlay.mp4"}
     settings |= {"camera__width": 1920}  # pictures that the overlay draws more slowly than two extractors find
-    with pipeline(tmp_path, keypoints=2, **settings) as running:
-        subscriber = Subscriber(running.endpoints, ["keypoints"])
+    with pipeline(tmp_path, keypoints=2, **settings) as running, opened(running, "keypoints") as subscriber:
         seen: list[int] = []
 
         def some_came() -> bool:
@@ -76,7 +77,6 @@ def test_a_file_loses_no_frame_even_when_an_extractor_is_killed(clip: Path, tmp_
         running.wait_for("keypoints", some_came, 60)
         os.kill(running.pids_now("keypoints")[0], signal.SIGKILL)
         assert running.wait(120) == 0, running.log
-        subscriber.close()
     predictions = lines(out / "predictions.jsonl")
     assert [line["seq"] for line in predictions] == list(range(FRAMES))
     assert [line["seq"] for line in predictions if line["label"] is None] == list(range(29))
@@ -84,11 +84,10 @@ def test_a_file_loses_no_frame_even_when_an_extractor_is_killed(clip: Path, tmp_
     assert "keypoints was killed by SIGKILL; starting it again" in running.log
 
 
-@pytest.mark.timeout(400)
 def test_what_is_killed_comes_back_and_a_signal_ends_all_in_order(tmp_path: Path):
     out = tmp_path / "out"
-    with pipeline(tmp_path, camera__source="testcard", logger__out=out, overlay__video=out / "overlay.mp4") as running:
-        subscriber = Subscriber(running.endpoints, ["prediction"])
+    settings = {"camera__source": "testcard", "logger__out": out, "overlay__video": out / "overlay.mp4"}
+    with pipeline(tmp_path, **settings) as running, opened(running, "prediction") as subscriber:
         wait_for_prediction(running, subscriber)
         for service in ("windows", "logger", "hub", "keypoints", "camera", "overlay", "inference"):
             (pid,) = running.pids_now(service)
@@ -97,13 +96,10 @@ def test_what_is_killed_comes_back_and_a_signal_ends_all_in_order(tmp_path: Path
             if service != "overlay":
                 wait_for_prediction(running, subscriber)
             assert f"{service} was killed by SIGKILL; starting it again" in running.log
-        subscriber.close()
         keepers = psutil.Process(running.process.pid).children()
         running.process.send_signal(signal.SIGINT)
-        began_s = time.monotonic()
-        running.wait(15)
-        assert time.monotonic() - began_s < 6
-        assert not psutil.wait_procs(keepers, timeout=1)[1]
+        running.wait(6)
+        assert not psutil.wait_procs(keepers, timeout=patience(1))[1]
     stopped = [line for line in running.log.splitlines() if "stopped (rc=" in line]
     assert len(stopped) == 7
     assert all("rc=0" in line for line in stopped), running.log
@@ -126,14 +122,15 @@ def wait_for_prediction(running: Pipeline, subscriber: Subscriber) -> None:
     running.wait_for("predictions", came, IMPORTS_S)
 
 
-@pytest.mark.timeout(180)
 def test_a_camera_taken_away_is_reopened_and_meanwhile_status_says_so(tmp_path: Path):
     card, port = TestCard(0, 320, 240), free_ports(10) + 9  # the first ones will be the pipeline's
     pictures = [card.frame(number / 25) for number in range(250)]
     others = ("windows", "inference", "overlay", "logger")
     source = json.dumps(f"http://127.0.0.1:{port}/video.mjpg")
-    with pipeline(tmp_path, without=others, camera__source=source) as running:
-        subscriber = Subscriber(running.endpoints, ["keypoints", "status"])
+    with (
+        pipeline(tmp_path, without=others, camera__source=source) as running,
+        opened(running, "keypoints", "status") as subscriber,
+    ):
 
         def keypoints_came() -> bool:
             return any(isinstance(header, Keypoints) for header, _ in subscriber.receive(50))
@@ -146,34 +143,30 @@ def test_a_camera_taken_away_is_reopened_and_meanwhile_status_says_so(tmp_path: 
             running.wait_for("a status that says that the camera is not there", camera_waits, 30)
             with network_camera(pictures, port, fps=25):
                 running.wait_for("keypoints", keypoints_came, 30)
-        subscriber.close()
     assert running.log.count("is back") == 2
 
 
-@pytest.mark.timeout(180)
-def test_slow_listeners_delay_nobody_and_late_ones_hear_the_next_action(tmp_path: Path):
-    with pipeline(tmp_path, without=("overlay", "logger"), camera__source="testcard", camera__seconds=18) as running:
-        slow = subprocess.Popen([sys.executable, "-c", LISTENER, str(running.port)], cwd=ROOT)
-        late, ages_ms, subscriber_s = None, [], 0.0
-        try:
-            for arrived_ns, (header, _) in collect(running, ["prediction"], 120):
-                if header.label and header.seq > 60:
-                    ages_ms.append((arrived_ns - header.entered_ns) / 1e6)
-                if header.seq >= 60:
-                    slow.send_signal(signal.SIGSTOP)
-                if header.seq >= 120 and late is None:
-                    late, subscriber_s = Subscriber(running.endpoints, ["action"]), header.captured_ns / 1e9
-        finally:
-            slow.kill()
-            slow.wait()
+def test_slow_listeners_delay_nobody_and_late_ones_hear_the_next_action(tmp_path: Path, stack: contextlib.ExitStack):
+    silent, late, ages_ms, subscriber_s = ("overlay", "logger"), None, [], 0.0
+    with (
+        pipeline(tmp_path, without=silent, camera__source="testcard", camera__seconds=18) as running,
+        python("-c", LISTENER, running.port) as slow,
+    ):
+        for arrived_ns, (header, _) in collect(running, ["prediction"], 120):
+            if header.label and header.seq > 60:
+                ages_ms.append((arrived_ns - header.entered_ns) / 1e6)
+            if header.seq >= 60:
+                slow.send_signal(signal.SIGSTOP)
+            if header.seq >= 120 and late is None:
+                late, subscriber_s = stack.enter_context(opened(running, "action")), header.captured_ns / 1e9
         assert late is not None
         heard = [header for header, _ in late.receive(1000)]
-        late.close()
     assert heard
     assert isinstance(heard[0], Action)
     assert subscriber_s < 18
     half = len(ages_ms) // 2
-    assert sorted(ages_ms[half:])[half // 2] < 2 * sorted(ages_ms[:half])[half // 2], "age grows"
+    first, second = sorted(ages_ms[:half])[half // 2], sorted(ages_ms[half:])[half // 2]
+    assert second < 2 * first + 1000 * patience(0.1), "age grows"
 
 
 def test_a_robot_needs_only_pyzmq_and_msgpack(tmp_path: Path):
@@ -190,12 +183,13 @@ def test_a_robot_needs_only_pyzmq_and_msgpack(tmp_path: Path):
     example = ROOT / "examples" / "plain_robot.py"
     said = (tmp_path / "said").open("w")
     silent = ("overlay", "logger")
-    with said, pipeline(tmp_path, without=silent, camera__source="testcard", camera__seconds=8) as running:
-        command = [sys.executable, "-S", "-u", str(example), str(running.port)]
-        robot = subprocess.Popen(command, env={"PYTHONPATH": str(site)}, stdout=said, stderr=said)
+    with (
+        said,
+        pipeline(tmp_path, without=silent, camera__source="testcard", camera__seconds=8) as running,
+        python("-S", "-u", example, running.port, env={"PYTHONPATH": str(site)}, stdout=said, stderr=said) as robot,
+    ):
         assert running.wait(120) == 0
         robot.terminate()
-        robot.wait()
     said_text = (tmp_path / "said").read_text()
     topics = {line.split("/")[0] for line in said_text.splitlines()}
     assert {"keypoints", "windows", "prediction", "action", "status"} <= topics, said_text

@@ -10,6 +10,7 @@ import numpy as np
 from common.bus import Endpoints, Subscriber
 from common.landmarks import SIZE
 from common.messages import Keypoints, Message
+from tests.pace import patience
 
 DEADLINE_S = 10.0
 VECTOR = np.arange(SIZE, dtype=np.float32)
@@ -17,7 +18,7 @@ VECTOR = np.arange(SIZE, dtype=np.float32)
 
 def until(done: Callable[[], object]) -> None:
     """Call `done`, which itself waits a little, until it is true."""
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + patience(DEADLINE_S)
     while not done():
         assert time.monotonic() < deadline, "did not happen in time"
 

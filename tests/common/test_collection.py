@@ -12,6 +12,7 @@ from common import sequence as sequences
 from common.collection import MANIFEST, Collection, read_manifest
 from common.errors import UserError
 from tests.common.test_sequence import made
+from tests.pipeline import python
 
 
 def files(folder: Path) -> list[str]:
@@ -55,10 +56,7 @@ collection = Collection(Path(sys.argv[1]))
 print("open", flush=True)
 sys.stdin.read()
 """
-    with subprocess.Popen(
-        [sys.executable, "-c", program, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
+    with python("-c", program, tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         process.stdout.readline()
         with pytest.raises(UserError, match="Another program"):
             Collection(tmp_path)
@@ -92,6 +90,7 @@ import resource, signal, sys
 from pathlib import Path
 from common.collection import Collection
 from tests.common.test_sequence import made
+from tests.pipeline import python
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 with Collection(Path(sys.argv[1])) as collection:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from common.config import DEFAULT_FILE, FILES_VARIABLE, PREFIX, Settings, load
 from common.errors import UserError
+from tests.pace import patience
 
 ROOT = DEFAULT_FILE.parent.parent
 KEYS = [
@@ -180,7 +181,7 @@ def test_whatever_is_typed_only_a_user_error_comes_of_it(key: tuple[str, str], t
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "common.config", *arguments],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+        cwd=ROOT, capture_output=True, text=True, timeout=patience(60), check=False,
     )  # fmt: skip
 
 

@@ -36,7 +36,7 @@ def placed(windows: np.ndarray, shift: tuple[float, float], zoom: float) -> np.n
     return moved
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 999), st.tuples(st.floats(-0.5, 0.5), st.floats(-0.5, 0.5)), st.floats(0.4, 2))
 def test_place_and_size_in_the_picture_do_not_matter(seed, shift, zoom):
     windows = person(seed)
@@ -44,14 +44,14 @@ def test_place_and_size_in_the_picture_do_not_matter(seed, shift, zoom):
     assert features(moved, WHOLE) == pytest.approx(features(windows, WHOLE), abs=2e-3)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 999))
 def test_the_other_hand_does_it_as_well(seed):
     windows = person(seed)
     assert features(mirror(windows), WHOLE) == pytest.approx(features(windows, WHOLE), abs=2e-3)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 999), st.sampled_from([BODY, WHOLE, RAW]))
 def test_each_window_is_on_its_own(seed, options):
     windows = person(seed, 4)
@@ -59,7 +59,7 @@ def test_each_window_is_on_its_own(seed, options):
     assert features(windows, options) == pytest.approx(one_by_one, abs=1e-5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 999), st.sets(st.sampled_from(PARTS)))
 def test_parts_that_are_never_there_give_zeros_and_finite_numbers(seed, absent):
     windows = person(seed)

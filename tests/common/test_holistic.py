@@ -4,12 +4,17 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 from mediapipe.framework.formats.landmark_pb2 import NormalizedLandmarkList  # noqa: TID251
 
 from common import holistic
-from common.landmarks import SHAPES
+from common.landmarks import MIN_VISIBILITY, SHAPES, split
+from common.messages import Message
 from common.testcard import TestCard
 from common.window import Windower
+from tests import recording as stored
+
+FRAMES = 90  # of the test card: a rest, and half a second of a nod
 
 
 def test_a_landmark_list_becomes_the_same_numbers() -> None:
@@ -34,6 +39,20 @@ def test_face_and_pose_of_the_test_card_lie_where_the_person_is() -> None:
     assert (face[:, :2].min(axis=0) < nose).all()
     assert (nose < face[:, :2].max(axis=0)).all()
     assert found.pose_scale_px > 100
+
+
+def test_the_test_card_is_seen_as_when_it_was_recorded(
+    recording: list[Message], request: pytest.FixtureRequest
+) -> None:
+    """Other processors find the face to a pixel or two; of the pose, most of which is out of view, the most of it."""
+    if request.config.getoption("--update-golden"):
+        stored.store(list(stored.find(stored.FRAMES)))
+    found = stored.keypoints(list(stored.find(FRAMES)))[:-1]
+    now, then = (split(np.stack([vector for _, vector in messages[:FRAMES]])) for messages in (found, recording))
+    apart = {part: np.linalg.norm((now[part] - then[part])[..., :2] * (640, 480), axis=-1) for part in ("pose", "face")}
+    assert [header.seen for header, _ in found] == [header.seen for header, _ in recording[:FRAMES]]
+    assert apart["face"].mean(axis=1).max() < 4
+    assert np.median(apart["pose"][then["pose"][..., 3] > MIN_VISIBILITY]) < 5
 
 
 def test_a_logo_is_nobody(shared: Path) -> None:

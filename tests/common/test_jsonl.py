@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from common.config import DEFAULT_FILE
 from common.jsonl import JsonLines
+from tests.pace import patience
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=20),
@@ -65,6 +66,7 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 from common.jsonl import JsonLines
+from tests.pace import patience
 
 path = Path(sys.argv[1])
 file = JsonLines(path)
@@ -91,7 +93,7 @@ def test_on_a_full_disk_no_half_line_stays_nothing_is_lost_and_it_is_written_lat
     path = tmp_path / "x.jsonl"
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(path)],
-        cwd=DEFAULT_FILE.parent.parent, capture_output=True, text=True, timeout=60, check=False,
+        cwd=DEFAULT_FILE.parent.parent, capture_output=True, text=True, timeout=patience(60), check=False,
     )  # fmt: skip
     assert done.stdout.splitlines() == ["3 1 b'\\n'", "3 1 b'\\n'", "0"], done.stderr
     assert lines(path) == [{"id": id_} for id_ in range(5)]

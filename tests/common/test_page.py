@@ -2,7 +2,6 @@
 
 import http.client
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
@@ -12,6 +11,7 @@ import pytest
 
 from common.errors import UserError
 from common.page import Page
+from tests.pace import patience, until
 from tests.pipeline import free_ports
 
 
@@ -25,7 +25,7 @@ def page():
 @contextmanager
 def get(page: Page, path: str, host: str | None = None) -> Iterator[http.client.HTTPResponse]:
     address = page.url.removeprefix("http://")
-    with closing(http.client.HTTPConnection(address, timeout=10)) as connection:
+    with closing(http.client.HTTPConnection(address, timeout=patience(10))) as connection:
         connection.request("GET", path, headers={"Host": host or address})
         with connection.getresponse() as response:
             yield response
@@ -34,9 +34,7 @@ def get(page: Page, path: str, host: str | None = None) -> Iterator[http.client.
 def test_a_viewer_gets_the_pictures_that_are_shown(page: Page):
     assert not page.watched("cam")
     with get(page, "/stream/cam") as response:
-        deadline = time.monotonic() + 10
-        while not page.watched("cam"):
-            assert time.monotonic() < deadline
+        until(lambda: page.watched("cam"), 10)
         page.show("cam", np.full((48, 64, 3), 200, np.uint8))
         assert response.readline() == b"--picture\r\n"
         assert response.readline() == b"Content-Type: image/jpeg\r\n"

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from common.landmarks import SIZE, SLICES, split
@@ -163,7 +163,6 @@ EVENTS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(EVENTS)
 def test_whatever_happens_the_count_is_what_was_saved_and_not_taken_back(events: list) -> None:
     made, kept, seq = session(sequences=3, frames=8), [], 0

@@ -15,6 +15,7 @@ from common.config import load
 from common.errors import UserError
 from common.sources import FileSource, FolderSource, Shot, Source, SourceLost
 from tests.mjpeg import network_camera
+from tests.pace import patience
 
 MISSING_CAMERA = 9
 
@@ -73,7 +74,7 @@ def test_a_file_played_live_keeps_its_own_pace(tmp_path: Path) -> None:
     assert source.live
     begun = time.monotonic()
     assert len(read_all(source)) == 5
-    assert 0.19 <= time.monotonic() - begun < 2
+    assert 0.19 <= time.monotonic() - begun < patience(1)
 
 
 def test_a_damaged_or_foreign_file_is_told_by_its_name(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,8 @@ from common.landmarks import PARTS, SIZE, SLICES
 from common.sequence import Sequence
 from data import dataset, npz
 from data.convert import WRITERS, convert
-from tests.pipeline import ROOT
+from tests.pace import patience, until
+from tests.pipeline import ROOT, python
 
 LAYOUTS = list(WRITERS)
 
@@ -68,7 +68,7 @@ def sequences(draw: st.DrawFn) -> Sequence:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(before=st.lists(sequences(), min_size=1, max_size=5))
 def test_all_layouts_keep_everything(tmp_path_factory: pytest.TempPathFactory, layout: str, before: list[Sequence]):
     path = tmp_path_factory.mktemp("data") / name(layout)
@@ -182,20 +182,17 @@ def test_an_interrupted_one_leaves_nothing(tmp_path: Path):
     frames = 3000
     keypoints = np.random.default_rng(0).random((frames, SIZE), np.float32)
     npz.write(tmp_path / "in", [Sequence("wave", keypoints, np.arange(frames), "anna", "cam", 25.0)])
-    with subprocess.Popen(
-        command(tmp_path / "in", tmp_path / "out.csv", "--to", "csv"),
-        cwd=ROOT,
+    with python(
+        *command(tmp_path / "in", tmp_path / "out.csv", "--to", "csv")[1:],
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: signal.signal(
             signal.SIGINT, signal.SIG_DFL
         ),  # else ignored where the tests run in the background
     ) as process:
-        deadline = time.monotonic() + 30
-        while not list(tmp_path.glob(".converting-*/out.csv")) and time.monotonic() < deadline:
-            assert process.poll() is None
+        until(lambda: list(tmp_path.glob(".converting-*/out.csv")), 30, lambda: process.poll() is None)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=patience(30))
     assert process.returncode == 130
     assert "Traceback" not in said
     assert said.splitlines()[-1] == "Interrupted: nothing was written."

@@ -98,7 +98,7 @@ edits = st.one_of(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(edits, max_size=6))
 def test_every_row_of_edits_is_taken_back_one_by_one(folder: Path, row: list[tuple[Any, ...]]) -> None:
     states = [state(folder)]

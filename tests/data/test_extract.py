@@ -6,7 +6,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,11 +33,10 @@ from data.videos import Video, find
 from data.workers import Crash
 from tests.bench.sharing import VISIBLE, distance, positions, reference
 from tests.data.test_workers import processes
-from tests.pipeline import ROOT
+from tests.pace import until
+from tests.pipeline import ROOT, python
 
 FPS, SIZE_PX = 25.0, (320, 240)
-
-pytestmark = pytest.mark.timeout(300)  # each run starts MediaPipe anew
 
 
 def extract(source: Path, out: Path, *more: object, **how: Any) -> "subprocess.CompletedProcess[str]":
@@ -280,13 +278,10 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def cut_off(source: Path, out: Path, stop: Callable[["subprocess.Popen[str]"], None]) -> tuple[int, str]:
     """Run it until two videos are finished, and stop it."""
-    command = [sys.executable, "-m", "data.extract", str(source), "--out", str(out), "--workers", "2"]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as process:
-        deadline = time.monotonic() + 60
-        while not (out / REPORT).exists() or (out / REPORT).read_bytes().count(b"\n") < 2:
-            assert time.monotonic() < deadline and process.poll() is None
+    command, report = ["-m", "data.extract", source, "--out", out, "--workers", 2], out / REPORT
+    how = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    with python(*command, **how) as process:
+        until(lambda: report.exists() and report.read_bytes().count(b"\n") >= 2, 60, lambda: process.poll() is None)
         stop(process)
         assert process.stderr is not None
         said = process.stderr.read()

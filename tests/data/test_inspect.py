@@ -15,6 +15,7 @@ from common.collection import Collection, read_manifest
 from common.errors import EXIT_USER_ERROR
 from data.inspect import main, read
 from tests.common.test_sequence import made
+from tests.pace import patience
 from tests.pipeline import ROOT
 
 
@@ -49,7 +50,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_the_table_and_what_is_wrong(folder: Path) -> None:
     command = [sys.executable, "-m", "data.inspect", folder]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=patience(60), check=False)
     assert (done.returncode, done.stderr) == (0, "")
     rows = [line.split() for line in done.stdout.splitlines()]
     assert ["wave", "1", "2", "6/8/10", "25.0", "100%", "100%", "100%"] in rows

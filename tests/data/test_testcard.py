@@ -34,7 +34,6 @@ def test_the_data_set_holds_what_the_schedule_says(cards: Path):
     assert sorted(entry["frames"] for entry in manifest) == sorted(len(s.keypoints) for s in sequences)
 
 
-@pytest.mark.timeout(180)
 def test_a_model_trained_on_it_can_be_run(cards: Path, tmp_path: Path):
     folder = tmp_path / "model"
     options = ("--model", "forest", "--length", 15, "--stride", 10, "--folds", 2)  # the end of a card may be short

@@ -3,9 +3,7 @@
 import os
 import signal
 import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable
 from contextlib import closing
 
@@ -14,7 +12,8 @@ import pytest
 
 from common.errors import UserError
 from data.workers import Crash, LocalWorkers
-from tests.pipeline import ROOT
+from tests.pace import until
+from tests.pipeline import python
 
 
 def worker() -> Callable[[str], tuple[str, int]]:
@@ -102,12 +101,9 @@ if __name__ == "__main__":
     for job, result in LocalWorkers(2).run(worker, ["a", "wait", "wait"]):
         print(result[1], flush=True)
 """
-    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
+    with python("-c", program, stdout=subprocess.PIPE) as process:
         process.stdout.readline()
         started = processes(process.pid)
         process.kill()
     assert len(started) == 2
-    deadline = time.monotonic() + 20
-    while any(map(lives, started)):
-        assert time.monotonic() < deadline
+    until(lambda: not any(map(lives, started)), 20)

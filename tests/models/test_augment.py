@@ -31,7 +31,7 @@ def windows_of(seed: int, n: int = 2, length: int = 6) -> np.ndarray:
 
 @pytest.mark.parametrize("change", [*CHANGES, augment.perform, augment.film])
 @given(seed=st.integers(0, 999))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_a_change_is_seeded_and_leaves_what_it_was_given(change, seed):
     windows = windows_of(seed)
     before = windows.copy()
@@ -45,7 +45,7 @@ def test_a_change_is_seeded_and_leaves_what_it_was_given(change, seed):
 
 @pytest.mark.parametrize("change", CHANGES)
 @given(seed=st.integers(0, 999))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_no_part_appears_and_only_hands_are_missed(change, seed):
     windows = windows_of(seed)
     before, after = seen_parts(windows), seen_parts(change(windows, np.random.default_rng(seed)))
@@ -62,7 +62,7 @@ def test_no_part_appears_and_only_hands_are_missed(change, seed):
 
 
 @given(seed=st.integers(0, 999))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_a_mirror_twice_is_none(seed):
     windows = windows_of(seed)
     assert augment.mirror(augment.mirror(windows)) == pytest.approx(windows, abs=1e-6)

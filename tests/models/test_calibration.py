@@ -30,7 +30,7 @@ def told(seed: int, rows: int = 4000, labels: int = 4) -> "tuple[np.ndarray, np.
 
 
 @given(seed=st.integers(0, 999), true=st.floats(0.4, 3.0))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_the_temperature_that_rows_were_made_with_is_found(seed: int, true: float):
     honest, targets = told(seed)
     overdone = tempered(honest, 1 / true)  # as a model tells them that is too sure, or not sure enough
@@ -54,7 +54,7 @@ def test_two_people_say_less_about_a_third_than_twenty(recorders: int):
 
 
 @given(seed=st.integers(0, 999))
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 def test_a_temperature_changes_how_sure_it_is_and_not_what_is_told(seed: int):
     rows, _ = told(seed, 50)
     for one in TEMPERATURES[::20]:
@@ -86,7 +86,7 @@ def watched(draw: st.DrawFn) -> Stream:
 
 
 @given(stream=watched())
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 def test_the_decision_is_one_of_the_grid_and_no_worse_than_the_defaults(stream: Stream):
     chosen = decision([stream], ["idle"])
     assert chosen.enter in GRID["enter"] and chosen.leave <= chosen.enter
@@ -121,7 +121,7 @@ def test_a_stream_on_which_nothing_can_be_found_has_a_decision_too(probabilities
 
 
 @given(st.integers(2, 6).flatmap(lambda n: st.tuples(st.just(n), st.sets(st.integers(0, n - 1), max_size=n - 1))))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_without_idle_labels_the_actions_share_all_that_is_told(drawn: "tuple[int, set[int]]"):
     labels, idle = drawn
     rows = np.random.default_rng(labels).dirichlet(np.ones(labels), 20)

@@ -18,7 +18,7 @@ from models.course import Course, Plan
 from models.crossed import Figures, folded
 from models.recipe import Recipe
 from tests.models.people import LABELS, card, sequence
-from tests.pipeline import ROOT
+from tests.pipeline import ROOT, python
 
 SHORT = ("--length", "10", "--stride", "5", "--epochs", "1")
 
@@ -65,17 +65,12 @@ def test_two_kinds_on_the_same_folds(tmp_path: Path):
 
 def test_an_interrupted_comparison_keeps_what_it_has(tmp_path: Path):
     data, kept = stored(tmp_path / "data", people("anna", each=4)), tmp_path / "all.json"
-    asked = subprocess.Popen(
-        command(data, "--folds", "2", "--kinds", "forest", "--json", kept),
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    while not asked.stderr.readline().startswith("seed 0, fold 1 of 2, forest"):
-        assert asked.poll() is None
-    asked.send_signal(signal.SIGINT)
-    told, errors = asked.communicate()
+    arguments = command(data, "--folds", "2", "--kinds", "forest", "--json", kept)[1:]
+    with python(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as asked:
+        while not asked.stderr.readline().startswith("seed 0, fold 1 of 2, forest"):
+            assert asked.poll() is None
+        asked.send_signal(signal.SIGINT)
+        told, errors = asked.communicate()
     assert (asked.returncode, told) == (130, "") and "Traceback" not in errors
     assert "Interrupted: the figures so far are above" in errors
     assert len(json.loads(kept.read_text())["figures"]) == 1

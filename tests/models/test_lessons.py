@@ -37,7 +37,7 @@ def test_plain_lessons_are_the_features_of_the_windows():
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=12), st.integers(0, 5))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_every_label_is_seen_as_often_as_the_others_of_its_group(labels: list[int], rests: int):
     shown, held = examples(labels), examples([0] * rests, first=len(labels))
     lessons = varied(shown, held, [0], ONE, RAW, len(LABELS), seed=0)

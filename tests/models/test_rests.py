@@ -27,7 +27,7 @@ def resting(label: str, frames: int = 30, **other: object) -> Sequence:
 
 
 @given(seed=st.integers(0, 9999), frames=st.integers(1, 25))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_passage_lies_between_its_ends_and_no_part_fades(seed: int, frames: int):
     one, other = vectors_of(np.random.default_rng(seed), 2, 3)
     between = passage(one, other, frames)
@@ -44,7 +44,7 @@ def test_a_passage_lies_between_its_ends_and_no_part_fades(seed: int, frames: in
 
 
 @given(seed=st.integers(0, 9999), length=st.integers(2, 40))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_an_edge_shows_as_much_of_the_action_as_its_share_says(seed: int, length: int):
     rng = np.random.default_rng(seed)
     n = 6
@@ -62,7 +62,7 @@ def test_an_edge_shows_as_much_of_the_action_as_its_share_says(seed: int, length
 
 
 @given(seed=st.integers(0, 9999))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_edges_are_seeded_finite_and_bring_no_part_that_nobody_has(seed: int):
     rng = np.random.default_rng(seed)
     windows, rests = vectors_of(rng, 2, 4, 8)

@@ -57,7 +57,7 @@ def found_in(piece: Piece) -> list[Found]:
     return watch.decide(watcher(piece), model.decision, model.idle)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(st.sampled_from(LABELS), st.integers(17, 40)), min_size=2, max_size=6), st.randoms())
 def test_cuts_of_a_session_are_put_together_again(parts: list[tuple[str, int]], random):
     assume(any(label != LABELS[0] for label, _ in parts))

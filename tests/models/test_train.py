@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,7 +22,8 @@ from data import dataset
 from models import premises, train
 from models.learning import LOGS
 from tests.models.test_course import LENGTH, group, performed
-from tests.pipeline import ROOT
+from tests.pace import until
+from tests.pipeline import ROOT, python
 
 FACTS = ("--length", str(LENGTH), "--folds", "2", "--epochs", "4")
 STARTED_S = 90
@@ -59,14 +59,6 @@ def model(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
-    deadline = time.monotonic() + STARTED_S
-    while not path.exists():
-        assert process.poll() is None, f"it ended before it could be interrupted: {process.communicate()[1]}"
-        assert time.monotonic() < deadline, f"no {path} within {STARTED_S} s"
-        time.sleep(0.02)
-
-
 def first_epoch(log: Path) -> int:
     import tensorflow as tf
 
@@ -81,20 +73,13 @@ def first_epoch(log: Path) -> int:
 @contextlib.contextmanager
 def stopped(data: Path, out: Path) -> Iterator[None]:
     """The real command, stopped after its first epochs but alive, and killed in the end."""
-    process = subprocess.Popen(
-        command(data, out), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
     state = out.with_name(out.name + ".training") / "desk" / "fold 1" / "state" / "training_metadata.json"
-    try:
-        wait_for(state, process)
+    with python(*command(data, out)[1:], stdout=subprocess.DEVNULL) as process:
+        until(state.exists, STARTED_S, lambda: process.poll() is None)
         os.kill(process.pid, signal.SIGSTOP)
         yield
-    finally:
-        process.kill()
-        process.communicate()
 
 
-@pytest.mark.timeout(240)
 def test_a_command_that_was_killed_goes_on(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out, other, same = tmp_path / "model", tmp_path / "other", asked(data, tmp_path / "model", model="conv")
     desk = tmp_path / "model.training"

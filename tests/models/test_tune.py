@@ -3,7 +3,6 @@
 import contextlib
 import json
 import math
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -24,26 +23,22 @@ from models.course import Plan
 from models.recipe import NETWORKS, Recipe
 from tests.models.people import person
 from tests.models.test_compare import SHORT, people, stored
-from tests.pipeline import ROOT
+from tests.pipeline import python
 
 PLAN = Plan(recipe=Recipe(epochs=30))
 
 
-def started(*arguments: object) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "models.tune", *map(str, arguments), *SHORT]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def started(*arguments: object) -> "contextlib.AbstractContextManager[subprocess.Popen[str]]":
+    return python("-m", "models.tune", *arguments, *SHORT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.timeout(300)  # five networks are compiled, which takes long on a busy machine
 def test_a_killed_search_goes_on_and_ends_in_a_model_folder(tmp_path: Path):
     data, out, study = stored(tmp_path / "data", people("anna", "ben")), tmp_path / "mine", tmp_path / "my?study.db"
     command = (data, "--out", out, "--trials", 2, "--folds", 2, "--study", study)
-    killed = started(*command)
-    assert killed.stdout.readline().startswith("trial 1 of 2: loss "), killed.stderr.read()
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
-    again = started(*command)
-    told, errors = again.communicate()
+    with started(*command) as killed:
+        assert killed.stdout.readline().startswith("trial 1 of 2: loss ")
+    with started(*command) as again:
+        told, errors = again.communicate()
     assert again.returncode == 0, errors
     assert told.startswith("trial 2 of 2: ") and f"{out}: on 2 recorders" in told and told.count("\n") == 2
     facts = json.loads((out / "card.json").read_text())

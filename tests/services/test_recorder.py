@@ -21,7 +21,8 @@ from common.collection import Collection, read_manifest
 from common.config import Settings
 from common.messages import Command, Keypoints, Message, Recording
 from services.recorder import Recorder
-from tests.pipeline import ROOT, Pipeline, free_ports, pipeline
+from tests.pace import patience
+from tests.pipeline import ROOT, Pipeline, free_ports, pipeline, python
 
 LABELS = ("nod", "shake", "tilt", "push up/right")
 FRAMES = 8
@@ -30,12 +31,9 @@ FRAMES = 8
 @contextlib.contextmanager
 def recorder(port: int, out: Path, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
     """`python -m services.recorder` beside a pipeline, with keys from a pipe."""
-    command = [sys.executable, "-m", "services.recorder", *arguments, "--out", str(out), "--set", f"bus.port={port}"]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=-2) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    command = ["-m", "services.recorder", *arguments, "--out", out, "--set", f"bus.port={port}"]
+    with python(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=-2) as started:
+        yield started
 
 
 def press(process: "subprocess.Popen[bytes]", key: bytes) -> None:
@@ -48,7 +46,6 @@ def files(out: Path) -> list[Path]:
     return sorted(out.rglob("*.npz"))
 
 
-@pytest.mark.timeout(180)
 def test_twenty_sequences_though_it_is_killed_in_the_middle_and_keys_are_pressed(tmp_path: Path) -> None:
     out, plan = tmp_path / "set", [*LABELS, "--sequences", "5", "--recorder", "card", "--frames", str(FRAMES)]
     plan += ["--countdown", "0.2", "--video"]
@@ -59,7 +56,7 @@ def test_twenty_sequences_though_it_is_killed_in_the_middle_and_keys_are_pressed
             running.wait_for("seven sequences", lambda: len(files(out)) >= 7, 60)
             process.send_signal(signal.SIGKILL)
         with recorder(running.port, out, *plan) as process:
-            assert process.wait(60) == 0
+            assert process.wait(patience(60)) == 0
             assert process.stdout is not None
             log = process.stdout.read().decode()
     assert "nod 5/5, shake" in log  # where it went on
@@ -77,7 +74,6 @@ def test_twenty_sequences_though_it_is_killed_in_the_middle_and_keys_are_pressed
         assert video.get(cv2.CAP_PROP_FRAME_COUNT) >= FRAMES or missing
 
 
-@pytest.mark.timeout(120)
 def test_make_record_records_by_itself_and_tells_everybody_what_to_do(tmp_path: Path) -> None:
     port = free_ports(5)
     command = [sys.executable, "-m", "services.start", "--record", "nod, shake", "--source", "testcard", "--headless"]
@@ -85,8 +81,8 @@ def test_make_record_records_by_itself_and_tells_everybody_what_to_do(tmp_path: 
     command += ["--out", str(tmp_path / "set"), *(word for text in sets for word in ("--set", text))]
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, text=True)
-    running = Pipeline(process, port, tmp_path / "log")
-    subscriber, heard = Subscriber(running.endpoints, ["recording"]), []
+    running, heard = Pipeline(process, port, tmp_path / "log"), []
+    subscriber = Subscriber(running.endpoints, ["recording"])
     try:
         running.wait_for("recording", lambda: bool(heard.extend(subscriber.receive(20)) or heard), 60)
         while process.poll() is None:
@@ -94,14 +90,14 @@ def test_make_record_records_by_itself_and_tells_everybody_what_to_do(tmp_path: 
         assert process.returncode == 0, running.log
     finally:
         subscriber.close()
-        process.kill()
+        process.terminate()
+        process.wait(patience(15))
     assert len(files(tmp_path / "set")) == 4
     states = {header.state for header, _ in heard if isinstance(header, Recording)}
     assert states >= {"countdown", "capturing"}
     assert any(header.progress == {"nod": 2, "shake": 1} for header, _ in heard if isinstance(header, Recording))
 
 
-@pytest.mark.timeout(60)
 def test_commands_come_over_the_bus(tmp_path: Path) -> None:
     tell = [sys.executable, "-m", "services.tell", "recorder"]
     with pipeline(
@@ -114,21 +110,21 @@ def test_commands_come_over_the_bus(tmp_path: Path) -> None:
         with recorder(running.port, tmp_path / "set", "nod", "--countdown", "0.2") as process:
             running.wait_for("a sequence", lambda: len(files(tmp_path / "set")) >= 1, 40)
             subprocess.run([*tell, "stop", *port], cwd=ROOT, check=True)
-            assert process.wait(10) == 0
+            assert process.wait(patience(10)) == 0
 
 
-def test_keys_typed_in_a_terminal_need_no_return(tmp_path: Path) -> None:
+def test_keys_typed_in_a_terminal_need_no_return(tmp_path: Path, stack: contextlib.ExitStack) -> None:
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "services.recorder", "nod", "--out", str(tmp_path / "set")]
-    command += ["--set", f"bus.port={free_ports(4)}"]
-    with subprocess.Popen(command, cwd=ROOT, stdin=theirs, stderr=subprocess.PIPE, start_new_session=True) as process:
+    stack.callback(os.close, ours)
+    stack.callback(os.close, theirs)
+    command = ["-m", "services.recorder", "nod", "--out", tmp_path / "set", "--set", f"bus.port={free_ports(4)}"]
+    with python(*command, stdin=theirs, stderr=subprocess.PIPE, start_new_session=True) as process:
         assert process.stderr is not None
-        while b"keys:" not in process.stderr.readline():
-            pass
+        while line := process.stderr.readline():
+            if b"keys:" in line:
+                break
         os.write(ours, b"q")
-        assert process.wait(10) == 0
-    os.close(ours)
-    os.close(theirs)
+        assert process.wait(patience(10)) == 0
 
 
 @pytest.mark.parametrize(
@@ -147,7 +143,7 @@ def test_keys_typed_in_a_terminal_need_no_return(tmp_path: Path) -> None:
 )
 def test_names_and_numbers_that_will_not_do(arguments: list[str], sentence: str, tmp_path: Path) -> None:
     with recorder(free_ports(4), tmp_path / "set", *arguments) as process:
-        assert process.wait(20) == 2
+        assert process.wait(patience(20)) == 2
         assert process.stdout is not None
         said = process.stdout.read().decode()
     assert sentence in said
@@ -157,7 +153,7 @@ def test_names_and_numbers_that_will_not_do(arguments: list[str], sentence: str,
 
 def test_two_recorders_do_not_write_the_same_data_set(tmp_path: Path) -> None:
     with Collection(tmp_path / "set"), recorder(free_ports(4), tmp_path / "set", "wave") as process:
-        assert process.wait(20) == 2
+        assert process.wait(patience(20)) == 2
         assert process.stdout is not None
         assert "Another program is writing" in process.stdout.read().decode()
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 from common.bus_file import BusReader
 from common.messages import Keypoints
-from tests.pipeline import ROOT, free_ports, pipeline
+from tests.pace import patience
+from tests.pipeline import ROOT, free_ports, pipeline, python
 
 SECONDS = 8
 TOPICS = ("frames", "keypoints", "windows", "prediction", "action", "status")
@@ -20,9 +22,9 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def record_bus(port: int, out: Path, *arguments: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "services.record_bus", "--out", str(out), *arguments, "--set", f"bus.port={port}"]
-    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+def record_bus(port: int, out: Path, *arguments: str) -> "AbstractContextManager[subprocess.Popen[str]]":
+    command = ["-m", "services.record_bus", "--out", out, *arguments, "--set", f"bus.port={port}"]
+    return python(*command, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -32,15 +34,16 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = {"camera__source": "testcard", "camera__seconds": SECONDS, "logger__out": folder / "log"}
     settings["camera__wait_for"] = "[keypoints, windows, inference, logger, record_bus, record_bus]"
     with pipeline(folder, without=("overlay",), **settings) as running:
-        whole = record_bus(running.port, folder / "run.mcap", "--topics", *TOPICS)
-        cut = record_bus(running.port, folder / "cut.mcap")
-        running.wait_for("a part on the disk", lambda: _size(folder / "cut.mcap") > 200_000, 90)
-        cut.kill()
-        assert running.wait(90) == 0, running.log
-        _, said = whole.communicate(timeout=20)
+        with (
+            record_bus(running.port, folder / "run.mcap", "--topics", *TOPICS) as whole,
+            record_bus(running.port, folder / "cut.mcap") as cut,
+        ):
+            running.wait_for("a part on the disk", lambda: _size(folder / "cut.mcap") > 200_000, 90)
+            cut.kill()
+            assert running.wait(90) == 0, running.log
+            _, said = whole.communicate(timeout=patience(20))
         assert whole.returncode == 0, said
         assert "all streams ended" in said
-        cut.communicate()
     return folder
 
 
@@ -53,7 +56,7 @@ def replay(folder: Path, recording: Path, *arguments: str) -> str:
     port = free_ports(5)
     command = [sys.executable, "-m", "services.start", "--replay", str(recording), "--out", str(folder), "--headless"]
     command += ["--set", f"bus.port={port}", "--set", f"overlay.page_port={port + 4}", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=patience(100), check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -72,7 +75,6 @@ def assert_same(live: Path, again: Path) -> None:
         assert line["start_s"] == pytest.approx(other["start_s"], abs=0.2)
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize(("stage", "speed"), [("keypoints", "0"), ("keypoints", "4"), ("windows", "0")])
 def test_a_replay_gives_what_the_live_run_gave(recorded: Path, tmp_path: Path, stage: str, speed: str) -> None:
     said = replay(tmp_path / "out", recorded / "run.mcap", "--stage", stage, "--speed", speed)
@@ -81,7 +83,6 @@ def test_a_replay_gives_what_the_live_run_gave(recorded: Path, tmp_path: Path, s
     assert json.loads((tmp_path / "out/run.json").read_text())["state"] == "complete"
 
 
-@pytest.mark.timeout(120)
 def test_pictures_are_played_through_holistic_again(recorded: Path, tmp_path: Path) -> None:
     replay(tmp_path / "out", recorded / "run.mcap", "--stage", "frames", "--speed", "0")
     frames = [h for h in BusReader(recorded / "run.mcap") if type(h.message.header).__name__ == "Frame"]
@@ -92,13 +93,11 @@ def test_pictures_are_played_through_holistic_again(recorded: Path, tmp_path: Pa
     assert (tmp_path / "out/overlay.mp4").exists()
 
 
-@pytest.mark.timeout(60)
 def test_predictions_are_played_to_those_who_listen(recorded: Path, tmp_path: Path) -> None:
     replay(tmp_path / "out", recorded / "run.mcap", "--stage", "prediction", "--speed", "0")
     assert lines(tmp_path / "out/predictions.jsonl") == lines(recorded / "log/predictions.jsonl")
 
 
-@pytest.mark.timeout(60)
 def test_a_recording_that_was_cut_is_played_to_the_cut_and_says_so(recorded: Path, tmp_path: Path) -> None:
     reader = BusReader(recorded / "cut.mcap")
     seqs = [heard.message.header.seq for heard in reader if isinstance(heard.message.header, Keypoints)]
@@ -133,7 +132,7 @@ def test_a_recording_is_framed_by_settings_and_reason(recorded: Path) -> None:
 def test_mistakes(service: str, arguments: list[str], sentence: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", f"services.{service}", "--set", f"bus.port={free_ports(4)}"]
     command += [argument.format(folder=tmp_path) for argument in arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=patience(30), check=False)
     assert done.returncode == 2
     assert sentence in done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
@@ -142,5 +141,5 @@ def test_mistakes(service: str, arguments: list[str], sentence: str, tmp_path: P
 def test_a_stage_that_was_not_recorded_is_named(recorded: Path) -> None:
     command = [sys.executable, "-m", "services.replay", str(recorded / "cut.mcap"), "--stage", "windows"]
     command += ["--set", f"bus.port={free_ports(4)}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=patience(30), check=False)
     assert (done.returncode, done.stderr.count("holds nothing of windows")) == (2, 1)
