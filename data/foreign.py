@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import UserError
-from common.landmarks import SIZE, SLICES, VECTORS
+from common.landmarks import SIZE, SLICES, VECTORS, split
 from common.sequence import Sequence, checked, checked_label
 
 UNKNOWN: Final = "unknown"  # recorder
 SIDECAR: Final = "sequences.jsonl"
+# For sentences that say which vectors would do.
+KNOWN: Final = ", ".join(f"{size} ({' + '.join(parts)})" for size, parts in VECTORS.items()).replace("_", " ")
 
 
 class Facts(msgspec.Struct, kw_only=True):
@@ -50,7 +52,10 @@ def facts_of(sequence: Sequence) -> Facts:
 
 
 def made(path: Path, label: str, keypoints: NDArray[np.float32], facts: Facts) -> Sequence:
-    """A sequence of keypoints (T, 1662); raises UserError naming `path` where they and the facts do not agree."""
+    """A sequence of keypoints (T, 1662), in which NaN stands for what was not seen.
+
+    Raises UserError naming `path` where they and the facts do not agree.
+    """
     if not label:
         raise UserError(f"{path} says no label: every sequence needs one.")
     if len(facts.captured_ns) != len(keypoints):
@@ -59,7 +64,18 @@ def made(path: Path, label: str, keypoints: NDArray[np.float32], facts: Facts) -
         times = np.array(facts.captured_ns, np.int64)
     except OverflowError:
         raise UserError(f"{path} has a capture time or a frame's number beyond 64 bits.") from None
-    return checked(path, Sequence(label, keypoints, times, facts.recorder, facts.stream, facts.fps))
+    return checked(path, Sequence(label, _seen(keypoints), times, facts.recorder, facts.stream, facts.fps))
+
+
+def _seen(keypoints: NDArray[np.float32]) -> NDArray[np.float32]:
+    """With zeros for what was not seen: a point of which x or y is NaN, and any other number that is."""
+    if not np.isnan(keypoints).any():
+        return keypoints
+    keypoints = keypoints.copy()
+    for points in split(keypoints).values():
+        points[np.isnan(points[..., :2]).any(axis=-1)] = 0
+    keypoints[np.isnan(keypoints)] = 0
+    return keypoints
 
 
 def read_facts(root: Path) -> dict[str, Facts]:

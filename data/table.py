@@ -4,7 +4,7 @@
     class,x1,y1,z1,v1,...                                   as tutorials on Holistic write it
 
 Of the columns before the numbers only `class` must be there. A sequence is a run of rows that agree in all of them
-but the capture time.
+but the capture time. A number that is missing, as pandas and R write it, is NaN: what was not seen.
 """
 
 import csv
@@ -25,6 +25,8 @@ from data.foreign import assumed, made, numbered, place
 COLUMNS: Final = ("class", "sequence", "recorder", "stream", "fps", "captured_ns")
 # Four numbers for every point, whether it has a visibility or not.
 WITH_FOURTH: Final = {4 * 501: ("pose", "face"), 4 * 543: PARTS}
+
+MISSING: Final = frozenset(("", "na", "null", "none"))
 
 
 def read(_root: Path, files: Iterable[Path], fps: float) -> Iterator[Sequence]:
@@ -77,7 +79,7 @@ def _sequence(path: Path, columns: list[str], width: int, lines: list[tuple[int,
             rate = float(said.get("fps", fps))
             if not 0 < rate < math.inf:
                 raise ValueError(f"{rate} frames/s is no rate")
-            values[frame] = [float(text) for text in row[len(columns) :]]
+            values[frame] = [_number(text) for text in row[len(columns) :]]
         except ValueError as error:
             raise UserError(f"{path}, line {line} is not a frame: {error}.") from error
     facts = assumed(range(len(lines)), rate)
@@ -86,6 +88,10 @@ def _sequence(path: Path, columns: list[str], width: int, lines: list[tuple[int,
         facts.captured_ns = times
     vectors = _without_fourth(values) if width in WITH_FOURTH else place(path, values)
     return made(path, said["class"], vectors, facts)
+
+
+def _number(text: str) -> float:
+    return math.nan if text.strip().lower() in MISSING else float(text)
 
 
 def _without_fourth(values: NDArray[np.float32]) -> NDArray[np.float32]:
