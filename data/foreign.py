@@ -20,6 +20,10 @@ SIDECAR: Final = "sequences.jsonl"
 KNOWN: Final = ", ".join(f"{size} ({' + '.join(parts)})" for size, parts in VECTORS.items()).replace("_", " ")
 
 
+class Misplaced(UserError):
+    """A file or folder that lies in no label's; its text is no whole sentence yet."""
+
+
 class Facts(msgspec.Struct, kw_only=True):
     """What most layouts have no place for."""
 
@@ -115,7 +119,7 @@ def label_of(root: Path, item: Path) -> str:
         return item.stem
     steps = item.relative_to(root).parts[:-1] if item.is_relative_to(root) else ()
     if not 1 <= len(steps) <= 2:
-        raise UserError(f"{item} does not lie in the folder of a label (or two levels) below {root}: move it into one.")
+        raise Misplaced(f"{item} does not lie in the folder of a label (or two levels) below {root}: move it into one")
     return "/".join(steps)
 
 
