@@ -16,7 +16,6 @@ placed into 1662; what they do not hold, and what is NaN, is zeros. Nothing is u
 import os
 from collections import Counter
 from collections.abc import Sequence as Row
-from collections.abc import Set
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +26,7 @@ from common.errors import UserError
 from common.lfs import refuse_pointer
 from common.sequence import Sequence
 from data import npy, npz, packed, parquet, pose, table
-from data.foreign import SIDECAR, Misplaced, natural
+from data.foreign import SIDECAR, Misplaced, check_top, natural
 
 READERS: Final = {
     ".npz": npz.read,
@@ -38,8 +37,6 @@ READERS: Final = {
     ".xz": packed.read,
 }
 TOPS: Final = (MANIFEST, SIDECAR, parquet.TRAIN)  # what only the folder that holds the labels has
-VERDICTS: Final = frozenset(("right", "wrong"))
-SHOWN: Final = 5  # labels in a sentence
 
 
 def read(path: Path, fps: float = 25.0) -> list[Sequence]:
@@ -73,7 +70,8 @@ def read(path: Path, fps: float = 25.0) -> list[Sequence]:
         raise UserError(f"{error}{_or_meant(path, found)}.") from error
     if not sequences:
         raise UserError(f"{path} is not a data set: its files hold no frames.")
-    _check_top(path, {sequence.label for sequence in sequences})
+    if not any((path / name).exists() for name in TOPS):
+        check_top(path, {sequence.label for sequence in sequences}, f"put an empty file {SIDECAR} into {path}")
     # A folder's name need not be text.
     return [one._replace(label=one.label.encode(errors="replace").decode()) for one in sequences]
 
@@ -92,18 +90,3 @@ def _or_meant(root: Path, files: Row[Path]) -> str:
         return ""
     ((most, _),) = Counter(deeper).most_common(1)
     return f", or name {os.path.commonpath([file.parent for file in files if file.is_relative_to(root / most)])}"
-
-
-def _check_top(root: Path, labels: Set[str]) -> None:
-    """Raises UserError where all labels share a first level, as they do if the folder above the data set is named."""
-    firsts = {label.partition("/")[0] for label in labels}
-    seconds = {label.partition("/")[2] for label in labels}
-    inner = root / min(firsts)
-    if len(firsts) > 1 or "" in seconds or seconds <= VERDICTS or not inner.is_dir():
-        return
-    if not any((root / name).exists() for name in TOPS):
-        shown = ", ".join(sorted(seconds)[:SHOWN]) + (" ..." if len(seconds) > SHOWN else "")
-        raise UserError(
-            f"All labels of {root} would be verdicts ({shown}) of one action, {inner.name}: name {inner} if that is "
-            f"meant, or put an empty file {SIDECAR} into {root}."
-        )

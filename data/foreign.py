@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -15,6 +15,8 @@ from common.landmarks import SIZE, SLICES, VECTORS, split
 from common.sequence import Sequence, checked, checked_label
 
 UNKNOWN: Final = "unknown"  # recorder
+VERDICTS: Final = frozenset(("right", "wrong"))
+SHOWN: Final = 5  # labels in a sentence
 SIDECAR: Final = "sequences.jsonl"
 # For sentences that say which vectors would do.
 KNOWN: Final = ", ".join(f"{size} ({' + '.join(parts)})" for size, parts in VECTORS.items()).replace("_", " ")
@@ -121,6 +123,20 @@ def label_of(root: Path, item: Path) -> str:
     if not 1 <= len(steps) <= 2:
         raise Misplaced(f"{item} does not lie in the folder of a label (or two levels) below {root}: move it into one")
     return "/".join(steps)
+
+
+def check_top(root: Path, labels: Set[str], otherwise: str) -> None:
+    """Raises UserError where folders give all labels one first level, as they do if the folder above is named."""
+    firsts = {label.partition("/")[0] for label in labels}
+    seconds = {label.partition("/")[2] for label in labels}
+    inner = root / min(firsts)
+    if len(firsts) > 1 or "" in seconds or seconds <= VERDICTS or not inner.is_dir():
+        return
+    shown = ", ".join(sorted(seconds)[:SHOWN]) + (" ..." if len(seconds) > SHOWN else "")
+    raise UserError(
+        f"All labels of {root} would be verdicts ({shown}) of one action, {inner.name}: name {inner} if that is meant, "
+        f"or {otherwise}."
+    )
 
 
 def place(path: Path, rows: NDArray[np.number]) -> NDArray[np.float32]:
