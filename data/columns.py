@@ -40,7 +40,7 @@ def _steps(
     if label is None:
         yield f"add one called {LABEL}, with the label of each row, before the others"
     elif label != LABEL:
-        yield f"rename {label!r} to {LABEL} and put it before the others"
+        yield f"rename {label!r} to {LABEL}" + (" and put it before the others" if label != header[0] else "")
     elif [name for name in header if name not in needless][: len(facts)] != [*facts]:
         yield f"put {', '.join(facts)} before the others{', in this order' if len(facts) > 1 else ''}"
     width = len(header) - len(needless) - len([name for name in header if name == label or name in facts])

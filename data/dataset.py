@@ -55,13 +55,15 @@ def read(path: Path, fps: float = 25.0) -> list[Sequence]:
     elif ".parquet" in layouts:
         layouts.pop(".csv", None)  # the list of what they show
     if not layouts:
-        raise UserError(f"{path} is not a data set: no {', '.join(READERS)} file is there.")
+        raise UserError(
+            f"{path} is not a data set: no {', '.join(READERS)} file is there (of videos, data.extract makes one)."
+        )
     if len(layouts) > 1:
         one, other = [found[0] for found in layouts.values()][:2]
         meant = _or_meant(path, [file for found in layouts.values() for file in found])
         raise UserError(f"{path} mixes layouts, such as {one} and {other}: keep each in a folder of its own{meant}.")
     (suffix, found), *_ = layouts.items()
-    for file in found:
+    for file in (*found, *(path / name for name in TOPS)):
         refuse_pointer(file)
     try:
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is found as such

@@ -34,6 +34,7 @@ CASES: list[tuple[list[object], Callable[[int, list[object]], list[object]], int
     (["nr", *names(POSE), "wort"], lambda n, row: [n + 7, *row, "x"], POSE, "remove 'nr', .* rename 'wort' to class"),
     ([*names(63), "label"], lambda _, row: [*row, "x"], 63, "'kp_62', 'label'.*rename 'label' to .*the 63 that"),
     ([*names(POSE), "Label"], lambda _, row: [*row, 3], POSE, r"rename 'Label' to class and put it before .*s\.$"),
+    (["label", *names(POSE)], lambda _, row: ["x", *row], POSE, r"rename 'label' to class\.$"),
     ([*names(9), "kind", *names(123)], lambda _, row: [*row[:9], 2, *row[9:]], POSE, "rename 'kind' to class"),
     (["class", "frame", *names(POSE)], lambda n, row: ["x", n, *row], POSE, r"\) remove 'frame', of no landmark\.$"),
     (["class", *names(64)], lambda _, row: ["x", *row], 64, r"65 columns .* bring the 64 .* to 1662 \(pose"),

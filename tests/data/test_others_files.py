@@ -14,7 +14,7 @@ from pose_format.pose_header import PoseHeader, PoseHeaderComponent, PoseHeaderD
 
 from common.errors import UserError
 from common.landmarks import PARTS, SHAPES, SIZE, split
-from data import convert, dataset, pose
+from data import convert, dataset, inspect, pose
 from data.foreign import SIDECAR
 from tests.common.test_lfs import POINTER
 
@@ -139,6 +139,17 @@ def test_a_pointer_in_a_data_set_is_refused_as_such(tmp_path: Path, suffix: str)
     for what in (tmp_path, path):
         with pytest.raises(UserError, match=rf"a\{suffix} is a Git LFS pointer.*git lfs pull"):
             dataset.read(what)
+
+
+def test_a_pointer_in_a_data_set_of_this_project_is_refused_as_such(tmp_path: Path) -> None:
+    (tmp_path / "wave").mkdir()
+    (tmp_path / "wave" / "anna-000.npz").write_text(POINTER)
+    (tmp_path / "manifest.jsonl").touch()
+    with pytest.raises(UserError, match=r"anna-000\.npz is a Git LFS pointer"):
+        inspect.read(tmp_path, 25.0)
+    (tmp_path / "manifest.jsonl").write_text(POINTER)
+    with pytest.raises(UserError, match="is a Git LFS pointer"):
+        dataset.read(tmp_path)
 
 
 # --- the folder of a project in place of its data set
