@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from common.errors import UserError
 from common.landmarks import LAYOUT, SIZE
+from common.lfs import refuse_pointer
 
 LONGEST_NAME: Final = 100
 PUNCTUATION: Final = frozenset(" _-.,'!?()+&")
@@ -50,6 +51,7 @@ def read(path: Path) -> Sequence:
                 float(stored["fps"]),
             )
     except (OSError, ValueError, TypeError, KeyError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        refuse_pointer(path)
         raise UserError(f"{path} is not a sequence of this project: {error}.") from error
     if layout != LAYOUT:
         raise UserError(f"{path} has landmarks of layout {layout}, this release has {LAYOUT}.")

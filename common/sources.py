@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from common.clock import now_ns
 from common.config import Camera
 from common.errors import UserError
+from common.lfs import refuse_pointer
 from common.quiet import quiet
 from common.testcard import TestCard
 
@@ -133,24 +134,34 @@ class FolderSource:
 
     def __init__(self, path: Path, fps: float, live: bool = False, loop: bool = False) -> None:
         self.name, self.fps, self.live = str(path), fps, live
-        self._files = sorted((f for f in path.iterdir() if f.suffix.lower() in IMAGES), key=_natural)
+        self._files = images(path)
         if not self._files:
             raise UserError(f"The folder {path} holds no images ({', '.join(sorted(IMAGES))}).")
-        self._loop, self._next = loop, 0
+        self._loop, self._next, self._read = loop, 0, 0
         self._pace = Pace() if live else None
 
     def read(self) -> Shot | None:
-        if self._next >= len(self._files) and not self._loop:
-            return None
-        path = self._files[self._next % len(self._files)]
-        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if picture is None:
-            raise UserError(f"The image {path} cannot be decoded: take it out of the folder.")
-        captured_ns = round(self._next / self.fps * 1e9)
-        self._next += 1
-        if self._pace:
-            self._pace.wait_until(captured_ns)
-        return Shot(captured_ns, np.asarray(picture, np.uint8))
+        while self._next < len(self._files) or self._loop:
+            path, captured_ns = self._files[self._next % len(self._files)], round(self._next / self.fps * 1e9)
+            self._next += 1
+            with quiet():
+                picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+            if picture is None:
+                self._leave_out(path)
+                continue
+            self._read += 1
+            if self._pace:
+                self._pace.wait_until(captured_ns)
+            return Shot(captured_ns, np.asarray(picture, np.uint8))
+        return None
+
+    def _leave_out(self, path: Path) -> None:
+        """What is missing is missing in time, as in a damaged video."""
+        refuse_pointer(path)
+        if not self._read and self._next >= len(self._files):
+            raise UserError(f"The image {path} cannot be decoded, nor any other of its folder: are they damaged?")
+        if self._next <= len(self._files):  # not each time around
+            log.warning("the image %s cannot be decoded and is left out", path)
 
     def close(self) -> None:
         pass
@@ -236,6 +247,12 @@ def _test_card(options: Camera) -> Source:
         raise UserError(f"The test card cannot be shown: {error}.") from error
 
 
+def images(folder: Path) -> list[Path]:
+    """The pictures in a folder, in the natural order of their names; not what is hidden, as by macOS in archives."""
+    found = (file for file in folder.iterdir() if file.suffix.lower() in IMAGES and not file.name.startswith("."))
+    return sorted(found, key=_natural)
+
+
 def cameras() -> list[int]:
     """The numbers of the cameras that open."""
     found = []
@@ -258,6 +275,7 @@ def _open_address(address: int | str) -> cv2.VideoCapture:
 def _open_video(path: Path) -> cv2.VideoCapture:
     if not path.stat().st_size:
         raise UserError(f"{path} is empty (0 bytes): it is no video.")
+    refuse_pointer(path)
     with quiet():
         capture = cv2.VideoCapture(str(path))
     if not capture.isOpened():

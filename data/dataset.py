@@ -10,9 +10,12 @@
     <file>.xz                                   many sequences packed
 
 Labels may have two levels of folders. Vectors of 1662, 258 (pose and hands), 132 (pose) and 126 (hands) numbers are
-placed into 1662; what they do not hold is zeros. Nothing is unpickled.
+placed into 1662; what they do not hold, and what is NaN, is zeros. Nothing is unpickled.
 """
 
+import os
+from collections import Counter
+from collections.abc import Sequence as Row
 from pathlib import Path
 from typing import Final
 
@@ -20,9 +23,10 @@ import numpy as np
 
 from common.collection import MANIFEST
 from common.errors import UserError
+from common.lfs import refuse_pointer
 from common.sequence import Sequence
 from data import npy, npz, packed, parquet, pose, table
-from data.foreign import natural
+from data.foreign import SIDECAR, Misplaced, check_top, natural
 
 READERS: Final = {
     ".npz": npz.read,
@@ -32,6 +36,7 @@ READERS: Final = {
     ".parquet": parquet.read,
     ".xz": packed.read,
 }
+TOPS: Final = (MANIFEST, SIDECAR, parquet.TRAIN)  # what only the folder that holds the labels has
 
 
 def read(path: Path, fps: float = 25.0) -> list[Sequence]:
@@ -41,7 +46,7 @@ def read(path: Path, fps: float = 25.0) -> list[Sequence]:
     """
     try:
         path.stat()
-        files = [path] if path.is_file() else sorted((file for file in path.rglob("*") if file.is_file()), key=natural)
+        files = [path] if path.is_file() else _files(path)
     except OSError as error:
         raise UserError(f"There is no data set {path} that can be read: {error.strerror}.") from error
     layouts = {suffix: found for suffix in READERS if (found := [file for file in files if file.suffix == suffix])}
@@ -50,14 +55,40 @@ def read(path: Path, fps: float = 25.0) -> list[Sequence]:
     elif ".parquet" in layouts:
         layouts.pop(".csv", None)  # the list of what they show
     if not layouts:
-        raise UserError(f"{path} is not a data set: no {', '.join(READERS)} file is there.")
+        raise UserError(
+            f"{path} is not a data set: no {', '.join(READERS)} file is there (of videos, data.extract makes one)."
+        )
     if len(layouts) > 1:
         one, other = [found[0] for found in layouts.values()][:2]
-        raise UserError(f"{path} mixes layouts, such as {one} and {other}: keep each in a folder of its own.")
+        meant = _or_meant(path, [file for found in layouts.values() for file in found])
+        raise UserError(f"{path} mixes layouts, such as {one} and {other}: keep each in a folder of its own{meant}.")
     (suffix, found), *_ = layouts.items()
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is found as such
-        sequences = list(READERS[suffix](path, found, fps))
+    for file in (*found, *(path / name for name in TOPS)):
+        refuse_pointer(file)
+    try:
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is found as such
+            sequences = list(READERS[suffix](path, found, fps))
+    except Misplaced as error:
+        raise UserError(f"{error}{_or_meant(path, found)}.") from error
     if not sequences:
         raise UserError(f"{path} is not a data set: its files hold no frames.")
+    if not any((path / name).exists() for name in TOPS):
+        check_top(path, {sequence.label for sequence in sequences}, f"put an empty file {SIDECAR} into {path}")
     # A folder's name need not be text.
     return [one._replace(label=one.label.encode(errors="replace").decode()) for one in sequences]
+
+
+def _files(folder: Path) -> list[Path]:
+    """All below the folder, in natural order, but what is hidden, as by macOS in archives."""
+    files = (file for file in folder.rglob("*") if file.is_file())
+    visible = (file for file in files if not any(step.startswith(".") for step in file.relative_to(folder).parts))
+    return sorted(visible, key=natural)
+
+
+def _or_meant(root: Path, files: Row[Path]) -> str:
+    """The end of a sentence: the folder below, if any, where most of the files lie, may be the data set."""
+    deeper = [file.relative_to(root).parts[0] for file in files if file != root and file.parent != root]
+    if not deeper:
+        return ""
+    ((most, _),) = Counter(deeper).most_common(1)
+    return f", or name {os.path.commonpath([file.parent for file in files if file.is_relative_to(root / most)])}"

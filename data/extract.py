@@ -2,8 +2,8 @@
 
     python -m data.extract clips/push_up --out data/push_up
 
-Videos lie in folders by label, or a .csv lists them: see data/videos.py. What became of each is a line of
-extract.jsonl in the data set; by it a run that was cut off goes on where it was.
+Videos, or folders of pictures, lie in folders by label, or a .csv lists them: see data/videos.py. What became of each
+is a line of extract.jsonl in the data set; by it a run that was cut off goes on where it was.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -24,7 +25,9 @@ from common.collection import Collection
 from common.errors import command
 from common.landmarks import PARTS
 from common.sequence import LONGEST_NAME, PUNCTUATION, Sequence
+from common.sources import DEFAULT_FPS
 from data.flaws import PERSON
+from data.remarks import remarks
 from data.report import REPORT, Report, Row, judged, key, shows_face_or_hand
 from data.take import Extractor, Take
 from data.videos import Video, find
@@ -33,9 +36,11 @@ from data.workers import Crash, LocalWorkers
 SHOWN: Final = 10  # of the videos without a sequence
 
 
-def extract(source: Path, out: Path, workers: int, console: Console) -> None:
-    """Bring the data set up to date with the videos; raises UserError."""
-    videos = find(source)
+def extract(source: Path, out: Path, workers: int, console: Console, fps: float = DEFAULT_FPS) -> None:
+    """Bring the data set up to date with the videos; raises UserError. fps: the rate of folders of pictures."""
+    videos = find(source, fps)
+    for remark in remarks(videos, listed=source.is_file()):
+        console.print(remark, markup=False, highlight=False, soft_wrap=True)
     with Collection(out) as collection, closing(Report(collection)) as report:
         waiting = [video for video in videos if key(video) not in report.rows]
         if len(waiting) < len(videos):
@@ -108,6 +113,7 @@ def _summarise(rows: list[Row], out: Path, console: Console) -> None:
             seen = [sum(getattr(row, part) * row.frames for row in some) / max(frames, 1) for part in PARTS]
             table.add_row(outcome, str(len(some)), str(frames), f"{seconds:.1f}", *(f"{share:.0%}" for share in seen))
     console.print(table)
+    console.print(_by_label(rows))
     without = [row for row in rows if row.outcome != "ok"]
     for row in without[:SHOWN]:
         console.print(f"{row.path} {row.outcome}: {row.reason}", markup=False, highlight=False, soft_wrap=True)
@@ -115,17 +121,34 @@ def _summarise(rows: list[Row], out: Path, console: Console) -> None:
         console.print(f"{len(without)} of {len(rows)} videos gave no sequence: see {out / REPORT}.", soft_wrap=True)
 
 
+def _by_label(rows: list[Row]) -> Table:
+    table = Table("label", "videos", "sequences", "frames")
+    for label in sorted({row.label for row in rows}):
+        of_label = [row for row in rows if row.label == label]
+        made = [row for row in of_label if row.outcome == "ok"]
+        frames = sum(row.frames for row in made)
+        table.add_row(escape(label), str(len(of_label)), str(len(made)), str(frames))
+    return table
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m data.extract", description=__doc__.splitlines()[0])
-    parser.add_argument("source", type=Path, help="a folder of videos in folders by label, or a .csv list of them")
+    parser.add_argument(
+        "source",
+        type=Path,
+        help="a folder of videos, or of folders of pictures, by label; a .csv list of them; a video",
+    )
     parser.add_argument("--out", type=Path, required=True, help="the data set to make or to add to")
     cores = os.cpu_count() or 1
     parser.add_argument("--workers", type=int, default=cores, help=f"processes (one a core: {cores})")
+    parser.add_argument("--fps", type=float, default=DEFAULT_FPS, help=f"of folders of pictures ({DEFAULT_FPS:g})")
     arguments = parser.parse_args()
     if arguments.workers < 1:
         parser.error("--workers must be at least 1")
+    if not 0 < arguments.fps <= 1000:
+        parser.error("--fps must be above 0, and 1000 at most")
     with command("Interrupted: what is finished is kept, and the same command goes on from there."):
-        extract(arguments.source, arguments.out, arguments.workers, Console())
+        extract(arguments.source, arguments.out, arguments.workers, Console(), arguments.fps)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -11,11 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import UserError
-from common.landmarks import SIZE, SLICES, VECTORS
+from common.landmarks import SIZE, SLICES, VECTORS, split
 from common.sequence import Sequence, checked, checked_label
 
 UNKNOWN: Final = "unknown"  # recorder
+VERDICTS: Final = frozenset(("right", "wrong"))
+SHOWN: Final = 5  # labels in a sentence
 SIDECAR: Final = "sequences.jsonl"
+# For sentences that say which vectors would do.
+KNOWN: Final = ", ".join(f"{size} ({' + '.join(parts)})" for size, parts in VECTORS.items()).replace("_", " ")
+
+
+class Misplaced(UserError):
+    """A file or folder that lies in no label's; its text is no whole sentence yet."""
 
 
 class Facts(msgspec.Struct, kw_only=True):
@@ -50,7 +58,10 @@ def facts_of(sequence: Sequence) -> Facts:
 
 
 def made(path: Path, label: str, keypoints: NDArray[np.float32], facts: Facts) -> Sequence:
-    """A sequence of keypoints (T, 1662); raises UserError naming `path` where they and the facts do not agree."""
+    """A sequence of keypoints (T, 1662), in which NaN stands for what was not seen.
+
+    Raises UserError naming `path` where they and the facts do not agree.
+    """
     if not label:
         raise UserError(f"{path} says no label: every sequence needs one.")
     if len(facts.captured_ns) != len(keypoints):
@@ -59,7 +70,18 @@ def made(path: Path, label: str, keypoints: NDArray[np.float32], facts: Facts) -
         times = np.array(facts.captured_ns, np.int64)
     except OverflowError:
         raise UserError(f"{path} has a capture time or a frame's number beyond 64 bits.") from None
-    return checked(path, Sequence(label, keypoints, times, facts.recorder, facts.stream, facts.fps))
+    return checked(path, Sequence(label, _seen(keypoints), times, facts.recorder, facts.stream, facts.fps))
+
+
+def _seen(keypoints: NDArray[np.float32]) -> NDArray[np.float32]:
+    """With zeros for what was not seen: a point of which x or y is NaN, and any other number that is."""
+    if not np.isnan(keypoints).any():
+        return keypoints
+    keypoints = keypoints.copy()
+    for points in split(keypoints).values():
+        points[np.isnan(points[..., :2]).any(axis=-1)] = 0
+    keypoints[np.isnan(keypoints)] = 0
+    return keypoints
 
 
 def read_facts(root: Path) -> dict[str, Facts]:
@@ -99,8 +121,22 @@ def label_of(root: Path, item: Path) -> str:
         return item.stem
     steps = item.relative_to(root).parts[:-1] if item.is_relative_to(root) else ()
     if not 1 <= len(steps) <= 2:
-        raise UserError(f"{item} does not lie in the folder of a label (or two levels) below {root}: move it into one.")
+        raise Misplaced(f"{item} does not lie in the folder of a label (or two levels) below {root}: move it into one")
     return "/".join(steps)
+
+
+def check_top(root: Path, labels: Set[str], otherwise: str) -> None:
+    """Raises UserError where folders give all labels one first level, as they do if the folder above is named."""
+    firsts = {label.partition("/")[0] for label in labels}
+    seconds = {label.partition("/")[2] for label in labels}
+    inner = root / min(firsts)
+    if len(firsts) > 1 or "" in seconds or seconds <= VERDICTS or not inner.is_dir():
+        return
+    shown = ", ".join(sorted(seconds)[:SHOWN]) + (" ..." if len(seconds) > SHOWN else "")
+    raise UserError(
+        f"All labels of {root} would be verdicts ({shown}) of one action, {inner.name}: name {inner} if that is meant, "
+        f"or {otherwise}."
+    )
 
 
 def place(path: Path, rows: NDArray[np.number]) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ An archive is read only: it has no place for sequences of different lengths.
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,11 @@ from common import sequence as native
 from common.collection import Collection
 from common.errors import UserError
 from common.sequence import Sequence
-from data.foreign import assumed, made, numbered, place
+from data.foreign import KNOWN, assumed, made, numbered, place
+
+ARRAYS: Final = ("X", "y", "actions")
+WOULD_DO: Final = "X (sequences, frames, numbers), y (sequences,) of integers and actions (labels,)"
+SHOWN: Final = 8  # arrays of an archive, in a sentence
 
 
 def read(_root: Path, files: Iterable[Path], fps: float) -> Iterator[Sequence]:
@@ -40,7 +45,11 @@ def _load(path: Path) -> tuple[NDArray, NDArray, NDArray] | None:
     """X, y and actions; None for a sequence of this project."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            return None if "layout" in stored.files else (stored["X"], stored["y"], stored["actions"])
+            if "layout" in stored.files:
+                return None
+            if set(ARRAYS) <= set(stored.files):
+                return stored["X"], stored["y"], stored["actions"]
+            found = _contents(stored)
     # An .npy that is called .npz is no context manager.
     except (
         OSError,
@@ -53,14 +62,31 @@ def _load(path: Path) -> tuple[NDArray, NDArray, NDArray] | None:
         zipfile.BadZipFile,
     ) as error:
         raise UserError(f"{path} holds neither a sequence of this project nor X, y and actions: {error}.") from error
+    raise UserError(
+        f"{path} holds {found}, and neither a sequence of this project nor {WOULD_DO}: save it so by np.savez, or each "
+        f"sequence as <label>/<name>.npy (frames, numbers), where the numbers of a frame are {KNOWN}."
+    )
+
+
+def _contents(stored: Any) -> str:
+    names = stored.files
+    shown = [f"{name} {_shape(stored, name)}" for name in names[:SHOWN]]
+    return ", ".join(shown) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "") or "nothing"
+
+
+def _shape(stored: Any, name: str) -> str:
+    try:
+        return str(np.shape(stored[name]))
+    except ValueError:  # a pickle, which is not opened
+        return "of pickled objects"
 
 
 def _unpacked(path: Path, arrays: NDArray, y: NDArray, actions: NDArray, fps: float) -> Iterator[Sequence]:
     targets = y.argmax(axis=1) if y.ndim == 2 else y
     if arrays.ndim != 3 or targets.shape != arrays.shape[:1] or targets.dtype.kind not in "iu" or actions.ndim != 1:
         raise UserError(
-            f"{path}: X {arrays.shape}, y {y.dtype} {y.shape} and actions {actions.shape} do not fit together:"
-            " (sequences, frames, numbers), integers (sequences,) and (labels,) would."
+            f"{path}: X {arrays.shape}, y {y.dtype} {y.shape} and actions {actions.shape} do not fit together: "
+            f"{WOULD_DO} would."
         )
     if ((targets < 0) | (targets >= len(actions))).any():
         raise UserError(

@@ -89,7 +89,7 @@ def _keypoints(table: pa.Table, frames: int, frame: NDArray[np.intp]) -> NDArray
         points[frame[rows], index[rows], :3] = values[rows]
         if part == "pose":
             points[frame[rows], index[rows], 3] = visible[rows]
-    return np.nan_to_num(vectors, copy=False, nan=0.0, posinf=np.inf, neginf=-np.inf)
+    return vectors
 
 
 def _table(sequence: Sequence) -> pa.Table:

@@ -28,6 +28,7 @@ class Row(msgspec.Struct, kw_only=True):
     size: int  # bytes
     mtime_ns: int
     recorder: str
+    fps: float = 0.0  # of a folder of pictures, as was said
     outcome: Literal["ok", "failed", "crashed"] = "ok"
     reason: str = ""
     file: str = ""  # the sequence, below the data set
@@ -46,7 +47,7 @@ Key = tuple[object, ...]
 def key(it: Video | Row) -> Key:
     """By which a video is the same as before."""
     name = it.name if isinstance(it, Video) else it.path
-    return name, it.label, it.start_s, it.end_s, it.recorder, it.size, it.mtime_ns
+    return name, it.label, it.start_s, it.end_s, it.recorder, it.size, it.mtime_ns, it.fps
 
 
 class Report:
@@ -89,6 +90,7 @@ def judged(video: Video, take: Take | Crash) -> Row:
         size=video.size,
         mtime_ns=video.mtime_ns,
         recorder=video.recorder,
+        fps=video.fps,
     )
     if isinstance(take, Crash):
         row.outcome, row.reason = "crashed", take.reason

@@ -4,13 +4,13 @@
     class,x1,y1,z1,v1,...                                   as tutorials on Holistic write it
 
 Of the columns before the numbers only `class` must be there. A sequence is a run of rows that agree in all of them
-but the capture time.
+but the capture time. A number that is missing, as pandas and R write it, is NaN: what was not seen.
 """
 
 import csv
 import math
 from collections.abc import Iterable, Iterator
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Final
 
@@ -18,13 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import UserError
-from common.landmarks import PARTS, SHAPES, SIZE, SLICES
+from common.landmarks import PARTS, SHAPES, SIZE, SLICES, VECTORS
 from common.sequence import Sequence
-from data.foreign import assumed, made, numbered, place
+from data.columns import advice
+from data.foreign import KNOWN, assumed, made, numbered, place
 
 COLUMNS: Final = ("class", "sequence", "recorder", "stream", "fps", "captured_ns")
 # Four numbers for every point, whether it has a visibility or not.
 WITH_FOURTH: Final = {4 * 501: ("pose", "face"), 4 * 543: PARTS}
+WIDTHS: Final = (*VECTORS, *WITH_FOURTH)
+PEEKED: Final = 20  # lines that show what is in a column
+
+MISSING: Final = frozenset(("", "na", "null", "none"))
 
 
 def read(_root: Path, files: Iterable[Path], fps: float) -> Iterator[Sequence]:
@@ -58,8 +63,9 @@ def _read(path: Path, fps: float) -> Iterator[Sequence]:
         rows = csv.reader(file)
         header = next(rows, [])
         columns: list[str] = [column for column in COLUMNS if column in header]
-        if "class" not in columns or header[: len(columns)] != columns:
-            raise UserError(f"{path}: its first line is neither class,x1,... nor {','.join(COLUMNS)},...")
+        if "class" not in columns or header[: len(columns)] != columns or len(header) - len(columns) not in WIDTHS:
+            todo = advice(header, list(islice(rows, PEEKED)), columns, WIDTHS, KNOWN)
+            raise UserError(f"{path}: its first line is neither class,x1,... nor {','.join(COLUMNS)},...: {todo}.")
         lines = ((rows.line_num, row) for row in rows if row)
         alike = len(columns) - ("captured_ns" in columns)
         for _, run in groupby(lines, key=lambda line: line[1][:alike]):
@@ -77,7 +83,7 @@ def _sequence(path: Path, columns: list[str], width: int, lines: list[tuple[int,
             rate = float(said.get("fps", fps))
             if not 0 < rate < math.inf:
                 raise ValueError(f"{rate} frames/s is no rate")
-            values[frame] = [float(text) for text in row[len(columns) :]]
+            values[frame] = [_number(text) for text in row[len(columns) :]]
         except ValueError as error:
             raise UserError(f"{path}, line {line} is not a frame: {error}.") from error
     facts = assumed(range(len(lines)), rate)
@@ -86,6 +92,10 @@ def _sequence(path: Path, columns: list[str], width: int, lines: list[tuple[int,
         facts.captured_ns = times
     vectors = _without_fourth(values) if width in WITH_FOURTH else place(path, values)
     return made(path, said["class"], vectors, facts)
+
+
+def _number(text: str) -> float:
+    return math.nan if text.strip().lower() in MISSING else float(text)
 
 
 def _without_fourth(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from common.errors import UserError
 from common.landmarks import SIZE
 from common.quiet import quiet
 from common.smoothing import PoseSmoother
-from common.sources import FileSource, Shot
+from common.sources import FileSource, FolderSource, Shot, Source
 from data.videos import Video
 
 
@@ -40,7 +40,7 @@ class Extractor:
         begun_s, followed, fps, failure, notes = time.perf_counter(), list[_Frame](), 0.0, "", _Notes()
         with quiet(), notes:
             try:
-                source = FileSource(video.path)
+                source = _opened(video)
                 fps = source.fps
                 followed.extend(self._follow(_stretch(source, video)))
                 source.close()
@@ -66,7 +66,13 @@ class _Frame(NamedTuple):
     vector: NDArray[np.float32]  # (1662,)
 
 
-def _stretch(source: FileSource, video: Video) -> Iterator[Shot]:
+def _opened(video: Video) -> Source:
+    if video.objection:
+        raise UserError(video.objection)
+    return FolderSource(video.path, video.fps) if video.fps else FileSource(video.path)
+
+
+def _stretch(source: Source, video: Video) -> Iterator[Shot]:
     """The pictures from start to end; those before are decoded too, since only so their times are exact."""
     start_s, end_s = video.start_s or 0.0, math.inf if video.end_s is None else video.end_s
     while (shot := source.read()) and shot.captured_ns < end_s * 1e9:

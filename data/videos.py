@@ -1,13 +1,15 @@
-"""A folder or a list of videos in, the performances in them out.
+"""A video, or a folder or a list of videos in, the performances in them out.
 
     <label>/<video>, <label>/<level 2>/<video>     folders by label
     <video>                                        in no folder: one sign a video, labelled by the file's name
     <list>.csv                                     path,label[,start,end,recorder]
 
-Start and end are seconds; a path counts from the list's folder.
+Start and end are seconds; a path counts from the list's folder. In place of each video there may be a folder of
+pictures, its frames in the natural order of their names: <label>/<video>/frame_01.jpg.
 """
 
 import csv
+import logging
 import math
 import os
 from collections.abc import Iterator
@@ -15,13 +17,17 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from common.errors import UserError
+from common.lfs import refuse_pointer
 from common.sequence import checked_label
-from data.foreign import UNKNOWN
+from common.sources import DEFAULT_FPS, IMAGES, images
+from data.foreign import UNKNOWN, check_top
 
 SUFFIXES: Final = frozenset(
-    (".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".webm", ".wmv")
+    (".3gp", ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".webm", ".wmv")
 )
 COLUMNS: Final = ("path", "label", "start", "end", "recorder")  # of a list; the first two it must have
+
+log = logging.getLogger(__name__)
 
 
 class Video(NamedTuple):
@@ -35,6 +41,8 @@ class Video(NamedTuple):
     recorder: str = UNKNOWN
     size: int = 0  # bytes; 0 if there is no such file
     mtime_ns: int = 0
+    fps: float = 0.0  # of a folder of pictures, which says none; 0: a file, which says its own
+    objection: str = ""  # why it cannot be used
 
     @property
     def origin(self) -> str:
@@ -43,32 +51,55 @@ class Video(NamedTuple):
         return " ".join([str(self.path), *(f"{word} {at_s:g} s" for word, at_s in ends.items() if at_s is not None)])
 
 
-def find(source: Path) -> list[Video]:
-    """The videos of a folder, by name, or of a .csv list, as listed; raises UserError saying where it is wrong."""
+def find(source: Path, fps: float = DEFAULT_FPS) -> list[Video]:
+    """The videos of a folder, by name, or of a .csv list, as listed; raises UserError saying where it is wrong.
+
+    fps: the rate of folders of pictures.
+    """
     if source.is_dir():
-        paths = (path for path in sorted(source.rglob("*")) if path.suffix.lower() in SUFFIXES)
-        found = [_placed(source, path) for path in paths if not path.name.startswith(".")]
+        found = [_placed(source, path, fps) for path in _performances(source)]
+    elif source.suffix.lower() in SUFFIXES and source.is_file():
+        found = [_placed(source.parent, source, fps)]
     elif source.suffix.lower() == ".csv" and source.is_file():
-        found = list(dict.fromkeys(_listed(source)))
+        refuse_pointer(source)
+        found = list(dict.fromkeys(_listed(source, fps)))
     else:
-        raise UserError(f"{source} is neither a folder of videos nor a .csv list of them.")
+        raise UserError(f"{source} is neither a folder of videos nor a video, nor a .csv list of them.")
     if not found:
-        raise UserError(f"There is no video in {source} (of {' '.join(sorted(SUFFIXES))}).")
+        raise UserError(
+            f"There is no video in {source} (of {' '.join(sorted(SUFFIXES))}), nor a folder of pictures "
+            f"({' '.join(sorted(IMAGES))})."
+        )
+    check_top(source, {video.label for video in found}, "list the videos in a .csv, as path,label")
     return found
 
 
-def _placed(folder: Path, path: Path) -> Video:
+def _performances(folder: Path) -> list[Path]:
+    """The videos below the folder, and the folders with pictures and neither videos nor such folders in or below."""
+    files = [path for path in folder.rglob("*") if not any(s.startswith(".") for s in path.relative_to(folder).parts)]
+    videos = [path for path in files if path.suffix.lower() in SUFFIXES]
+    pictured = {path.parent for path in files if path.suffix.lower() in IMAGES}
+    above = {parent for path in (*videos, *pictured) for parent in path.parents}
+    for left in sorted(pictured & above):
+        log.warning("%s: the pictures in it are left out, since videos or folders of pictures lie there too", left)
+    return sorted([*videos, *(pictured - above)])
+
+
+def _placed(folder: Path, path: Path, fps: float) -> Video:
     """A video whose label is where it lies."""
-    below = path.relative_to(folder)
-    label = below.parent.as_posix() if below.parent.name else below.stem
+    below = path.relative_to(folder) if path != folder else Path(path.resolve().name)
     name = os.fsencode(below).decode(errors="replace")  # old archives have names that are not UTF-8
+    label, objection = Path(name).parent.as_posix(), ""
+    if label == ".":
+        label = name if path.is_dir() else Path(name).stem
     try:
-        return _stamped(Video(path, name, checked_label(label)))
+        checked_label(label)
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        objection = f"{str(error).rstrip('.')}; move or rename it, or list it with a label in a .csv."
+    return _stamped(Video(path, name, label, objection=objection), fps)
 
 
-def _listed(path: Path) -> Iterator[Video]:
+def _listed(path: Path, fps: float) -> Iterator[Video]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file, restval="", strict=True)
@@ -76,7 +107,7 @@ def _listed(path: Path) -> Iterator[Video]:
                 raise UserError(f"{path}: its first line is not path,label[,start,end,recorder].")
             for row in rows:
                 try:
-                    yield _stamped(_from_row(path.parent, {key: row.get(key, "").strip() for key in COLUMNS}))
+                    yield _stamped(_from_row(path.parent, {key: row.get(key, "").strip() for key in COLUMNS}), fps)
                 except UserError as error:
                     raise UserError(f"{path}, line {rows.line_num}: {error}") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -103,10 +134,12 @@ def _seconds(text: str) -> float | None:
     return at_s if text else None
 
 
-def _stamped(video: Video) -> Video:
-    """With the size and time of its file, by which a changed one is known."""
+def _stamped(video: Video, fps: float) -> Video:
+    """With the size and time of its file or pictures, by which a changed one is known."""
     try:
-        facts = video.path.stat()
+        pictured = video.path.is_dir()
+        facts = [file.stat() for file in (images(video.path) if pictured else (video.path,))]
     except OSError:
         return video
-    return video._replace(size=facts.st_size, mtime_ns=facts.st_mtime_ns)
+    size, mtime_ns = sum(one.st_size for one in facts), max((one.st_mtime_ns for one in facts), default=0)
+    return video._replace(size=size, mtime_ns=mtime_ns, fps=fps if pictured else 0.0)

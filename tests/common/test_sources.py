@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from common import sources
 from common.config import load
@@ -192,3 +193,35 @@ def test_an_address_that_accepts_and_says_nothing_is_lost_within_seconds(monkeyp
     monkeypatch.setattr(sources, "ANSWER_MS", 300)
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(SourceLost, match="does not open"):
         choose(f"http://127.0.0.1:{silent.getsockname()[1]}/video.mjpg")
+
+
+# --- other people's pictures ----------------------------------------------------------------------------
+
+
+def test_one_broken_image_among_others_is_left_out_with_its_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for i in (1, 2, 10):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), grey(20 * i))
+    (tmp_path / "3.png").write_bytes(b"text")
+    (tmp_path / "._1.png").write_bytes(b"of a Mac")
+    with caplog.at_level(logging.WARNING):
+        shots = read_all(choose(tmp_path, fps=10, loop=True), at_most=7)
+    assert levels(shots) == [20, 40, 200, 20, 40, 200, 20]
+    assert [shot.captured_ns for shot in shots] == [number * 100_000_000 for number in (0, 1, 3, 4, 5, 7, 8)]
+    assert caplog.text.count("3.png cannot be decoded and is left out") == 1
+
+
+def test_a_gif_keeps_its_delays_and_what_its_transparent_parts_leave(tmp_path: Path) -> None:
+    pictures = [Image.new("P", (64, 48), 0) for _ in range(4)]
+    for number, picture in enumerate(pictures):
+        picture.putpalette([200, 200, 200, 0, 0, 0])
+        picture.paste(1, (16 * number, 0, 16 * number + 16, 48))  # colour 0 lets through what was there before
+    delays = [100, 50, 300, 20]
+    path = tmp_path / "x.gif"
+    more = {"transparency": 0, "disposal": 1, "optimize": False, "duration": delays}
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], **more)
+    shots = read_all(choose(path))
+    assert [shot.captured_ns for shot in shots] == [0, 100_000_000, 150_000_000, 450_000_000]
+    dark = [int((shot.picture.max(axis=2) < 10).all(axis=0).sum()) for shot in shots]
+    assert dark == [16, 32, 48, 64], "each adds its bar to those before"

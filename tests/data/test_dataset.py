@@ -110,7 +110,7 @@ def test_a_table_says_what_its_columns_say(tmp_path: Path):
 
 WRONG_ARRAYS = [
     ("wave/0/0.npy", np.array([{"an": "object"}], object), "not an array of numbers"),
-    ("wave/0/0.npy", np.full(SIZE, np.nan), "not finite"),
+    ("wave/0/0.npy", np.full(SIZE, -np.inf), "not finite"),
     ("wave/0/0.npy", np.full(SIZE, np.inf), "not finite"),
     ("wave/0/0.npy", np.full(SIZE, 1e300), "not finite"),
     ("wave/0/0.npy", np.zeros(1661), "not frames of 1662, 258, 132, 126"),
@@ -170,7 +170,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, suffix: str, content: bytes):
         {"y": np.array([0])},
         {"y": np.array([{}, {}], object)},
         {"X": np.zeros((2, 132))},
-        {"X": np.full((2, 5, 132), np.nan)},
+        {"X": np.full((2, 5, 132), np.inf)},
         {"X": np.zeros((2, 5, 131))},
         {"actions": np.array("curl")},
         {"actions": np.array(["curl", ""])},
@@ -193,7 +193,7 @@ def test_arrays_that_do_not_fit_are_named(tmp_path: Path, change: dict[str, np.n
         (["wave", 1, "now", *[0] * 132], "line 3 .* 'now'"),
         (["wave", 0, 1, *[0] * 132], "line 3 .* 0.0 frames/s"),
         (["wave", 1, -(10**30), *[0] * 132], "64 bits"),
-        (["wave", 1, 0, *[0] * 131, "nan"], "not finite in frame 1"),
+        (["wave", 1, 0, *[0] * 131, "inf"], "not finite in frame 1"),
         (["", 1, 0, *[0] * 132], "no label"),
     ],
 )

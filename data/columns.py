@@ -1,0 +1,89 @@
+"""The first lines of somebody's .csv in; what to do with its columns before it can be read as a table, out."""
+
+from collections.abc import Collection, Iterator
+from collections.abc import Sequence as Row
+from typing import Final
+
+SEPARATORS: Final = ";\t|"
+LABEL: Final = "class"
+LIKE_LABEL: Final = frozenset(
+    ("action", "activity", "category", "classes", "gesture", "label", "labels", "sign", "target", "word")
+)
+LIKE_INDEX: Final = frozenset(("", "id", "idx", "index", "row", "frame", "frame_id", "unnamed: 0"))
+
+
+def advice(header: Row[str], rows: Row[Row[str]], facts: Row[str], widths: Collection[int], known: str) -> str:
+    """What to do, as the end of a sentence, with columns of which some are not as they should be.
+
+    rows: the lines behind the header, a few of them. facts: the names, in order, of the columns that may come before
+    the numbers. widths: how many numbers a frame may have; known: the same for people.
+    """
+    if not header:
+        return "it is empty"
+    if len(header) == 1 and (found := [mark for mark in SEPARATORS if mark in header[0]]):
+        return f"its columns are separated by {found[0]!r}: save it with commas between them and points in numbers"
+    if sum(_is_measure(name) for name in header) > len(header) / 2:
+        return f"it has numbers where the names of columns belong: put {LABEL},x1,... before it"
+    steps = list(_steps(header, rows, facts, widths, known))
+    return f"of its {len(header)} columns ({_shown(header)}) " + ", and ".join(steps)
+
+
+def _steps(
+    header: Row[str], rows: Row[Row[str]], facts: Row[str], widths: Collection[int], known: str
+) -> Iterator[str]:
+    columns = {name: [row[place] for row in rows if place < len(row)] for place, name in enumerate(header)}
+    label = _label(columns)
+    others = {name: values for name, values in columns.items() if name != label and name not in facts}
+    needless = [name for name, values in others.items() if _is_index(name, values) or not _are_numbers(values)]
+    if needless:
+        yield f"remove {', '.join(map(repr, needless))}, of no landmark"
+    if label is None:
+        yield f"add one called {LABEL}, with the label of each row, before the others"
+    elif label != LABEL:
+        yield f"rename {label!r} to {LABEL}" + (" and put it before the others" if label != header[0] else "")
+    elif [name for name in header if name not in needless][: len(facts)] != [*facts]:
+        yield f"put {', '.join(facts)} before the others{', in this order' if len(facts) > 1 else ''}"
+    width = len(header) - len(needless) - len([name for name in header if name == label or name in facts])
+    if width not in widths:
+        yield f"bring the {width} that then remain to {known}"
+
+
+def _label(columns: dict[str, list[str]]) -> str | None:
+    """The column that seems to hold labels: by its name, or because no other holds text, or whole numbers."""
+    named = [name for name in columns if name == LABEL] or [
+        name for name in columns if name.strip().casefold() in LIKE_LABEL | {LABEL}
+    ]
+    texts = [name for name, values in columns.items() if not _are_numbers(values)]
+    whole = [name for name, values in columns.items() if _are_whole(values) and not _is_index(name, values)]
+    return next((found[0] for found in (named, texts, whole) if len(found) == 1), None)
+
+
+def _is_index(name: str, values: list[str]) -> bool:
+    counted = [str(int(values[0]) + more) for more in range(len(values))] if values and values[0].isdecimal() else []
+    return name.strip().casefold() in LIKE_INDEX or (len(values) > 1 and values == counted)
+
+
+def _are_numbers(values: list[str]) -> bool:
+    return all(_is_number(text) for text in values if text.strip())
+
+
+def _are_whole(values: list[str]) -> bool:
+    return bool(values) and all(text.strip().isdecimal() for text in values)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_measure(text: str) -> bool:
+    """As 0.25, which is no name of a column; 25 may be."""
+    return _is_number(text) and not text.strip().isdecimal()
+
+
+def _shown(header: Row[str]) -> str:
+    names = [repr(name) for name in header]
+    return ", ".join(names if len(names) < 7 else [*names[:3], "...", *names[-2:]])

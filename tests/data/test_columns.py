@@ -1,0 +1,74 @@
+"""A .csv that is nearly a table is refused with its columns and what to do with them; done, it is read."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.errors import UserError
+from common.landmarks import SLICES
+from data import dataset
+
+RNG = np.random.default_rng(0)
+
+
+def written(path: Path, header: list[object], lines: list[list[object]], separator: str = ",") -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter=separator).writerows([header, *lines] if header else lines)
+    return path
+
+
+def numbers(count: int, frames: int = 3) -> list[list[object]]:
+    return RNG.random((frames, count)).round(3).tolist()
+
+
+def names(count: int) -> list[object]:
+    return [f"kp_{number}" for number in range(count)]
+
+
+POSE = 132
+CASES: list[tuple[list[object], Callable[[int, list[object]], list[object]], int, str]] = [
+    (["", *range(POSE)], lambda n, row: [n, *row], POSE, r"133 columns \('', '0', .* remove '', .*one called class"),
+    (["nr", *names(POSE), "wort"], lambda n, row: [n + 7, *row, "x"], POSE, "remove 'nr', .* rename 'wort' to class"),
+    ([*names(63), "label"], lambda _, row: [*row, "x"], 63, "'kp_62', 'label'.*rename 'label' to .*the 63 that"),
+    ([*names(POSE), "Label"], lambda _, row: [*row, 3], POSE, r"rename 'Label' to class and put it before .*s\.$"),
+    (["label", *names(POSE)], lambda _, row: ["x", *row], POSE, r"rename 'label' to class\.$"),
+    ([*names(9), "kind", *names(123)], lambda _, row: [*row[:9], 2, *row[9:]], POSE, "rename 'kind' to class"),
+    (["class", "frame", *names(POSE)], lambda n, row: ["x", n, *row], POSE, r"\) remove 'frame', of no landmark\.$"),
+    (["class", *names(64)], lambda _, row: ["x", *row], 64, r"65 columns .* bring the 64 .* to 1662 \(pose"),
+    (["class", "recorder", "sequence", *names(POSE)], lambda n, row: ["x", "anna", n, *row], POSE, "class, seq.*, rec"),
+    ([], lambda _, row: ["x", *row], POSE, "numbers where the names of columns belong"),
+    ([], lambda _, row: row, POSE, "numbers where the names of columns belong"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("header", "line", "count", "said"), CASES)
+def test_columns_that_will_not_do_are_shown_with_what_to_do(
+    tmp_path: Path, header: list[object], line: Callable[[int, list[object]], list[object]], count: int, said: str
+) -> None:
+    path = written(tmp_path / "a.csv", header, [line(number, row) for number, row in enumerate(numbers(count))])
+    with pytest.raises(UserError, match=rf"a\.csv: its first line is neither class,x1,\.\.\. .*{said}"):
+        dataset.read(path)
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_another_separator_is_named(tmp_path: Path, separator: str) -> None:
+    lines = [["x", *row] for row in numbers(POSE)]
+    path = written(tmp_path / "a.csv", ["class", *names(POSE)], lines, separator)
+    with pytest.raises(UserError, match=r"separated by '.{1,2}': save it with commas"):
+        dataset.read(path)
+
+
+def test_an_empty_table_is_said_to_be_empty(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"a\.csv.*it is empty"):
+        dataset.read(written(tmp_path / "a.csv", [], []))
+
+
+def test_what_is_missing_in_a_table_is_not_seen(tmp_path: Path) -> None:
+    lines: list[list[object]] = [["x", *row] for row in numbers(POSE)]
+    lines[0][1:5] = ["", "NaN", "NA", "null"]
+    (read,) = dataset.read(written(tmp_path / "a.csv", ["class", *names(POSE)], lines))
+    assert not read.keypoints[0, :4].any()
+    assert read.keypoints[0, SLICES["pose"]][4:].all()
