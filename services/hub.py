@@ -43,7 +43,8 @@ class Hub(Service):
         self._give(now)
         for release in self._dispatcher.released():
             yield self._release(release)
-        self.health.missed, self.health.dropped = self._dispatcher.lost, self._dispatcher.dropped + self._sockets.bad
+        foreign = self._sockets.bad + self._sockets.refused
+        self.health.missed, self.health.dropped = self._dispatcher.lost, self._dispatcher.dropped + foreign
 
     def _hear(self, request: Request, now: float) -> None:
         assert self._sockets is not None
