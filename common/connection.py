@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import zmq
 
 from common.errors import UserError
-from common.token import TOKEN_FILE_VARIABLE, read_token, token_path
+from common.token import FILE_VARIABLE, read_token, token_path
 
 LINGER_MS: Final = 1000  # what was sent before a close still leaves
 USER: Final = b"actionstream"  # ZMTP's PLAIN wants a name with the token
@@ -105,7 +105,7 @@ class Link:
                 raise UserError(
                     f"The hub at {self._endpoints.host}:{self._endpoints.port} refuses the token in "
                     f"{token_path(self._endpoints.token_file)}: copy the file of the user who runs the hub, "
-                    f"and name it in bus.token_file or {TOKEN_FILE_VARIABLE}."
+                    f"and name it in bus.token_file or {FILE_VARIABLE}."
                 )
 
     def close(self) -> None:

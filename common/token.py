@@ -1,20 +1,21 @@
-"""The secret that lets a process onto the bus: in a file that only its user can read, made by whoever needs it first."""
+"""The secret that lets a process onto the bus: in a file of its user's, made by whoever needs it first."""
 
 import os
 import secrets
 import stat
 import tempfile
 from pathlib import Path
+from typing import Final
 
 from common.errors import UserError
 
-TOKEN_FILE_VARIABLE = "ACTIONSTREAM__BUS__TOKEN_FILE"
-LENGTHS = range(16, 256)  # characters; a password of ZMTP's PLAIN has 255 at most
+FILE_VARIABLE: Final = "ACTIONSTREAM__BUS__TOKEN_FILE"
+LENGTHS: Final = range(16, 256)  # characters; a password of ZMTP's PLAIN has 255 at most
 
 
 def token_path(chosen: str | None = None) -> Path:
     """The file: as chosen (bus.token_file), else as the environment says, else in the user's own folder for state."""
-    if named := chosen or os.environ.get(TOKEN_FILE_VARIABLE):
+    if named := chosen or os.environ.get(FILE_VARIABLE):
         return Path(named).expanduser()
     state = os.environ.get("XDG_STATE_HOME")
     return (Path(state) if state else Path("~/.local/state").expanduser()) / "actionstream" / "token"
@@ -32,7 +33,7 @@ def read_token(path: Path) -> bytes:
         reason = getattr(error, "strerror", None) or error
         raise UserError(
             f"The bus's token {path} cannot be read or made ({reason}): name another file in bus.token_file or "
-            f"{TOKEN_FILE_VARIABLE}."
+            f"{FILE_VARIABLE}."
         ) from error
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise UserError(f"Others can read the bus's token {path} (mode {mode:04o}): chmod 600 it, or delete it.")

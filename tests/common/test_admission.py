@@ -1,4 +1,4 @@
-"""Strangers at each of the hub's ports: web pages, programs without the token or with another; none of them is heard."""
+"""Strangers at each of the hub's ports: web pages, programs without the token; none of them is heard."""
 
 import contextlib
 import socket

@@ -170,3 +170,37 @@ def test_listen_yields_headers_and_with_an_array_both(endpoints: Endpoints, stac
 def test_listen_to_an_unknown_topic_says_which_there_are(topics: tuple[str, ...]) -> None:
     with pytest.raises(UserError, match="keypoints"):
         next(listen(*topics))
+
+
+def action(seq: int = 0, end: bool = False) -> Action:
+    return Action(stream="cam", seq=seq, captured_ns=0, entered_ns=0, label="hello", end=end)
+
+
+def test_actions_that_are_lost_on_the_way_are_counted(endpoints: Endpoints, stack: contextlib.ExitStack) -> None:
+    sender, received = publisher(endpoints, stack), list[Action]()
+    heard = listen("action", **endpoints._asdict())
+    stack.callback(heard.close)
+
+    def hears(end: bool) -> bool:
+        sender.send(action(end=end))
+        received.extend(heard.receive(0.05))
+        return bool(received) and received[-1].end == end
+
+    until(lambda: hears(end=False))
+    assert not heard.missed
+    for _ in range(40_000):  # more than all queues and buffers on the way hold
+        sender.send(action())
+    until(lambda: hears(end=True))
+    assert heard.missed["action"] > 1000
+    assert len(received) + heard.missed["action"] == received[-1].number - received[0].number + 1
+
+
+def test_a_publisher_that_starts_again_is_no_loss(endpoints: Endpoints, stack: contextlib.ExitStack) -> None:
+    reader = subscriber(endpoints, stack, "status", "action")
+    for numbers in ([1, 2, 3], [1, 2]):
+        with contextlib.closing(Publisher(endpoints)) as sender:
+            connect(sender, reader)
+            for _ in numbers:
+                sender.send(action())
+            assert [m.header.number for m in collect(reader, len(numbers))] == numbers  # type: ignore[attr-defined]
+    assert not reader.missed

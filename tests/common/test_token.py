@@ -1,4 +1,4 @@
-"""The bus's token: one for all, however many need it first; kept from others; and a sentence for what is wrong with it."""
+"""The bus's token: one for all, however many need it first, kept from others; or a sentence."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import pytest
 from common import config
 from common.connection import Endpoints
 from common.errors import UserError
-from common.token import TOKEN_FILE_VARIABLE, read_token, token_path
+from common.token import FILE_VARIABLE, read_token, token_path
 from tests.pipeline import ROOT
 
 PROCESSES = 4
@@ -57,13 +57,13 @@ def test_processes_that_need_it_at_once_agree(tmp_path: Path) -> None:
 
 
 def test_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv(TOKEN_FILE_VARIABLE, raising=False)
+    monkeypatch.delenv(FILE_VARIABLE, raising=False)
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert token_path() == tmp_path / ".local" / "state" / "actionstream" / "token"
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     assert token_path() == tmp_path / "state" / "actionstream" / "token"
-    monkeypatch.setenv(TOKEN_FILE_VARIABLE, "~/shared")
+    monkeypatch.setenv(FILE_VARIABLE, "~/shared")
     assert token_path() == tmp_path / "shared"
     assert config.load().bus.endpoints.token() == read_token(tmp_path / "shared")
     assert Endpoints.of(None, None, str(tmp_path / "given")).token() == read_token(tmp_path / "given")
