@@ -33,10 +33,11 @@ class Section(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class Bus(Section):
     host: str
     port: Port
+    token_file: str | None
 
     @property
     def endpoints(self) -> Endpoints:
-        return Endpoints(self.host, self.port)
+        return Endpoints(self.host, self.port, self.token_file)
 
 
 class Camera(Section):

@@ -8,7 +8,9 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
+from common.admission import Admission
 from common.bus import DRAIN_LIMIT, Endpoints, complain, open_socket
+from common.connection import SILENCE_MS, Link, connect
 from common.errors import UserError
 from common.messages import BadMessage, Frame, Header, Keypoints, Message
 from common.topics import TOPICS, address
@@ -37,10 +39,11 @@ class FrameGiver:
     """The camera's end: hands frames in, and hears which of them were taken."""
 
     def __init__(self, endpoints: Endpoints) -> None:
+        token = endpoints.token()
         self._socket = open_socket(zmq.DEALER, send=WATCH_QUEUE)
         # Nothing is queued for a hub that is not there: a frame from before its restart would be old.
         self._socket.immediate = True
-        self._socket.connect(endpoints.request)
+        connect(self._socket, endpoints.request, token)
 
     def give(self, header: Frame, picture: NDArray[np.uint8] | None, timeout_ms: int = 0) -> bool:
         """Hand a frame in; False if the hub did not accept it in time."""
@@ -69,13 +72,19 @@ class FrameTaker:
     """An extractor's end: asks for a frame, gets one, answers with its keypoints."""
 
     def __init__(self, endpoints: Endpoints) -> None:
+        token = endpoints.token()
         self._socket = open_socket(zmq.DEALER)
         self._socket.maxmsgsize = MAX_MESSAGE_BYTES
         self._socket.immediate = True
-        self._socket.connect(endpoints.request)
+        self._link = Link(self._socket, endpoints)
+        connect(self._socket, endpoints.request, token)
 
     def ask(self, ahead: bool = False) -> bool:
-        """Ask for a frame; `ahead`, for one of a file while another is being worked on. False without a hub."""
+        """Ask for a frame; `ahead`, for one of a file while another is being worked on. False without a hub.
+
+        Raises UserError where the hub refuses the token: an extractor listens to nothing else that would tell.
+        """
+        self._link.look()
         connected = bool(self._socket.poll(0, zmq.POLLOUT))
         if connected:
             self._socket.send(ASK_AHEAD if ahead else ASK)
@@ -98,6 +107,7 @@ class FrameTaker:
         return True
 
     def close(self) -> None:
+        self._link.close()
         self._socket.close(linger=0)
 
 
@@ -111,21 +121,33 @@ class Request(NamedTuple):
 
 
 class HubSockets:
-    """The hub's end, which alone binds: the proxy, frames on request, frames to watch."""
+    """The hub's end, which alone binds: the proxy, frames on request, frames to watch; for those with the token.
+
+    `bad` counts what was no request, `refused` who was not let in.
+    """
 
     def __init__(self, endpoints: Endpoints, watch_queue: int = WATCH_QUEUE) -> None:
         self.bad = 0
+        token = endpoints.token()
         self._context: zmq.Context[Any] = zmq.Context()
-        proxy_in, proxy_out = self._context.socket(zmq.XSUB), self._context.socket(zmq.XPUB)
+        self._admission = Admission(self._context, token)
+        proxy_in = open_socket(zmq.XSUB, context=self._context)
         proxy_in.maxmsgsize = MAX_MESSAGE_BYTES
-        proxy_out.sndhwm = READER_QUEUE
+        proxy_out = open_socket(zmq.XPUB, send=READER_QUEUE, context=self._context)
         self._router = open_socket(zmq.ROUTER, context=self._context)
         self._router.maxmsgsize = MAX_MESSAGE_BYTES
         self._router.router_mandatory = True  # a dead extractor shows as an error, not as silence
+        self._router.tcp_maxrt = SILENCE_MS  # and one that takes nothing; readers may take as long as they like
         self._watch = open_socket(zmq.PUB, send=watch_queue, context=self._context)
         for offset, socket in enumerate((proxy_in, proxy_out, self._router, self._watch)):
+            self._admission.guard(socket)
             self._bind(socket, endpoints, offset)
+        self._admission.start()
         threading.Thread(target=self._run_proxy, args=(proxy_in, proxy_out), daemon=True).start()
+
+    @property
+    def refused(self) -> int:
+        return self._admission.refused
 
     def _bind(self, socket: "zmq.Socket[bytes]", endpoints: Endpoints, offset: int) -> None:
         try:

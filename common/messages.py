@@ -77,6 +77,7 @@ class Prediction(Header, kw_only=True, frozen=True):
 class Action(Header, kw_only=True, frozen=True):
     """An action started or ended; seconds on the source's clock."""
 
+    number: Count = 0  # of the stream's messages on this topic, from 1; set as it is published
     event: Literal["started", "ended"] = "started"
     id: Count = 0
     label: str = ""  # its first level
@@ -112,7 +113,7 @@ class Command(Header, kw_only=True, frozen=True):
 
 
 class Status(Header, kw_only=True, frozen=True):
-    """How a service is; its stream is `<service>.<pid>` and its seq counts its own reports."""
+    """How a service is; its stream is `<service>.<8 digits of this start>`, its seq counts its reports."""
 
     service: str = ""
     pid: Count = 0

@@ -5,6 +5,7 @@ import gc
 import json
 import logging
 import os
+import secrets
 import signal
 import socket
 import statistics
@@ -13,7 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 import psutil
 
@@ -26,6 +27,7 @@ from common.topics import ENDING, TOPIC_OF
 
 log = logging.getLogger(__name__)
 
+THIS_START: Final = secrets.token_hex(4)  # tells starts apart: containers and restarts may have the same process id
 HEARTBEAT_S = 1.0
 BUNDLE_S = 0.15  # how long a reader lets the messages of a file come together
 
@@ -110,16 +112,16 @@ class Heartbeat:
             self._least_age_ms = min(health.ages_ms, default=0.0)
             self._since, self._done, self._cpu_s = time.monotonic(), health.done, cpu_s
             health.ages_ms.clear()
-        pid, now = os.getpid(), now_ns()
+        now = now_ns()
         self._seq += 1
         return Message(
             Status(
-                stream=f"{self._name}.{pid}",
+                stream=f"{self._name}.{THIS_START}",
                 seq=self._seq,
                 captured_ns=now,
                 entered_ns=now,
                 service=self._name,
-                pid=pid,
+                pid=os.getpid(),
                 host=socket.gethostname(),
                 release=__version__,
                 state=health.state,

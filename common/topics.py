@@ -1,6 +1,6 @@
 """The one table of topics: what each carries, who writes it, how it is read and how deep it queues."""
 
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from common import messages as m
 from common.landmarks import SIZE
@@ -14,17 +14,17 @@ class Topic(NamedTuple):
     writer: str
     depth: int  # messages a reader's queue holds; what comes after is lost, and counted
     newest: bool = False  # of a live stream only the newest waiting message counts
-    steps: bool = False  # one message for each frame, so a gap in seq is a loss
+    counts: Literal["seq", "number"] | None = None  # what goes up by one a message, of a stream: a gap in it is a loss
     array: tuple[int | None, ...] | None = None
     dtype: str = "<f4"
 
 
 _ROWS: Final = (
-    Topic("frames", m.Frame, "camera, through the hub", 4, steps=True, array=(None, None, 3), dtype="u1"),
-    Topic("keypoints", m.Keypoints, "keypoints, put in order by the hub", 500, steps=True, array=(SIZE,)),
-    Topic("windows", m.Window, "windows", 64, newest=True, steps=True, array=(None, SIZE)),
-    Topic("prediction", m.Prediction, "inference", 1000, steps=True),
-    Topic("action", m.Action, "inference", 1000),
+    Topic("frames", m.Frame, "camera, through the hub", 4, counts="seq", array=(None, None, 3), dtype="u1"),
+    Topic("keypoints", m.Keypoints, "keypoints, put in order by the hub", 500, counts="seq", array=(SIZE,)),
+    Topic("windows", m.Window, "windows", 64, newest=True, counts="seq", array=(None, SIZE)),
+    Topic("prediction", m.Prediction, "inference", 1000, counts="seq"),
+    Topic("action", m.Action, "inference", 1000, counts="number"),
     Topic("recording", m.Recording, "recorder", 100, newest=True),
     Topic("command", m.Command, "who asks: a page, a command line", 100),
     Topic("status", m.Status, "every service", 100),

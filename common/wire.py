@@ -6,22 +6,41 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from common.errors import UserError
 from common.landmarks import SIZE
 from common.messages import BadMessage, Frame, Header, Message, Window
 from common.topics import TOPIC_OF, TOPICS, Topic, address
 
-MAX_HEADER_BYTES: Final = 64 * 1024
+MAX_HEADER_BYTES: Final = 1024 * 1024  # two maps of 5,000 labels of 90 characters; a full queue of them is 1 GB
 MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 
 
 def pack(header: Header, array: NDArray[Any] | None = None) -> list[bytes | memoryview]:
-    """The parts of a message: topic, header and, for a topic that has one, the array, not copied."""
+    """The parts of a message: topic, header and, for a topic that has one, the array, not copied.
+
+    Raises UserError for what `unpack` would refuse for its size.
+    """
     topic = TOPIC_OF[type(header)]
     parts: list[bytes | memoryview] = [address(header), msgspec.msgpack.encode(header)]
     if topic.array is not None:
         values = np.empty(0, topic.dtype) if array is None else array
         parts.append(np.ascontiguousarray(values, topic.dtype).reshape(-1).data)
+    _check_sizes(topic, parts)
     return parts
+
+
+def _check_sizes(topic: Topic, parts: list[bytes | memoryview]) -> None:
+    header, array = len(parts[1]), memoryview(parts[-1]).nbytes
+    if header > MAX_HEADER_BYTES:
+        raise UserError(
+            f"A {topic.name} header of {header:,} bytes does not fit onto the bus, which takes {MAX_HEADER_BYTES:,}: "
+            f"fewer labels, or shorter ones, do."
+        )
+    if array > MAX_MESSAGE_BYTES:
+        raise UserError(
+            f"{topic.name} of {array:,} bytes do not fit onto the bus, which takes {MAX_MESSAGE_BYTES:,}: smaller "
+            f"pictures (camera.width) do."
+        )
 
 
 _DECODERS: Final = {row.name: msgspec.msgpack.Decoder(row.header) for row in TOPICS.values()}

@@ -58,7 +58,7 @@ class Hub(Service):
         for release in self._dispatcher.released():
             yield from self._release(release)
         self.health.missed = self._dispatcher.lost + self._dispatcher.given_up
-        self.health.dropped = self._dispatcher.dropped + self._sockets.bad
+        self.health.dropped = self._dispatcher.dropped + self._sockets.bad + self._sockets.refused
 
     def _hear(self, request: Request, now: float) -> None:
         header = request.header

@@ -66,6 +66,7 @@ def check(settings: Settings, options: argparse.Namespace) -> str | int:
         _check_run(settings)
     if options.keypoints < 1:
         raise UserError(f"{options.keypoints} extractors find nothing: choose KEYPOINTS=1 or more.")
+    settings.bus.endpoints.token()
     for offset in range(PORTS):
         _check_port(settings.bus.host, settings.bus.port + offset, "bus.port")
     if settings.overlay.page:

@@ -15,7 +15,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with command():
         hub = config.load(arguments.config, arguments.set).bus
-        bus.tell(arguments.service, arguments.command, arguments.value, host=hub.host, port=hub.port)
+        whom, what = (arguments.service, arguments.command, arguments.value), hub.endpoints._asdict()
+        bus.tell(*whom, **what)
 
 
 if __name__ == "__main__":

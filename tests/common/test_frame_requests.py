@@ -11,6 +11,7 @@ import zmq
 from numpy.typing import NDArray
 
 from common.bus import Endpoints
+from common.connection import connect
 from common.errors import UserError
 from common.frame_requests import (
     ASK,
@@ -130,7 +131,7 @@ def test_foreign_requests_are_counted_and_good_ones_still_come(
 ) -> None:
     foreign = stack.enter_context(zmq.Context.instance().socket(zmq.DEALER))
     foreign.linger = 0
-    foreign.connect(endpoints.request)
+    connect(foreign, endpoints.request, endpoints.token())
     header = msgpack.packb({"stream": "cam", "seq": 0, "captured_ns": 0, "entered_ns": 0, "width": 4, "height": 3})
     good = header
     for parts in (

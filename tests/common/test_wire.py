@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from common.errors import UserError
 from common.landmarks import SIZE
 from common.messages import BadMessage, Frame, Header, Keypoints, Message, Prediction, Window, about
 from common.topics import TOPIC_OF, TOPICS, Topic, address
@@ -291,3 +292,22 @@ def test_unknown_fields_of_a_later_release_are_ignored() -> None:
 def test_topic_of_a_row_decodes_only_its_own_header() -> None:
     for topic in TOPICS.values():
         assert isinstance(topic, Topic) and TOPIC_OF[topic.header] is topic
+
+
+def many(labels: int, length: int = 20) -> Prediction:
+    probabilities = {f"{number:0{length}d}": 1 / labels for number in range(labels)}
+    return Prediction(**COMMON, probabilities=probabilities, smoothed=probabilities)
+
+
+@pytest.mark.parametrize(("labels", "length"), [(5000, 90), (15_000, 20)])
+def test_a_prediction_of_thousands_of_labels_is_read(labels: int, length: int) -> None:
+    header = many(labels, length)
+    assert unpack(pack(header)) == (header, None)
+
+
+def test_what_no_reader_would_take_is_refused_where_it_is_sent() -> None:
+    with pytest.raises(UserError, match=r"prediction header of 3,\d+,\d+ bytes .* 1,048,576: fewer labels"):
+        pack(many(50_000))
+    wide = Frame(**COMMON, width=6000, height=4000)
+    with pytest.raises(UserError, match=r"frames of 72,000,000 bytes .*camera\.width"):
+        pack(wide, np.zeros((4000, 6000, 3), np.uint8))
