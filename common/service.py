@@ -5,7 +5,6 @@ import gc
 import json
 import logging
 import os
-import signal
 import socket
 import statistics
 import sys
@@ -16,10 +15,11 @@ from typing import Literal
 
 import psutil
 
-from common import __version__, config
+from common import __version__, config, watchdog
 from common.bus import Publisher, Subscriber
 from common.errors import EXIT_USER_ERROR, UserError
 from common.messages import Message, Status
+from common.signals import when_asked_to_stop
 from common.topics import TOPIC_OF
 
 log = logging.getLogger(__name__)
@@ -142,8 +142,7 @@ class Runner:
         self._publisher = Publisher(endpoints)
         self._subscriber = Subscriber(endpoints, service.topics, depths=service.depths(), every=service.every)
         self._heartbeat = Heartbeat(name)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._stop)
+        when_asked_to_stop(self._stop)
 
     def _stop(self, number: int, frame: object) -> None:
         self._stopping = True
@@ -153,7 +152,7 @@ class Runner:
     def run(self) -> None:
         health = self._service.health
         try:
-            self._report()
+            self._report(watchdog.LONG_S)
             self._service.setup()
             self._in_setup = False
             gc.freeze()  # what was imported stays: no need to look through it again and again
@@ -167,6 +166,7 @@ class Runner:
         finally:
             self._in_setup = False
             health.state = "stopping"
+            watchdog.beat(watchdog.LONG_S)
             self._service.close()
             self._report()
             self._publisher.close()
@@ -197,8 +197,10 @@ class Runner:
             if TOPIC_OF[type(header)].name in main:
                 health.worked_on(header.entered_ns)
 
-    def _report(self) -> None:
+    def _report(self, allowed_s: int = watchdog.SILENT_S) -> None:
+        """To everybody how it goes, to the keeper that it goes on; without its keeper it ends."""
         self._publisher.send(*self._heartbeat.status(self._service.health, self._subscriber))
+        self._stopping |= not watchdog.beat(allowed_s)
 
 
 def main(kind: type[Service], name: str, options: argparse.ArgumentParser | None = None) -> None:
