@@ -9,7 +9,7 @@ import msgspec
 import yaml
 from msgspec import Meta
 
-from common import RESTARTED
+from common import RESTARTED, watchdog
 from common.bus import Endpoints
 from common.clock import OFFSET_VARIABLE
 from common.errors import UserError, command
@@ -147,7 +147,7 @@ def load(files: list[str] | None = None, sets: list[str] | None = None) -> Setti
     for name in [str(DEFAULT_FILE), *named, *(files or [])]:
         _merge(merged, _read(name), origins, name)
     for variable in sorted(name for name in os.environ if name.startswith("ACTIONSTREAM_") and "__" not in name):
-        if variable not in (FILES_VARIABLE, RESTARTED, OFFSET_VARIABLE):
+        if variable not in (FILES_VARIABLE, RESTARTED, OFFSET_VARIABLE, watchdog.VARIABLE):
             raise UserError(
                 f"{variable} means nothing: a setting is written {PREFIX}SECTION__KEY, with two underscores."
             )

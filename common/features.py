@@ -61,6 +61,11 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
         if self.kind == "raw" and "joints" in self.parts:
             raise ValueError("raw features have no joints: these are numbers of the body features")
 
+    @property
+    def whole_body(self) -> bool:
+        """Whether they are of the body alone, of neither face nor hands: it may be far from the camera."""
+        return set(self.parts) <= {"pose", "joints"}
+
 
 RAW: Final = Features(kind="raw", parts=("pose", "face", "hands"))  # all 1662, as they come
 BODY: Final = Features(kind="body")

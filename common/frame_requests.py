@@ -1,6 +1,7 @@
 """Frames on request: from cameras to the hub, from there to the extractors that ask, and their keypoints back."""
 
 import threading
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -143,7 +144,8 @@ class HubSockets:
             self._admission.guard(socket)
             self._bind(socket, endpoints, offset)
         self._admission.start()
-        threading.Thread(target=self._run_proxy, args=(proxy_in, proxy_out), daemon=True).start()
+        self._proxy = threading.Thread(target=self._run_proxy, args=(proxy_in, proxy_out), daemon=True)
+        self._proxy.start()
 
     @property
     def refused(self) -> int:
@@ -162,13 +164,19 @@ class HubSockets:
     @staticmethod
     def _run_proxy(frontend: "zmq.Socket[bytes]", backend: "zmq.Socket[bytes]") -> None:
         try:
-            zmq.proxy(frontend, backend)
-        except zmq.ContextTerminated:
+            with suppress(zmq.ContextTerminated):
+                zmq.proxy(frontend, backend)
+        finally:
             frontend.close(linger=0)
             backend.close(linger=0)
 
     def receive(self, timeout_ms: int) -> list[Request]:
-        """What cameras and extractors have said, after waiting up to timeout_ms for the first."""
+        """What cameras and extractors have said, after waiting up to timeout_ms for the first.
+
+        Raises RuntimeError if messages are no longer passed on: only another hub can help.
+        """
+        if not self._proxy.is_alive():
+            raise RuntimeError("the proxy of the hub has ended")
         requests: list[Request] = []
         self._router.poll(timeout_ms)
         for _ in range(DRAIN_LIMIT):

@@ -47,6 +47,8 @@ NOSE: Final = 0
 LEFT_SHOULDER, RIGHT_SHOULDER = 11, 12
 LEFT_WRIST, RIGHT_WRIST = 15, 16
 LEFT_HIP, RIGHT_HIP = 23, 24
+LEFT_KNEE, RIGHT_KNEE = 25, 26
+LEFT_ANKLE, RIGHT_ANKLE = 27, 28
 
 
 def flatten(parts: Mapping[str, NDArray[np.floating]]) -> NDArray[np.float32]:

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import secrets
-import signal
 import socket
 import statistics
 import sys
@@ -18,11 +17,12 @@ from typing import Final, Literal
 
 import psutil
 
-from common import __version__, config
+from common import __version__, config, watchdog
 from common.bus import Publisher, Subscriber
 from common.clock import now_ns
 from common.errors import EXIT_USER_ERROR, UserError
 from common.messages import Message, Status
+from common.signals import when_asked_to_stop
 from common.topics import ENDING, TOPIC_OF
 
 log = logging.getLogger(__name__)
@@ -151,8 +151,7 @@ class Runner:
         self._publisher = Publisher(endpoints)
         self._subscriber = Subscriber(endpoints, service.topics, depths=service.depths(), every=service.every)
         self._heartbeat = Heartbeat(name)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._stop)
+        when_asked_to_stop(self._stop)
 
     def _stop(self, number: int, frame: object) -> None:
         self._stopping = True
@@ -162,7 +161,7 @@ class Runner:
     def run(self) -> None:
         health = self._service.health
         try:
-            self._report()
+            self._report(watchdog.LONG_S)
             self._service.setup()
             self._in_setup = False
             gc.freeze()  # what was imported stays: no need to look through it again and again
@@ -176,6 +175,7 @@ class Runner:
         finally:
             self._in_setup = False
             health.state = "stopping"
+            watchdog.beat(watchdog.LONG_S)
             self._service.close()
             self._report()
             self._publisher.close()
@@ -211,8 +211,10 @@ class Runner:
         if needed and ended >= needed:
             self._service.health.finished.add(stream)
 
-    def _report(self) -> None:
+    def _report(self, allowed_s: int = watchdog.SILENT_S) -> None:
+        """To everybody how it goes, to the keeper that it goes on; without its keeper it ends."""
         self._publisher.send(*self._heartbeat.status(self._service.health, self._subscriber))
+        self._stopping |= not watchdog.beat(allowed_s)
 
 
 def main(kind: type[Service], name: str, options: argparse.ArgumentParser | None = None) -> None:

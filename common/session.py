@@ -25,7 +25,7 @@ from common.landmarks import (
     split,
 )
 from common.sequence import checked_label, checked_name
-from common.window import seen_parts
+from common.window import CONFIRMING, MIN_PRESENT, legs_seen, seen_parts
 
 RETAKES: Final = 2  # a bad take is done again so often, then kept and marked
 BAD_SHARE: Final = 0.1  # of a take's frames missed, uneven or without a person, from which on it is bad
@@ -213,6 +213,6 @@ def flaws(captured_ns: NDArray[np.int64], keypoints: NDArray[np.float32]) -> dic
     lost = int((~seen[:, PARTS.index("pose")]).sum())
     if lost:
         found[f"nobody in view in {lost} of {total} frames"] = lost > BAD_SHARE * total
-    if lost < total and not np.delete(seen, PARTS.index("pose"), axis=1).any():  # see docs/decisions/0008
-        found["neither face nor hand in view"] = True
+    if lost < total and not (seen[:, CONFIRMING].any() or legs_seen(keypoints).mean() >= MIN_PRESENT):
+        found["neither face, hand nor leg in view"] = True  # see docs/decisions/0008
     return found

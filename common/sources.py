@@ -1,10 +1,10 @@
 """Where pictures come from: cameras, video files, folders of images, addresses and the test card."""
 
 import logging
-import os
 import re
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 IMAGES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 DEFAULT_FPS = 25.0
 TEST_CARD_SIZE = (640, 480)
-MAX_CAMERAS = 10
+DEVICES = Path("/dev")  # where Linux has its cameras, as video0, video1, ...
+MAX_CAMERAS = 10  # looked for where they cannot be listed
 LONGEST_NS = 10**16  # 115 days: what claims to be later is no time
 ANSWER_MS = 5000  # a network camera that keeps silent for longer is lost
 
@@ -168,26 +169,32 @@ class FolderSource:
 
 
 class CameraSource:
-    """A camera by number, or an rtsp:// or http:// address."""
+    """A camera by number or device, or an rtsp:// or http:// address. It is open when it has given a picture."""
 
     live, scripted = True, False
 
     def __init__(self, address: int | str, width: int | None, height: int | None) -> None:
         self.name = f"camera {address}" if isinstance(address, int) else address
         with quiet():
-            self._capture = _open_address(address) if "://" in str(address) else cv2.VideoCapture(address)
-        if not self._capture.isOpened():
-            raise SourceLost(f"{self.name} does not open")
-        for key, value in ((cv2.CAP_PROP_FRAME_WIDTH, width), (cv2.CAP_PROP_FRAME_HEIGHT, height)):
-            if value:
-                self._capture.set(key, value)
-        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # an older picture is of no use
-        self.fps = _fps(self._capture)
+            self._capture = _open_address(address) if "://" in str(address) else _open_device(address)
+            if not self._capture.isOpened():
+                raise SourceLost(f"{self.name} does not open")
+            for key, value in ((cv2.CAP_PROP_FRAME_WIDTH, width), (cv2.CAP_PROP_FRAME_HEIGHT, height)):
+                if value:
+                    self._capture.set(key, value)
+            self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # an older picture is of no use
+            self.fps = _fps(self._capture)
+            self._first: Shot | None = self._grab("opens, but gives no picture")
 
     def read(self) -> Shot:
+        shot, self._first = self._first, None
+        return shot or self._grab("gives no more pictures")
+
+    def _grab(self, otherwise: str) -> Shot:
         ok, picture = self._capture.read()
         if not ok:
-            raise SourceLost(f"{self.name} gives no more pictures")
+            self.close()
+            raise SourceLost(f"{self.name} {otherwise}")
         return Shot(now_ns(), np.asarray(picture, np.uint8))
 
     def close(self) -> None:
@@ -207,23 +214,23 @@ class Pace:
         time.sleep(max(0.0, self._origin_s + captured_ns / 1e9 - now))
 
 
-def choose(options: Camera) -> Source:
-    """The source that the settings name; raises UserError, or SourceLost for an address that does not answer."""
+def choose(options: Camera, again: bool = False) -> Source:
+    """The source that the settings name; raises UserError, or SourceLost for what may come (back).
+
+    That is an address which does not answer, and `again`, in a run that has begun, a camera which is not there.
+    """
     source = options.source
     if source == "auto":
-        available = cameras()
-        source = available[0] if available else "testcard"
-        if not available:
-            log.info("no camera opens: the test card stands in for one")
+        return _first_camera(options, again)
     if isinstance(source, int) or source.isdecimal():
-        return _camera(int(source), options)
+        return _camera(int(source), options, again)
     if source == "testcard":
         return _test_card(options)
     if "://" in source:
         return CameraSource(source, options.width, options.height)
     path = Path(source).expanduser()
-    if path.is_char_device():  # such as /dev/video0
-        return CameraSource(str(path), options.width, options.height)
+    if path.is_char_device() or (again and not path.exists() and path.resolve().is_relative_to(DEVICES)):
+        return _camera(str(path), options, again)  # such as /dev/video0
     if path.is_dir():
         return FolderSource(path, options.fps or DEFAULT_FPS, bool(options.live), options.loop)
     if path.exists():
@@ -231,12 +238,25 @@ def choose(options: Camera) -> Source:
     raise UserError(f"There is no file, folder or camera {source!r} (camera.source).")
 
 
-def _camera(number: int, options: Camera) -> Source:
+def _first_camera(options: Camera, again: bool) -> Source:
+    """The first that gives a picture, else the test card; but that stands in for none that was there."""
+    for number in _numbers():
+        with suppress(SourceLost):
+            return CameraSource(number, options.width, options.height)
+    if again:
+        raise SourceLost("no camera gives a picture")
+    log.info("no camera gives a picture: the test card stands in for one")
+    return _test_card(options)
+
+
+def _camera(address: int | str, options: Camera, again: bool) -> Source:
     try:
-        return CameraSource(number, options.width, options.height)
-    except SourceLost as error:
+        return CameraSource(address, options.width, options.height)
+    except SourceLost as lost:
+        if again:
+            raise
         there = ", ".join(map(str, cameras())) or "none; SOURCE=testcard needs no camera"
-        raise UserError(f"Camera {number} does not open; cameras that do: {there}.") from error
+        raise UserError(f"{str(lost)[0].upper()}{str(lost)[1:]}; cameras that do: {there}.") from lost
 
 
 def _test_card(options: Camera) -> Source:
@@ -254,17 +274,25 @@ def images(folder: Path) -> list[Path]:
 
 
 def cameras() -> list[int]:
-    """The numbers of the cameras that open."""
+    """The numbers of the cameras that give a picture."""
     found = []
-    for number in range(MAX_CAMERAS):
-        if sys.platform == "linux" and not os.path.exists(f"/dev/video{number}"):
-            continue
-        try:
+    for number in _numbers():
+        with suppress(SourceLost):
             CameraSource(number, None, None).close()
-        except SourceLost:
-            continue
-        found.append(number)
+            found.append(number)
     return found
+
+
+def _numbers() -> list[int]:
+    """Of what may be a camera."""
+    if sys.platform != "linux":
+        return list(range(MAX_CAMERAS))
+    names = (path.name.removeprefix("video") for path in DEVICES.glob("video*"))
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+def _open_device(address: int | str) -> cv2.VideoCapture:
+    return cv2.VideoCapture(address)
 
 
 def _open_address(address: int | str) -> cv2.VideoCapture:

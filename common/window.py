@@ -6,11 +6,22 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from common.landmarks import PARTS, SIZE, SLICES
+from common.landmarks import (
+    LEFT_ANKLE,
+    LEFT_KNEE,
+    MIN_VISIBILITY,
+    PARTS,
+    RIGHT_ANKLE,
+    RIGHT_KNEE,
+    SHAPES,
+    SIZE,
+    SLICES,
+)
 
 MIN_PRESENT = 0.5  # share of a window's frames with a person in view, below which there is nobody
 _POSE = PARTS.index("pose")
-_CONFIRMING = [place for place, part in enumerate(PARTS) if part != "pose"]
+CONFIRMING = [place for place, part in enumerate(PARTS) if part != "pose"]
+_LEGS = SLICES["pose"].start + SHAPES["pose"][1] * np.array([(LEFT_KNEE, LEFT_ANKLE), (RIGHT_KNEE, RIGHT_ANKLE)]) + 3
 
 
 class TimeWindow(NamedTuple):
@@ -19,7 +30,7 @@ class TimeWindow(NamedTuple):
     vectors: NDArray[np.float32]
     start_ns: int
     filled: int
-    present: float  # share of the window's frames that have a pose; 0 if no face or hand confirms it
+    present: float  # share of the window's frames that have a pose; 0 if nothing confirms that it is a person's
 
 
 class Windower:
@@ -27,10 +38,13 @@ class Windower:
 
     length: vectors in a window. fps: their rate; None takes the frames as they came. stride: a window at
     every stride-th frame. max_gap_s: a longer pause between two frames, or time that runs back, starts over.
+    legs_confirm: not only a face or hand but a leg, too, shows that a pose is a person's.
     """
 
-    def __init__(self, length: int, fps: float | None, stride: int = 1, max_gap_s: float = 0.5) -> None:
-        self.length, self.fps, self.stride = length, fps, stride
+    def __init__(
+        self, length: int, fps: float | None, stride: int = 1, max_gap_s: float = 0.5, legs_confirm: bool = False
+    ) -> None:
+        self.length, self.fps, self.stride, self._legs_confirm = length, fps, stride, legs_confirm
         self._max_gap_ns = round(max_gap_s * 1e9)
         self._times: deque[int] = deque()
         self._vectors: deque[NDArray[np.float32]] = deque()
@@ -92,25 +106,31 @@ class Windower:
 
     def _window(self) -> TimeWindow:
         vectors, times, seen = np.stack(self._vectors), np.array(self._times, np.int64), np.stack(self._seen)
+        has_legs = self._legs_confirm and bool(legs_seen(vectors).mean() >= MIN_PRESENT)
         if self.fps is not None:
             wanted = times[-1] - np.arange(self.length - 1, -1, -1) * self._period_ns
             vectors = resample(vectors, times - times[-1], wanted - times[-1], seen)
             start_ns = int(wanted[0])
         else:
             start_ns = int(times[0])
-        return TimeWindow(vectors, start_ns, self.length, _present(seen))
+        return TimeWindow(vectors, start_ns, self.length, _present(seen, has_legs))
 
 
-def _present(seen: NDArray[np.bool_]) -> float:
+def _present(seen: NDArray[np.bool_], has_legs: bool = False) -> float:
     """The share of frames, (n, 4) of seen_parts, that show a person."""
-    # MediaPipe sees a pose in a logo, but neither face nor hand on it: docs/decisions/0008.
-    confirmed = seen[:, _CONFIRMING].any()
+    # MediaPipe sees a pose in a logo, but neither face, hand nor leg on it: docs/decisions/0008.
+    confirmed = has_legs or seen[:, CONFIRMING].any()
     return float(seen[:, _POSE].mean()) if confirmed else 0.0
 
 
 def seen_parts(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Which of PARTS are not all zeros: (..., 1662) to (..., 4)."""
     return np.stack([vectors[..., SLICES[part]].any(axis=-1) for part in PARTS], axis=-1)
+
+
+def legs_seen(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where a knee and the ankle below it are more likely seen than guessed: (..., 1662) to (...)."""
+    return (vectors[..., _LEGS] >= MIN_VISIBILITY).all(axis=-1).any(axis=-1)
 
 
 def resample(

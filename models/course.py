@@ -163,7 +163,10 @@ class Course:
         def classify(windows: NDArray[np.float32]) -> NDArray[np.float32]:
             return tempered(trained.tell(features(windows, self.plan.recipe.features)), temperature)
 
-        return watched(classify, self.labels, self.idle, self.plan.shape, sequences, stride=STRIDE, seed=self.plan.seed)
+        plan, body = self.plan, self.plan.recipe.features.whole_body
+        return watched(
+            classify, self.labels, self.idle, plan.shape, sequences, whole_body=body, stride=STRIDE, seed=plan.seed
+        )
 
 
 def labelled(sequences: Row[Sequence], idle: Collection[str]) -> tuple[list[str], list[str]]:

@@ -63,7 +63,10 @@ def judge(classify: Classify, card: Card, named: Mapping[str, Sequence], stride:
     if not np.isin(targets, idle).any():
         means, rows = without(means, idle), without(rows, idle)
     recorders = np.array([sequence.recorder for sequence in sequences])
-    true, moments = watched(classify, card.labels, card.idle, card.window, sequences, stride=stride, seed=seed)
+    body = card.features.whole_body
+    true, moments = watched(
+        classify, card.labels, card.idle, card.window, sequences, whole_body=body, stride=stride, seed=seed
+    )
     found = decide(moments, decision, card.idle)
     return Result(
         cautions=notes,
@@ -110,11 +113,13 @@ def watched(
     shape: WindowShape,
     sequences: Row[Sequence],
     *,
+    whole_body: bool,
     stride: int,
     seed: int,
 ) -> tuple[list[Span], list[Moment]]:
     """The actions on a stream of the sequences, and what its windows say."""
-    watch = Watcher(classify, labels, shape, stride=stride, confirmed=confirms(parts_seen(sequences)))
+    confirmed = confirms(parts_seen(sequences))
+    watch = Watcher(classify, labels, shape, stride=stride, confirmed=confirmed, legs_confirm=whole_body)
     true, moments = list[Span](), list[Moment]()
     for piece in streams.stream(sequences, idle, seed):
         true += piece.spans

@@ -114,7 +114,7 @@ def _other(card: Card, parts: Collection[str], sequences: Collection[Sequence]) 
     if not confirms(seen):
         yield (
             f"The data has {' and '.join(seen).replace('_', ' ') or 'nobody in it'} alone: on the stream whoever shows "
-            "this is there, where live it takes a pose and a face or hand."
+            "this is there, where live something must confirm a pose: a face or hand, or legs for a model of the body."
         )
 
 

@@ -31,10 +31,11 @@ def tune(arguments: argparse.Namespace) -> None:
     premises.check_labels({sequence.label for sequence in sequences}, card.labels)
     for caution in premises.cautions(card, sequences):
         print(f"Note: {caution}", file=sys.stderr)
-    classify = Classifier(arguments.model)
+    classify, body = Classifier(arguments.model), card.features.whole_body
     with Console(stderr=True).status("Watching streams ..."):
         streams: list[Stream] = [
-            watched(classify, card.labels, card.idle, card.window, sequences, stride=1, seed=seed) for seed in SEEDS
+            watched(classify, card.labels, card.idle, card.window, sequences, whole_body=body, stride=1, seed=seed)
+            for seed in SEEDS
         ]
     fitted = calibration.decision(streams, card.idle)
     before, after = (_told(streams, card.idle, parameters) for parameters in (card.decision, fitted))

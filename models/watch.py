@@ -52,20 +52,30 @@ def parts_seen(sequences: Iterable[Sequence]) -> list[str]:
 def confirms(parts: Collection[str]) -> bool:
     """Whether data of these parts can show that somebody is there as live: docs/decisions/0008.
 
-    Other people's sets of 132 numbers have a pose alone, those of 126 hands alone. There the rule that a pose without
-    face and hands is nobody would find nobody anywhere, so anything seen counts.
+    Other people's sets of 132 numbers have a pose alone, those of 126 hands alone. There the rule that a pose which
+    nothing confirms is nobody would find nobody, so anything seen counts.
     """
     return "pose" in parts and len(parts) > 1
 
 
 class Watcher:
-    """Watches one stream, piece by piece. `confirmed`: as `confirms` says of its source."""
+    """Watches one stream, piece by piece.
+
+    confirmed: as `confirms` says of its source. legs_confirm: as a Windower has it, for models of the whole body.
+    """
 
     def __init__(
-        self, classify: Classify, labels: Row[str], shape: WindowShape, *, stride: int = 1, confirmed: bool = True
+        self,
+        classify: Classify,
+        labels: Row[str],
+        shape: WindowShape,
+        *,
+        stride: int = 1,
+        confirmed: bool = True,
+        legs_confirm: bool = False,
     ) -> None:
         self._classify, self._labels, self._confirmed = classify, labels, confirmed
-        self._windower = Windower(shape.length, shape.fps, stride)
+        self._windower = Windower(shape.length, shape.fps, stride, legs_confirm=legs_confirm)
 
     def __call__(self, piece: Piece) -> list[Moment]:
         """A moment for every frame that the stride does not skip."""

@@ -1,16 +1,17 @@
 """A camera, file, address, folder or test card in; frames, numbered and timed, to the hub out."""
 
 import math
+import os
 import time
 from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from common import picture, sources
+from common import RESTARTED, picture, sources, watchdog
 from common.clock import now_ns
 from common.conductor import Conductor
-from common.config import Settings
+from common.config import PREFIX, Settings
 from common.errors import UserError
 from common.frame_requests import FrameGiver, Refused
 from common.handover import Handover
@@ -46,10 +47,12 @@ class Camera(Service):
         self._giver = FrameGiver(self.settings.bus.endpoints)
         self._handover = self._new_handover()
         try:
-            self._source = sources.choose(self._options)
+            self._source = sources.choose(self._options, again=RESTARTED in os.environ)
         except SourceLost as lost:
             self._lose(lost)
         else:
+            if self._options.source == "auto" and self._source.scripted:  # after a crash it is that again
+                watchdog.hand_on(f"{PREFIX}CAMERA__SOURCE", "testcard")
             log.info("%s shows %s", self._options.stream, self._source.name)
         if not (self._source and self._source.scripted):
             self._begin()
@@ -226,10 +229,11 @@ class Camera(Service):
         if time.monotonic() < self._retry_at:
             time.sleep(min(WAIT_MS / 1000, self._retry_at - time.monotonic()))
             return
+        watchdog.beat(watchdog.LONG_S)
         try:
-            self._source = sources.choose(self._options)
-        except (SourceLost, UserError) as lost:
-            self._lose(SourceLost(str(lost)))
+            self._source = sources.choose(self._options, again=True)
+        except SourceLost as lost:
+            self._lose(lost)
             return
         log.warning("%s: %s is back", self._options.stream, self._source.name)
         self._retry_s = RETRY_S[0]

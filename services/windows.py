@@ -26,6 +26,7 @@ class Windows(Service):
         chosen = self.settings.windows
         self._length = chosen.length or card.window.length
         self._fps = chosen.fps or card.window.fps
+        self._legs_confirm = card.features.whole_body
 
     def step(self, inbox: list[Message]) -> Iterator[Message]:
         for header, vector in inbox:
@@ -40,7 +41,7 @@ class Windows(Service):
         start, windower = self._windowers.get(header.stream, (None, None))
         if windower is None or start != header.start:
             chosen = self.settings.windows
-            windower = Windower(self._length, self._fps, chosen.stride, chosen.max_gap_s)
+            windower = Windower(self._length, self._fps, chosen.stride, chosen.max_gap_s, self._legs_confirm)
             self._windowers[header.stream] = header.start, windower
         gaps = windower.gaps
         window = windower.push(header.captured_ns, vector)

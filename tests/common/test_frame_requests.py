@@ -185,3 +185,20 @@ def _fields(header: Frame) -> dict[str, object]:
 
 def test_the_readers_queue_at_the_hub_is_longer_than_a_stall_of_some_seconds() -> None:
     assert READER_QUEUE >= 5 * 30
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_hub_whose_proxy_has_ended_fails_and_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its keeper then starts another: a hub that passes nothing on is worse than none."""
+
+    def fail(frontend: object, backend: object) -> None:
+        raise zmq.ZMQError(zmq.ENOTSOCK)
+
+    monkeypatch.setattr(zmq, "proxy", fail)
+    hub = HubSockets(free_ports())
+    try:
+        hub._proxy.join(10)
+        with pytest.raises(RuntimeError, match="proxy"):
+            hub.receive(0)
+    finally:
+        hub.close()  # waits for ever for a socket that nobody has closed

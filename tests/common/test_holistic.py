@@ -56,8 +56,8 @@ def test_the_test_card_is_seen_as_when_it_was_recorded(
 
 
 def test_a_logo_is_nobody(shared: Path) -> None:
-    graph, windower, video = holistic.Holistic(), Windower(30, 25.0), cv2.VideoCapture(str(shared / "clips/nobody.mp4"))
-    poses, present = 0, []
+    graph, windower = holistic.Holistic(), Windower(30, 25.0, legs_confirm=True)
+    video, poses, present = cv2.VideoCapture(str(shared / "clips/nobody.mp4")), 0, []
     for place in range(95):
         found = graph(video.read()[1], place * 33_333_333)
         poses += "pose" in found.seen
@@ -66,6 +66,20 @@ def test_a_logo_is_nobody(shared: Path) -> None:
     graph.close()
     assert poses > 30  # what MediaPipe takes for one
     assert max(present) == 0
+
+
+def test_somebody_far_away_is_there_for_a_model_of_the_whole_body(shared: Path) -> None:
+    """In this clip neither a face nor a hand is ever found."""
+    graph, video = holistic.Holistic(), cv2.VideoCapture(str(shared / "clips/push_up/right/20.mp4"))
+    windowers = Windower(30, 25.0), Windower(30, 25.0, legs_confirm=True)
+    present: list[list[float]] = [[], []]
+    for place in range(40):
+        vector = graph(video.read()[1], place * 40_000_000).vector
+        for windower, shares in zip(windowers, present, strict=True):
+            window = windower.push(place * 40_000_000, vector)
+            shares += [window.present] if window and window.filled == 30 else []
+    graph.close()
+    assert (max(present[0]), min(present[1])) == (0, 1)
 
 
 def test_a_graph_that_forgets_is_as_good_as_new(shared: Path) -> None:

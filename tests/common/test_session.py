@@ -152,7 +152,9 @@ def test_what_is_wrong_with_a_take() -> None:
     assert flaws(bursts, good) == {"frames came unevenly": True}
     pose_only = good.copy()
     pose_only[:, SLICES["face"].start :] = 0
-    assert flaws(times, pose_only) == {"neither face nor hand in view": True}
+    assert flaws(times, pose_only) == {}  # the legs are in view
+    split(pose_only)["pose"][:, 25:29, 3] = 0.1
+    assert flaws(times, pose_only) == {"neither face, hand nor leg in view": True}
     lost = good.copy()
     lost[3] = 0
     assert flaws(times, lost) == {"nobody in view in 1 of 20 frames": False}

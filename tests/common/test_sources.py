@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import sys
 import time
 from pathlib import Path
 
@@ -225,3 +226,63 @@ def test_a_gif_keeps_its_delays_and_what_its_transparent_parts_leave(tmp_path: P
     assert [shot.captured_ns for shot in shots] == [0, 100_000_000, 150_000_000, 450_000_000]
     dark = [int((shot.picture.max(axis=2) < 10).all(axis=0).sum()) for shot in shots]
     assert dark == [16, 32, 48, 64], "each adds its bar to those before"
+
+
+# --- cameras that are not here: videos stand for devices, so all but the driver is real ---------------------
+
+
+@pytest.fixture
+def devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of devices, as Linux has them in /dev."""
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(sources, "DEVICES", tmp_path)
+    monkeypatch.setattr(sources, "_open_device", lambda number: cv2.VideoCapture(str(tmp_path / f"video{number}")))
+    return tmp_path
+
+
+def device(devices: Path, number: int, frames: int = 4) -> None:
+    """A camera that gives so many pictures, as bright as its number; with no frames it opens all the same."""
+    path = devices / "new.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 20.0, (64, 48))
+    for _ in range(max(frames, 1)):
+        writer.write(grey(10 * number))
+    writer.release()
+    if not frames:
+        path.write_bytes(path.read_bytes().partition(b"movi")[0] + b"movi")
+    path.rename(devices / f"video{number}")
+
+
+def test_auto_is_the_first_camera_that_gives_a_picture_whatever_its_number(devices: Path) -> None:
+    (devices / "video0").touch()  # does not open
+    device(devices, 2, frames=0)
+    device(devices, 12)
+    device(devices, 11)
+    source = choose("auto")
+    assert (source.name, source.live, source.scripted) == ("camera 11", True, False)
+    shots = [source.read() for _ in range(4)]
+    assert levels([shot for shot in shots if shot]) == [110] * 4  # the first one is not lost
+    with pytest.raises(SourceLost, match="camera 11 gives no more pictures"):
+        source.read()
+    assert sources.cameras() == [11, 12]
+
+
+def test_auto_is_the_test_card_only_where_no_camera_was_before(devices: Path) -> None:
+    device(devices, 0, frames=0)
+    assert choose("auto").name == "testcard"
+    options = load(sets=["camera.source=auto"]).camera
+    with pytest.raises(SourceLost, match="no camera gives a picture"):
+        sources.choose(options, again=True)
+    device(devices, 3)
+    source = sources.choose(options, again=True)
+    source.close()
+    assert source.name == "camera 3"
+
+
+def test_a_camera_without_a_picture_is_a_mistake_at_first_and_later_lost(devices: Path) -> None:
+    device(devices, 0, frames=0)
+    device(devices, 1)
+    for number, does in ((0, "opens, but gives no picture"), (7, "does not open")):
+        with pytest.raises(UserError, match=f"Camera {number} {does}; cameras that do: 1"):
+            choose(number)
+        with pytest.raises(SourceLost, match=f"camera {number} {does}"):
+            sources.choose(load(sets=[f"camera.source={number}"]).camera, again=True)

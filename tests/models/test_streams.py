@@ -4,19 +4,23 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from common import config
+from common.classifier import CARD
 from common.errors import UserError
-from common.landmarks import LEFT_WRIST, SIZE, SLICES, split
-from common.messages import Action, Message
+from common.features import Features, Part
+from common.landmarks import LEFT_ANKLE, LEFT_KNEE, LEFT_WRIST, SIZE, SLICES, split
+from common.messages import Action, Keypoints, Message
 from common.sequence import Sequence
 from data import dataset
 from models import streams, watch
 from models.events import Found, Span, f1, judge
+from models.judge import watched
 from models.streams import Piece, recordings, restful, stream
 from services.inference import Inference
 from services.windows import Windows
@@ -183,6 +187,38 @@ def test_a_pose_alone_counts_where_the_data_has_nothing_else():
         told[confirmed] = watcher(whole([poses]))
     assert not any(moment.probabilities for moment in told[True])
     assert len(watch.decide(told[False], card().decision, [])) == 1
+
+
+def far_away() -> Sequence:
+    """Somebody whose legs are in view, and of whom neither face nor hands are found."""
+    far = sequence("wave", frames=40)
+    far.keypoints[:, SLICES["pose"].stop :] = 0
+    split(far.keypoints)["pose"][:, [LEFT_KNEE, LEFT_ANKLE], 3] = 0.9
+    return far
+
+
+@pytest.mark.parametrize(("parts", "is_seen"), [(("pose", "joints"), True), (("pose", "hands"), False)])
+def test_somebody_far_away_is_there_live_for_a_model_of_the_body(tmp_path: Path, parts: tuple[Part], is_seen: bool):
+    far, model = far_away(), card(features=Features(kind="body", parts=parts))
+    (tmp_path / CARD).write_bytes(msgspec.json.encode(model))
+    stage = Windows(config.load(sets=[f"inference.model={tmp_path}"]))
+    stage.setup()
+    frames = enumerate(zip(far.captured_ns.tolist(), far.keypoints, strict=True))
+    sent = [Message(Keypoints(stream="cam", seq=n, captured_ns=ns, entered_ns=0), vector) for n, (ns, vector) in frames]
+    present = [header.present for header, _ in play(stage, sent) if header.filled == header.length]
+    assert present == [float(is_seen)] * 31
+
+
+def test_somebody_far_away_is_there_on_a_stream_for_a_model_of_the_body():
+    near = sequence("nod", frames=40, recorder="bea")  # whose hands the data have
+    labels = {}
+    for body in (True, False):
+        true, moments = watched(
+            read_number, LABELS, LABELS[:1], card().window, [far_away(), near], whole_body=body, stride=1, seed=0
+        )
+        labels[body] = [found.span.label for found in watch.decide(moments, card().decision, LABELS[:1])]
+        assert [span.label for span in true] == ["wave", "nod"]
+    assert labels == {True: ["wave", "nod"], False: ["nod"]}
 
 
 def test_a_gap_ends_what_is_under_way():
