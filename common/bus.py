@@ -18,8 +18,8 @@ import zmq
 from numpy.typing import NDArray
 
 from common.errors import UserError
-from common.messages import BadMessage, Command, Header, Message
-from common.topics import TOPICS, Topic, address
+from common.messages import BadMessage, Command, Frame, Header, Message
+from common.topics import TOPICS, Topic, address, picture_depth
 from common.wire import MAX_MESSAGE_BYTES, pack, unpack
 
 log = logging.getLogger(__name__)
@@ -114,6 +114,7 @@ class Subscriber:
         self.missed: Counter[str] = Counter()
         self.skipped = self.bad = 0
         self._every = every
+        self._largest = 0  # of the pictures that came, bytes
         self._last_seq: dict[tuple[str, str], int] = {}
         self._poller = zmq.Poller()
         self._topics: dict[zmq.Socket[bytes], Topic] = {}
@@ -145,8 +146,16 @@ class Subscriber:
                 complain(self.bad, reason)
                 continue
             self._count_gap(self._topics[socket], message.header)
+            if isinstance(message.header, Frame) and message.array is not None:
+                self._make_room(socket, message.array.nbytes)
             messages.append(message)
         return messages
+
+    def _make_room(self, socket: "zmq.Socket[bytes]", picture_bytes: int) -> None:
+        """A queue of pictures is as deep as their size allows, which is known when they come."""
+        if picture_bytes > self._largest:
+            self._largest = picture_bytes
+            socket.rcvhwm = picture_depth(picture_bytes)
 
     def _count_gap(self, topic: Topic, header: Header) -> None:
         if not topic.steps:

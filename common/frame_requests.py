@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from common.bus import DRAIN_LIMIT, Endpoints, complain, open_socket
 from common.errors import UserError
 from common.messages import BadMessage, Frame, Header, Keypoints, Message
-from common.topics import TOPICS, address
+from common.topics import TOPICS, address, picture_depth
 from common.wire import MAX_MESSAGE_BYTES, decode_array, decode_header, pack
 
 READER_QUEUE: Final = 400  # messages the hub keeps for one slow reader; half of them may have been read already
-WATCH_QUEUE: Final = 4  # pictures the hub keeps for one slow viewer
-VIDEO_QUEUE: Final = 64  # and where a video is written of them: a file's frames come in bursts
+WATCH_QUEUE: Final = 4  # pictures a camera keeps for a slow hub, and at least the hub for one slow viewer
 
 # The first part of what passes between the hub and those who hand in or ask for frames.
 FRAME: Final = b"frame"
@@ -113,8 +112,9 @@ class Request(NamedTuple):
 class HubSockets:
     """The hub's end, which alone binds: the proxy, frames on request, frames to watch."""
 
-    def __init__(self, endpoints: Endpoints, watch_queue: int = WATCH_QUEUE) -> None:
+    def __init__(self, endpoints: Endpoints) -> None:
         self.bad = 0
+        self._largest = 0  # of the pictures to watch, bytes
         self._context: zmq.Context[Any] = zmq.Context()
         proxy_in, proxy_out = self._context.socket(zmq.XSUB), self._context.socket(zmq.XPUB)
         proxy_in.maxmsgsize = MAX_MESSAGE_BYTES
@@ -122,7 +122,7 @@ class HubSockets:
         self._router = open_socket(zmq.ROUTER, context=self._context)
         self._router.maxmsgsize = MAX_MESSAGE_BYTES
         self._router.router_mandatory = True  # a dead extractor shows as an error, not as silence
-        self._watch = open_socket(zmq.PUB, send=watch_queue, context=self._context)
+        self._watch = open_socket(zmq.PUB, send=WATCH_QUEUE, context=self._context)
         for offset, socket in enumerate((proxy_in, proxy_out, self._router, self._watch)):
             self._bind(socket, endpoints, offset)
         threading.Thread(target=self._run_proxy, args=(proxy_in, proxy_out), daemon=True).start()
@@ -202,6 +202,9 @@ class HubSockets:
 
     def watch(self, header: Frame, payload: Any) -> None:
         """Show a frame to whoever watches."""
+        if len(payload) > self._largest:
+            self._largest = len(payload)
+            self._watch.sndhwm = picture_depth(self._largest)
         self._watch.send_multipart([address(header), msgspec.msgpack.encode(header), payload], copy=False)
 
     def close(self) -> None:

@@ -1,5 +1,6 @@
 """Pictures with their times in, an .mp4 file out that can be read to the cut, whatever becomes of its writer."""
 
+import contextlib
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -97,3 +98,8 @@ class VideoFile:
             self._container.close()
         finally:
             self._file.close()
+
+    def abandon(self) -> None:
+        """Close it without another word to the disk, which may be full."""
+        with contextlib.suppress(OSError, av.FFmpegError):
+            self.close()
