@@ -76,7 +76,7 @@ class Overlay(Service):
         """One picture of each stream in turn, until nothing waits or the time is up."""
         until_s, more = time.monotonic() + DRAW_S, True
         while more and time.monotonic() < until_s:
-            more = any([self._show_next(stream, view) for stream, view in self._views.items()])
+            more = sum(self._show_next(stream, view) for stream, view in self._views.items()) > 0
         self.poll_ms = 0 if more else Service.poll_ms
 
     def _show_next(self, stream: str, view: View) -> bool:
