@@ -40,8 +40,7 @@ class FileClock:
         elif stamp is None:
             self._last_ns = self._between(self._last_ns + 2 * self._period_ns, following)
         elif stamp > self._last_ns:
-            leap = following is not None and self._last_ns < following < stamp  # the next one says that it is none
-            self._last_ns = self._between(stamp, following) if leap else stamp
+            self._last_ns = self._between(stamp, following) if self._is_leap(stamp, following) else stamp
         elif self._began_again(stamp, following):
             self._offset_ns += self._last_ns + self._period_ns - stamp
             self._last_ns += self._period_ns
@@ -63,6 +62,11 @@ class FileClock:
         if following is not None and following > self._last_ns:
             limit_ns = min(limit_ns, following)
         return max(self._last_ns + STEP_NS, (self._last_ns + limit_ns) // 2)
+
+    def _is_leap(self, stamp: int, following: int | None) -> bool:
+        """Whether the next one, which goes on from the last, lies so far before this one that this one is none."""
+        assert self._last_ns is not None
+        return following is not None and self._last_ns < following < stamp - self._period_ns
 
     def _began_again(self, stamp: int, following: int | None) -> bool:
         assert self._last_ns is not None

@@ -43,5 +43,5 @@ class TakeVideo:
         """Another take begins, or none."""
         if self._video:
             self._video.abandon()
-        self._draft.unlink(missing_ok=True)
+            self._draft.unlink(missing_ok=True)
         self._video, self.pictures = None, 0

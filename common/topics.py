@@ -19,7 +19,7 @@ class Topic(NamedTuple):
     dtype: str = "<f4"
 
 
-PICTURE_BYTES: Final = 250_000_000  # that a queue of pictures holds: 10 of 4K, 40 of 1080p
+PICTURE_BYTES: Final = 400_000_000  # that a queue of pictures holds: 16 of 4K, 64 of 1080p
 
 _ROWS: Final = (
     Topic("frames", m.Frame, "camera, through the hub", 4, steps=True, array=(None, None, 3), dtype="u1"),

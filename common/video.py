@@ -48,7 +48,8 @@ class VideoFile:
         self._first_ns: float | None = None
         self._last_ns = 0
         self._last = np.zeros((*size[::-1], 3), np.uint8)
-        self._period, self._tick = round(TICKS / fps), -1  # of the last picture
+        self._period = round(TICKS / fps)
+        self._tick = -self._period  # of the last picture
         self.frames = 0
 
     def write(self, picture: NDArray[np.uint8], captured_ns: int) -> None:
@@ -86,7 +87,7 @@ class VideoFile:
         frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
         frame.pts, frame.time_base = tick, Fraction(1, TICKS)
         for packet in self._stream.encode(frame):
-            packet.duration = self._period  # of the last one; that of all others is until the next
+            packet.duration = min(self._period, tick - self._tick)  # counts for the last one, where no other follows
             self._container.mux(packet)
         self._tick = tick
         self.frames += 1

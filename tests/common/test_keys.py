@@ -41,9 +41,7 @@ def terminal() -> Iterator[tuple[int, int]]:
 @contextlib.contextmanager
 def reader(terminal: int) -> Iterator["subprocess.Popen[bytes]"]:
     command = [sys.executable, "-c", READER]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdin=terminal, stdout=subprocess.PIPE, start_new_session=True
-    ) as process:
+    with subprocess.Popen(command, cwd=ROOT, stdin=terminal, stdout=subprocess.PIPE, start_new_session=True) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == b"reading\n"
