@@ -3,18 +3,23 @@
 import contextlib
 import os
 import select
+import subprocess
 import sys
 import termios
 import tty
-from typing import Any
+from typing import Any, Final
+
+# Waits for the end of its standard input, which comes when the process that holds the other end closes it or dies.
+RESTORE: Final = 'cat >/dev/null; exec stty "$1" <&1'
 
 
 class Keys:
-    """Reads standard input without waiting for Return; `close` leaves the terminal as it was."""
+    """Reads standard input without waiting for Return; the terminal is as it was after `close`, or if it is killed."""
 
     def __init__(self) -> None:
         self._input: int | None = None
         self._before: list[Any] | None = None
+        self._restorer: subprocess.Popen[bytes] | None = None
         with contextlib.suppress(OSError, ValueError):  # no standard input at all
             self._input = sys.stdin.fileno()
         if self._input is not None and os.isatty(self._input):
@@ -22,6 +27,7 @@ class Keys:
                 self._input = None  # reading would stop the process
                 return
             self._before = termios.tcgetattr(self._input)
+            self._restorer = _restorer(self._input)
             tty.setcbreak(self._input)
 
     def read(self) -> str:
@@ -40,6 +46,23 @@ class Keys:
     def close(self) -> None:
         if self._before is not None and self._input is not None:
             termios.tcsetattr(self._input, termios.TCSADRAIN, self._before)
+        if self._restorer is not None:
+            self._restorer.communicate()
+
+
+def _restorer(terminal: int) -> "subprocess.Popen[bytes] | None":
+    """A process that outlives this one and then makes the terminal what it is now; None where there is no stty."""
+    try:
+        before = subprocess.check_output(["stty", "-g"], stdin=terminal, stderr=subprocess.DEVNULL, text=True).strip()
+        return subprocess.Popen(
+            ["sh", "-c", RESTORE, "sh", before],
+            stdin=subprocess.PIPE,
+            stdout=terminal,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the others
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def _in_background(terminal: int) -> bool:

@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from common.bus import complain
 from common.config import Camera
-from common.messages import BadMessage, Frame
+from common.messages import BadMessage, Frame, Message
 
 Picture = NDArray[np.uint8]
 
@@ -36,7 +37,27 @@ def decode(header: Frame, values: Picture) -> Picture:
     """The picture of a frames message, whatever its encoding; raises BadMessage if it is none."""
     if header.encoding == "raw":
         return values
-    picture = cv2.imdecode(values, cv2.IMREAD_COLOR) if values.size else None
+    try:
+        picture = cv2.imdecode(values, cv2.IMREAD_COLOR) if values.size else None
+    except cv2.error:
+        picture = None
     if picture is None or picture.shape != (header.height, header.width, 3):
         raise BadMessage("frames: a JPEG that cannot be decoded, or of another size than its header says")
     return np.asarray(picture, np.uint8)
+
+
+class Decoder:
+    """Decodes for somebody who goes on without a picture that is none; counts those in `bad`, and names some."""
+
+    def __init__(self) -> None:
+        self.bad = 0
+
+    def __call__(self, message: Message) -> Picture | None:
+        header, values = message
+        assert isinstance(header, Frame) and values is not None
+        try:
+            return decode(header, values)
+        except BadMessage as reason:
+            self.bad += 1
+            complain(self.bad, reason)
+            return None

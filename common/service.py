@@ -187,7 +187,7 @@ class Runner:
         for message in self._service.step(inbox):
             self._publisher.send(*message)
         self._count(inbox)
-        if inbox and not any(header.live for header, _ in inbox):
+        if inbox and self._service.poll_ms and not any(header.live for header, _ in inbox):
             time.sleep(BUNDLE_S)  # nobody waits for a file's messages, and each waking up costs
         if self._heartbeat.due() or health.finished != finished:
             self._report()

@@ -108,7 +108,7 @@ class Session:
 
     def frame(self, seq: int, captured_ns: int, vector: NDArray[np.float32]) -> Take | None:
         """One more frame (1662,); the take that it completes, if it does."""
-        if self._times and captured_ns <= self._times[-1]:
+        if self._times and (captured_ns <= self._times[-1] or seq <= self._seqs[-1]):
             self.detail = "the stream began again; once more"
             self._begin()
         if self.state == "countdown":
@@ -139,7 +139,7 @@ class Session:
 
     def _complete(self) -> Take | None:
         times, vectors = np.array(self._times, np.int64), np.stack(self._vectors)
-        found = flaws(times, vectors)
+        found = flaws(times, vectors, self._seqs[-1] - self._seqs[0] + 1)
         self._bad = self._bad + 1 if any(found.values()) else 0
         if 0 < self._bad <= RETAKES:
             self.detail = f"once more: {'; '.join(found)}"
@@ -197,17 +197,21 @@ def hands_up(vector: NDArray[np.float32]) -> bool:
     return bool((high & (wrists[:, 3] >= MIN_VISIBILITY)).any())
 
 
-def flaws(captured_ns: NDArray[np.int64], keypoints: NDArray[np.float32]) -> dict[str, bool]:
-    """Why one may not want to train on these frames (T,), (T, 1662), and whether to do them again."""
+def flaws(captured_ns: NDArray[np.int64], keypoints: NDArray[np.float32], sent: int = 0) -> dict[str, bool]:
+    """Why one may not want to train on these frames (T,), (T, 1662), and whether to do them again.
+
+    `sent`: how many frames the camera sent meanwhile. If it is always faster than the extractor, that is no reason
+    to do it again.
+    """
     total = len(captured_ns)
     if total < SHORTEST_FRAMES:
         return {f"only {total} frames": True}
     found = {}
     intervals = np.diff(captured_ns) / np.median(np.diff(captured_ns))
-    missed = int((np.round(intervals) - 1).clip(0).sum())
-    if missed:
-        found[f"{missed} of {total + missed} frames missed"] = missed > BAD_SHARE * total
-    elif (abs(intervals - 1) > 0.5).mean() > BAD_SHARE:
+    gaps = int((np.round(intervals) - 1).clip(0).sum())
+    if missed := max(gaps, sent - total):
+        found[f"{missed} of {total + missed} frames missed"] = gaps > BAD_SHARE * total
+    if not gaps and (abs(intervals - 1) > 0.5).mean() > BAD_SHARE:
         found["frames came unevenly"] = True
     seen = seen_parts(keypoints)
     lost = int((~seen[:, PARTS.index("pose")]).sum())

@@ -1,6 +1,7 @@
 """Where pictures come from: cameras, video files, folders of images, addresses and the test card."""
 
 import logging
+import math
 import re
 import sys
 import time
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from common.clock import now_ns
 from common.config import Camera
 from common.errors import UserError
+from common.file_clock import FileClock, rate
 from common.lfs import refuse_pointer
 from common.quiet import quiet
 from common.testcard import TestCard
@@ -26,7 +28,6 @@ DEFAULT_FPS = 25.0
 TEST_CARD_SIZE = (640, 480)
 DEVICES = Path("/dev")  # where Linux has its cameras, as video0, video1, ...
 MAX_CAMERAS = 10  # looked for where they cannot be listed
-LONGEST_NS = 10**16  # 115 days: what claims to be later is no time
 ANSWER_MS = 5000  # a network camera that keeps silent for longer is lost
 
 
@@ -90,32 +91,38 @@ class FileSource:
         self.name, self.live = str(path), live
         self._path, self._loop = path, loop
         self._capture = _open_video(path)
-        self.fps = _fps(self._capture)
-        self._offset_ns = self._last_ns = self._read = 0
+        nominal = _fps(self._capture)
+        stamped = rate(path, nominal)
+        self.fps, self._has_stamps = stamped or nominal, stamped is not None
+        self._clock = FileClock(self.fps)
+        self._read = 0
+        self._next: _Decoded | None = None  # the picture after the one that was read last
         self._pace = Pace() if live else None
 
     def read(self) -> Shot | None:
-        ok, picture = self._capture.read()
-        if not ok:
-            if self._loop and self._read:
-                return self._again()
+        decoded = self._next or self._decode()
+        if decoded is None and self._loop and self._read:
+            self._capture.release()
+            self._capture = _open_video(self._path)
+            self._clock.begin_again()
+            decoded = self._decode()
+        if decoded is None:
             self._check_end()
             return None
-        self._read += 1
-        captured_ns = self._offset_ns + round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
-        if not 0 <= captured_ns < LONGEST_NS or (self._read > 1 and captured_ns <= self._last_ns):
-            # Some files have no usable time stamps.
-            captured_ns = self._last_ns + round(1e9 / self.fps) if self._read > 1 else self._offset_ns
-        self._last_ns = captured_ns
+        self._next = self._decode()
+        captured_ns = self._clock.time(decoded.stamp_ns, self._next and self._next.stamp_ns)
         if self._pace:
             self._pace.wait_until(captured_ns)
-        return Shot(captured_ns, np.asarray(picture, np.uint8))
+        return Shot(captured_ns, decoded.picture)
 
-    def _again(self) -> Shot | None:
-        self._capture.release()
-        self._capture = _open_video(self._path)
-        self._offset_ns = self._last_ns + round(1e9 / self.fps)
-        return self.read()
+    def _decode(self) -> "_Decoded | None":
+        ok, picture = self._capture.read()
+        if not ok:
+            return None
+        self._read += 1
+        stamp_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
+        stamp_ns = round(stamp_ms * 1e6) if self._has_stamps and math.isfinite(stamp_ms) else None
+        return _Decoded(stamp_ns, np.asarray(picture, np.uint8))
 
     def _check_end(self) -> None:
         declared = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
@@ -126,6 +133,11 @@ class FileSource:
 
     def close(self) -> None:
         self._capture.release()
+
+
+class _Decoded(NamedTuple):
+    stamp_ns: int | None  # what the container says
+    picture: NDArray[np.uint8]
 
 
 class FolderSource:

@@ -12,12 +12,14 @@ class Topic(NamedTuple):
     name: str
     header: type[m.Header]
     writer: str
-    depth: int  # messages a reader's queue holds; what comes after is lost, and counted
+    depth: int  # messages a reader's queue holds (of pictures at least); what comes after is lost, and counted
     newest: bool = False  # of a live stream only the newest waiting message counts
     counts: Literal["seq", "number"] | None = None  # what goes up by one a message, of a stream: a gap in it is a loss
     array: tuple[int | None, ...] | None = None
     dtype: str = "<f4"
 
+
+PICTURE_BYTES: Final = 400_000_000  # that a queue of pictures holds: 16 of 4K, 64 of 1080p
 
 _ROWS: Final = (
     Topic("frames", m.Frame, "camera, through the hub", 4, counts="seq", array=(None, None, 3), dtype="u1"),
@@ -38,3 +40,8 @@ TOPIC_OF: Final[dict[type[m.Header], Topic]] = {row.header: row for row in _ROWS
 def address(header: m.Header) -> bytes:
     """The topic part of a message: `name/stream/`; its closing slash keeps cam1 from hearing cam10."""
     return f"{TOPIC_OF[type(header)].name}/{header.stream}/".encode()
+
+
+def picture_depth(largest_bytes: int) -> int:
+    """How many pictures a queue may hold, where the largest is of this size."""
+    return min(max(PICTURE_BYTES // max(largest_bytes, 1), TOPICS["frames"].depth), TOPICS["keypoints"].depth)

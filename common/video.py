@@ -1,30 +1,55 @@
-"""Pictures with their times in, an .mp4 file of constant rate out."""
+"""Pictures with their times in, an .mp4 file out that can be read to the cut, whatever becomes of its writer."""
 
+import contextlib
 import shutil
+from fractions import Fraction
 from pathlib import Path
+from typing import Final
 
+import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import UserError
 
-MIN_FREE_BYTES = 50_000_000  # OpenCV does not say when the disk is full, so the file is closed before
-MAX_PAUSE_S = 10.0  # a longer pause of a live stream is not shown at full length
+MIN_FREE_BYTES: Final = 50_000_000  # of the disk; the file is closed before it is full
+MAX_PAUSE_S: Final = 10.0  # a longer pause of a live stream is not shown at full length
+LARGEST_PX: Final = 8_190  # a side, as MPEG-4 has it
+TICKS: Final = 60_000  # a second; MPEG-4 takes at most 65,535, and of these all usual rates are whole parts
+# In fragments as long as the file is open; when it is closed, it becomes an ordinary one.
+CONTAINER: Final = {"movflags": "hybrid_fragmented+empty_moov", "frag_duration": "500000", "flush_packets": "1"}
+QUALITY: Final = {"qmin": "3", "qmax": "3"}
 
 
 class VideoFile:
-    """Opens with the first picture. A live stream's missing frames are filled with the picture before."""
+    """Opens with the first picture.
+
+    Of a file or a take, every picture is shown once, at its own time. A live stream is shown at a constant rate:
+    missing frames show the picture before, and those that come faster are left out.
+    """
 
     def __init__(self, path: Path, fps: float, size: tuple[int, int], live: bool) -> None:
         self.path = path
+        shrink = min(1.0, LARGEST_PX / max(size))
+        size = round(size[0] * shrink) or 1, round(size[1] * shrink) or 1
         self._fps, self._size, self._live = fps, size, live
-        self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
-        if not self._writer.isOpened():
-            raise UserError(f"The video {path} cannot be written: does its folder exist, and may you write there?")
+        try:
+            self._file = path.open("wb", buffering=0)
+        except OSError as error:
+            raise UserError(
+                f"The video {path} cannot be written ({error.strerror}): is its folder there and yours to write?"
+            ) from error
+        self._container = av.open(self._file, "w", format="mp4", options=CONTAINER)
+        self._stream = self._container.add_stream("mpeg4", rate=TICKS, options=QUALITY)
+        self._stream.width, self._stream.height = size
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.codec_context.thread_count = 1  # the other cores have more to do
         self._first_ns: float | None = None
         self._last_ns = 0
         self._last = np.zeros((*size[::-1], 3), np.uint8)
+        self._period = round(TICKS / fps)
+        self._tick = -self._period  # of the last picture
         self.frames = 0
 
     def write(self, picture: NDArray[np.uint8], captured_ns: int) -> None:
@@ -33,16 +58,22 @@ class VideoFile:
             raise OSError(f"less than {MIN_FREE_BYTES // 10**6} MB free")
         if (picture.shape[1], picture.shape[0]) != self._size:
             picture = np.asarray(cv2.resize(picture, self._size), np.uint8)
+        if self._live:
+            self._write_evenly(picture, captured_ns)
+        else:
+            if self._first_ns is None:
+                self._first_ns = captured_ns
+            tick = round((captured_ns - self._first_ns) * TICKS / 1e9)
+            self._encode(picture, tick if tick > self._tick else self._tick + self._period)
+
+    def _write_evenly(self, picture: NDArray[np.uint8], captured_ns: int) -> None:
         missing = self._missing(captured_ns)
         for shown in [self._last] * missing + [picture] * (missing >= 0):
-            self._writer.write(shown)
-            self.frames += 1
+            self._encode(shown, round(self.frames * TICKS / self._fps))
         self._last = picture.copy()
 
     def _missing(self, captured_ns: int) -> int:
         """How many frames to fill before this one; below zero if its place is taken."""
-        if not self._live:
-            return 0
         period_ns, most = 1e9 / self._fps, round(MAX_PAUSE_S * self._fps)
         if self._first_ns is None or captured_ns < self._last_ns:  # a camera that began again
             self._first_ns = captured_ns - self.frames * period_ns
@@ -52,5 +83,24 @@ class VideoFile:
             self._first_ns += (missing - most) * period_ns
         return min(missing, most)
 
+    def _encode(self, picture: NDArray[np.uint8], tick: int) -> None:
+        frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
+        frame.pts, frame.time_base = tick, Fraction(1, TICKS)
+        for packet in self._stream.encode(frame):
+            packet.duration = min(self._period, tick - self._tick)  # counts for the last one, where no other follows
+            self._container.mux(packet)
+        self._tick = tick
+        self.frames += 1
+
     def close(self) -> None:
-        self._writer.release()
+        """Raises OSError if what is still to be written does not fit; what was written before can be read."""
+        try:
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
+        finally:
+            self._file.close()
+
+    def abandon(self) -> None:
+        """Close it without another word to the disk, which may be full."""
+        with contextlib.suppress(OSError, av.FFmpegError):
+            self.close()

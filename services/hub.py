@@ -16,8 +16,6 @@ from common.frame_requests import (
     PING,
     REFUSED,
     TAKEN,
-    VIDEO_QUEUE,
-    WATCH_QUEUE,
     HubSockets,
     Request,
 )
@@ -39,9 +37,7 @@ class Hub(Service):
     _sockets: HubSockets | None = None
 
     def setup(self) -> None:
-        self._sockets = HubSockets(
-            self.settings.bus.endpoints, VIDEO_QUEUE if self.settings.overlay.video else WATCH_QUEUE
-        )
+        self._sockets = HubSockets(self.settings.bus.endpoints)
         self._dispatcher: Dispatcher[Any, Result] = Dispatcher()
         self._extractors: set[bytes] = set()
         self._ends: dict[str, Frame] = {}  # of the streams that are over

@@ -3,54 +3,24 @@
 import os
 import sys
 import time
-from collections import OrderedDict, deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, takewhile
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from common import drawing, picture
+from common import RESTARTED
 from common.config import Settings
-from common.messages import Action, Frame, Keypoints, Message, Prediction, Recording
+from common.messages import Frame, Header, Keypoints, Message
 from common.page import Page
+from common.picture import Decoder
 from common.service import Service, log, main
 from common.video import VideoFile
+from common.view import View
 
-WATCH_DEPTH, VIDEO_DEPTH = 32, 300  # frames that may wait for their keypoints
-SENTENCE_WORDS = 12
-RATE_FRAMES = 30
-LINGER_NS = 2_000_000_000  # the last word on an action stays for somebody who is just getting up
-
-
-@dataclass
-class View:
-    """What is shown of one stream."""
-
-    frames: OrderedDict[int, Message] = field(default_factory=OrderedDict)
-    keypoints: deque[Message] = field(default_factory=deque)
-    probabilities: dict[str, float] = field(default_factory=dict)
-    recording: Recording | None = None
-    sentence: deque[Action] = field(default_factory=lambda: deque(maxlen=SENTENCE_WORDS))
-    shown_s: deque[float] = field(default_factory=lambda: deque(maxlen=RATE_FRAMES))
-    video: VideoFile | None = None
-    failed: bool = False
-
-    def active(self) -> Action | None:
-        """What is under way."""
-        return self.sentence[-1] if self.sentence and self.sentence[-1].event == "started" else None
-
-    def judged(self, captured_ns: int) -> Action | None:
-        """What is under way, or was over just before this frame."""
-        just = self.sentence and captured_ns - self.sentence[-1].captured_ns < LINGER_NS
-        return self.sentence[-1] if just else self.active()
-
-    def rate(self) -> float:
-        span = self.shown_s[-1] - self.shown_s[0] if len(self.shown_s) > 1 else 0.0
-        return (len(self.shown_s) - 1) / span if span else 0.0
+DRAW_S = 0.3  # of one step: the heartbeat must come every second, whatever waits to be drawn
 
 
 class Overlay(Service):
@@ -64,9 +34,14 @@ class Overlay(Service):
         self._window = self._options.window is True or (self._options.window == "auto" and _has_display())
         self._page: Page | None = None
         self._views: dict[str, View] = {}
+        self._videos: dict[str, VideoFile] = {}  # that are open
+        self._paths: dict[str, Path] = {}  # of the last video of each stream
+        self._failed: set[str] = set()  # streams whose video cannot be written
+        self._decode = Decoder()
+        self._lost = 0  # pictures
 
-    def depths(self) -> dict[str, int]:
-        return {"frames": VIDEO_DEPTH if self._options.video else WATCH_DEPTH}
+    def counted(self) -> tuple[str, ...]:
+        return ()  # what has arrived may wait: it counts when it is drawn
 
     def setup(self) -> None:
         if self._options.page:
@@ -74,90 +49,100 @@ class Overlay(Service):
             log.info("live at %s", self._page.url)
 
     def step(self, inbox: list[Message]) -> Iterable[Message]:
-        for message in inbox:
-            self._take(message)
         for stream, view in self._views.items():
-            self._show_what_is_due(stream, view)
-        # An end only counts when everything before it is drawn, so it comes last.
-        for header, _ in inbox:
-            if header.end and isinstance(header, Keypoints):
-                self._close_video(self._views[header.stream])
+            if view.is_drawn():
+                self._close_video(stream)
+                self.health.finished.add(stream)
+            else:
+                self.health.finished.discard(stream)
+        for message in inbox:
+            if view_of := self._view(message.header):
+                view_of.hear(message)
+        self._show_what_is_due()
+        self.health.missed = self._lost + sum(view.missed for view in self._views.values())
         return ()
 
-    def _take(self, message: Message) -> None:
-        header = message.header
-        view = self._views.setdefault(header.stream, View())
-        if header.end:
-            return
-        if isinstance(header, Frame):
-            view.frames[header.seq] = message
-            while len(view.frames) > self.depths()["frames"]:
-                view.frames.popitem(last=False)
-        elif isinstance(header, Keypoints):
-            view.keypoints.append(message)
-        elif isinstance(header, Prediction):
-            view.probabilities = header.smoothed
-        elif isinstance(header, Recording):
-            view.recording = header
-        elif isinstance(header, Action):
-            if header.event == "ended" and view.active():
-                view.sentence.pop()  # for the last word on it
-            view.sentence.append(header)
+    def _view(self, header: Header) -> View | None:
+        """The view of a stream, a new one if the stream has begun anew; None for what is from before that."""
+        view = self._views.setdefault(header.stream, View(header.start))
+        if header.start > view.start:
+            if not header.live:
+                self._close_video(header.stream)  # a file from its first frame: its video is written over
+            self._lost += view.missed
+            view = self._views[header.stream] = View(header.start)
+        return view if header.start == view.start else None
 
-    def _show_what_is_due(self, stream: str, view: View) -> None:
+    def _show_what_is_due(self) -> None:
+        """One picture of each stream in turn, until nothing waits or the time is up."""
+        until_s, more = time.monotonic() + DRAW_S, True
+        while more and time.monotonic() < until_s:
+            more = sum(self._show_next(stream, view) for stream, view in self._views.items()) > 0
+        self.poll_ms = 0 if more else Service.poll_ms
+
+    def _show_next(self, stream: str, view: View) -> bool:
+        """Show what has waited longest, or pass over it where nobody would see it; False if nothing is due."""
+        pair = view.pairing.next()
+        if pair is None:
+            return False
         wanted = self._window or self._options.video or (self._page and self._page.watched(stream))
-        while view.keypoints:
-            header, vector = view.keypoints[0]
-            assert isinstance(header, Keypoints) and vector is not None
-            frame = view.frames.get(header.seq)
-            if frame is None and not self._has_passed(view, header.seq):
-                return  # keypoints may be here before their frame
-            view.keypoints.popleft()
-            while view.frames and next(iter(view.frames)) <= header.seq:
-                view.frames.popitem(last=False)
-            if frame is None:
-                self.health.missed += 1
-            elif wanted and (self._options.video or not view.keypoints):
-                self._show(stream, view, frame, header, vector)
+        if pair.frame and wanted and (self._options.video or not view.pairing.waiting):
+            image = self._decode(pair.frame)
+            if image is None:
+                self._lost += 1
+            else:
+                self._show(stream, view, pair.frame.header, pair.keypoints, image.copy())
+        elif pair.frame is None:
+            self._lost += 1
+        self.health.worked_on(pair.keypoints.header.entered_ns)
+        return True
 
-    @staticmethod
-    def _has_passed(view: View, seq: int) -> bool:
-        return any(later > seq for later in view.frames) or len(view.keypoints) > WATCH_DEPTH
-
-    def _show(self, stream: str, view: View, frame: Message, header: Keypoints, vector: NDArray[np.float32]) -> None:
-        assert isinstance(frame.header, Frame) and frame.array is not None
-        image = picture.decode(frame.header, frame.array).copy()
-        view.shown_s.append(time.monotonic())
-        age_ms = (time.time_ns() - header.entered_ns) / 1e6
-        drawing.draw_skeleton(image, vector)
-        drawing.draw_sentence(image, view.sentence)
-        if judged := view.judged(header.captured_ns):
-            drawing.draw_verdict(image, judged)
-        active = view.active()
-        drawing.draw_probabilities(image, view.probabilities, active.label if active else None)
-        if view.recording:
-            drawing.draw_recording(image, view.recording)
-        missed = self.health.missed + self.health.gaps
-        drawing.draw_figures(image, f"{view.rate():.1f} frames/s   {age_ms:.0f} ms   {missed} missed")
-        if self._options.video and not view.failed:
-            self._write_video(stream, view, frame.header, image)
+    def _show(self, stream: str, view: View, frame: Header, keypoints: Message, image: NDArray[np.uint8]) -> None:
+        assert isinstance(frame, Frame) and isinstance(keypoints.header, Keypoints) and keypoints.array is not None
+        view.draw(image, keypoints.header, keypoints.array, self.health.missed)
+        if self._options.video and stream not in self._failed:
+            self._write_video(stream, frame, image)
         if self._page and self._page.watched(stream):
             self._page.show(stream, image)
         if self._window:
             self._show_window(stream, image)
 
-    def _write_video(self, stream: str, view: View, header: Frame, image: NDArray[np.uint8]) -> None:
+    # --- the video ----------------------------------------------------------------------------------
+
+    def _write_video(self, stream: str, header: Frame, image: NDArray[np.uint8]) -> None:
         try:
-            if view.video is None:
-                path = _free(Path(str(self._options.video)), stream, first=len(self._views) == 1)
+            if stream not in self._videos:
+                path = self._path(stream, header.live)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                view.video = VideoFile(path, header.fps, (header.width, header.height), header.live)
-            view.video.write(image, header.captured_ns)
+                size = image.shape[1], image.shape[0]
+                self._paths[stream], self._videos[stream] = path, VideoFile(path, header.fps, size, header.live)
+            self._videos[stream].write(image, header.captured_ns)
         except OSError as error:
             self.health.detail = f"the video ends here: {error}"
             log.error("%s: %s", stream, self.health.detail)
-            self._close_video(view)
-            view.failed = True
+            self._close_video(stream)
+            self._failed.add(stream)
+
+    def _path(self, stream: str, live: bool) -> Path:
+        """A name that is not taken, of a live stream; what was shown of a file is shown anew, under the name it had."""
+        if not live and stream in self._paths:
+            return self._paths[stream]
+        path = Path(str(self._options.video))
+        stem = path.stem if len(self._views) == 1 else f"{path.stem}-{stream}"
+        names = (path.with_name(f"{stem}{f'-{n}' if n > 1 else ''}{path.suffix}") for n in count(1))
+        taken = list(takewhile(Path.exists, names))
+        if taken and not live and os.environ.get(RESTARTED):
+            return taken[-1]  # of the process that crashed
+        return path.with_name(f"{stem}{f'-{len(taken) + 1}' if taken else ''}{path.suffix}")
+
+    def _close_video(self, stream: str) -> None:
+        if video := self._videos.pop(stream, None):
+            try:
+                video.close()
+            except OSError as error:
+                log.error("%s: %s", video.path, error.strerror)
+            log.info("%s: %d frames", video.path, video.frames)
+
+    # --- the window ---------------------------------------------------------------------------------
 
     def _show_window(self, stream: str, image: NDArray[np.uint8]) -> None:
         try:
@@ -168,28 +153,15 @@ class Overlay(Service):
             self._window = False
             log.error("No window can be shown (%s); set overlay.window=false, the page shows the same.", error.err)
 
-    @staticmethod
-    def _close_video(view: View) -> None:
-        if view.video:
-            view.video.close()
-            log.info("%s: %d frames", view.video.path, view.video.frames)
-            view.video = None
-
     def close(self) -> None:
-        for view in self._views.values():
-            self._close_video(view)
+        for stream in list(self._videos):
+            self._close_video(stream)
         if self._page:
             self._page.close()
 
 
 def _has_display() -> bool:
     return sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-
-
-def _free(path: Path, stream: str, first: bool) -> Path:
-    """A name that is not taken: what a process that crashed, or another stream, has written stays."""
-    names = (f"{path.stem}{'' if first else '-' + stream}{f'-{n}' if n > 1 else ''}{path.suffix}" for n in count(1))
-    return next(path.with_name(name) for name in names if not path.with_name(name).exists())
 
 
 if __name__ == "__main__":

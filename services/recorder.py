@@ -7,25 +7,23 @@ Runs beside a pipeline. Keys: p or space pause and go on, r once more, s next la
 
 import argparse
 import json
-from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from common import picture
 from common.collection import Collection
 from common.config import Settings
 from common.errors import UserError
 from common.keys import Keys
-from common.messages import Command, Frame, Keypoints, Message, Recording, about
+from common.messages import Command, Frame, Header, Keypoints, Message, Recording, about
+from common.pairing import Pair, Pairing
 from common.sequence import Sequence
 from common.service import Service, log, main
 from common.session import Plan, Session, Take, check_plan
-from common.video import VideoFile
+from common.take_video import TakeVideo
 
 KEYS = {"p": "pause", " ": "pause", "r": "retake", "s": "skip", "q": "stop"}
-PICTURES = 400  # of the stream that may still belong to a take
 
 
 class Recorder(Service):
@@ -37,7 +35,8 @@ class Recorder(Service):
         self.topics = ("keypoints", "command", "frames") if self._options.video else ("keypoints", "command")
         self._collection: Collection | None = None
         self._keys: Keys | None = None
-        self._pictures: OrderedDict[int, Message] = OrderedDict()
+        self._video: TakeVideo | None = None
+        self._start, self._pairing = 0, Pairing()
         self._last_file = ""
         self._shown: Recording | None = None
 
@@ -46,6 +45,7 @@ class Recorder(Service):
         self._collection = Collection(Path(chosen.out))
         there = {label: self._collection.count(label, chosen.recorder) for label in labels}
         self._session = Session(Plan(labels, chosen.sequences, chosen.frames, chosen.countdown_s), there)
+        self._video = TakeVideo(self._collection.folder) if chosen.video else None
         self._keys = Keys()
         log.info("%s by %s: %s", chosen.out, chosen.recorder, self._progress())
         log.info("keys: p pause and go on, r once more, s next label, q stop")
@@ -59,18 +59,36 @@ class Recorder(Service):
             header, array = message
             if isinstance(header, Command) and header.stream == "recorder":
                 self._obey(header.command)
-            elif header.stream != self._stream or array is None:
+            elif header.stream != self._stream or array is None or self._is_old(header):
                 continue
             elif isinstance(header, Frame):
-                self._pictures[header.seq] = message
-                while len(self._pictures) > PICTURES:
-                    self._pictures.popitem(last=False)
+                self._pairing.add_frame(message)
+            elif isinstance(header, Keypoints) and self._video:
+                self._pairing.add_keypoints(message)
             elif isinstance(header, Keypoints):
-                take = self._session.frame(header.seq, header.captured_ns, array)
-                if take:
-                    self._save(take)
-                yield from self._show(header)
+                yield from self._capture(Pair(message, None))
+        while pair := self._pairing.next():
+            yield from self._capture(pair)
         self.over = self._session.state == "finished"
+
+    def _is_old(self, header: Header) -> bool:
+        """Whether it is from before the stream began anew; what is still here of that time is forgotten."""
+        if header.start > self._start:
+            self._start, self._pairing = header.start, Pairing()
+        return header.start < self._start
+
+    def _capture(self, pair: Pair) -> Iterator[Message]:
+        header, vector = pair.keypoints
+        assert isinstance(header, Keypoints) and vector is not None
+        take = self._session.frame(header.seq, header.captured_ns, vector)
+        try:
+            self._film(pair.frame)
+            if take:
+                self._save(take)
+        except (UserError, OSError) as error:
+            log.error("%s", error)
+            self._session.pause(f"not saved: {error}")
+        yield from self._show(header)
 
     def _obey(self, command: str) -> None:
         session = self._session
@@ -115,45 +133,33 @@ class Recorder(Service):
 
     # --- writing ----------------------------------------------------------------------------------
 
+    def _film(self, frame: Message | None) -> None:
+        """Keep the picture if it belongs to a take."""
+        if self._video is None:
+            return
+        if self._session.frames <= 1:
+            self._video.discard()  # of a take that was not completed
+        if self._session.frames:
+            self._video.add(frame)
+
     def _save(self, take: Take) -> None:
         assert self._collection is not None
         fps = float(1e9 / np.median(np.diff(take.captured_ns)))
         sequence = Sequence(take.label, take.keypoints, take.captured_ns, self._options.recorder, self._stream, fps)
-        name = self._collection.free_name(take.label, self._options.recorder)
-        try:
-            flaws = [*take.flaws, *(self._save_video(take, name, fps) if self._options.video else ())]
-            path = self._collection.add(name, sequence, flaws=flaws)
-        except (UserError, OSError) as error:
-            log.error("%s", error)
-            self._session.pause(f"not saved: {error}")
-            return
+        name, flaws = self._collection.free_name(take.label, self._options.recorder), [*take.flaws]
+        if self._video:
+            self._video.keep(self._collection.folder / take.label / f"{name}.mp4")
+            if missing := len(take.seqs) - self._video.pictures:
+                flaws.append(f"{missing} of {len(take.seqs)} pictures missing from the video")
+        path = self._collection.add(name, sequence, flaws=flaws)
         self._last_file = path.relative_to(self._collection.folder).as_posix()
         self._session.saved(take._replace(flaws=tuple(flaws)))
-
-    def _save_video(self, take: Take, name: str, fps: float) -> list[str]:
-        """Write the take's pictures; returns what is wrong with them."""
-        assert self._collection is not None
-        shots = [self._pictures[seq] for seq in take.seqs if seq in self._pictures]
-        if not shots:
-            return ["no picture came"]
-        path = self._collection.folder / take.label / f"{name}.mp4"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        first, draft = shots[0].header, path.with_name(".draft.mp4")
-        assert isinstance(first, Frame)
-        video = VideoFile(draft, fps, (first.width, first.height), first.live)
-        try:
-            for header, array in shots:
-                assert isinstance(header, Frame) and array is not None
-                video.write(picture.decode(header, array), header.captured_ns)
-        finally:
-            video.close()
-        draft.replace(path)
-        missing = len(take.seqs) - len(shots)
-        return [f"{missing} pictures missing from the video"] if missing else []
 
     def close(self) -> None:
         if self._keys:
             self._keys.close()
+        if self._video:
+            self._video.discard()
         if self._collection:
             log.info("%s: %s", self._options.out, self._progress())
             self._collection.close()

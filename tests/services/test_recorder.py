@@ -6,6 +6,7 @@ import pty
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
@@ -13,13 +14,15 @@ from pathlib import Path
 
 import cv2
 import msgspec
+import numpy as np
 import pytest
 
 from common import sequence as sequences
-from common.bus import Subscriber
+from common.bus import Endpoints, Subscriber
 from common.collection import Collection, read_manifest
 from common.config import Settings
-from common.messages import Command, Keypoints, Message, Recording
+from common.frame_requests import HubSockets
+from common.messages import Command, Frame, Keypoints, Message, Recording, about
 from services.recorder import Recorder
 from tests.pace import patience
 from tests.pipeline import ROOT, Pipeline, free_ports, pipeline, python
@@ -185,3 +188,121 @@ def test_a_disk_that_is_full_pauses_and_nothing_is_lost(
     made.close()
     assert len(files(tmp_path / "set")) == 3
     assert isinstance(frames[0].header, Keypoints)
+
+
+# --- pictures -------------------------------------------------------------------------------------------
+
+
+def filming(settings: Settings, folder: Path, sequences: int = 1) -> Recorder:
+    """A recorder that keeps pictures, ready."""
+    chosen = msgspec.structs.replace(
+        settings.recorder,
+        out=str(folder),
+        labels=["nod"],
+        frames=FRAMES,
+        countdown_s=0.0,
+        sequences=sequences,
+        video=True,
+    )
+    made = Recorder(msgspec.structs.replace(settings, recorder=chosen))
+    made.setup()
+    return made
+
+
+def shot(message: Message, seq: int, captured_ns: int, **values: object) -> list[Message]:
+    """A recording's keypoints as those of another frame, and that frame; shade is its number times ten."""
+    header = msgspec.structs.replace(message.header, seq=seq, captured_ns=captured_ns)
+    picture = np.full((48, 64, 3), 10 * seq % 250, np.uint8)
+    frame = about(header, Frame, width=64, height=48, **values)
+    return [Message(frame, np.frombuffer(b"none", np.uint8) if values else picture), Message(header, message.array)]
+
+
+def film_of(folder: Path) -> tuple[list[int], list[int], list[str]]:
+    """Shades and milliseconds of the one take's pictures, and the take's flaws."""
+    (entry,) = read_manifest(folder).values()
+    video, shades, times = cv2.VideoCapture(str((folder / entry.file).with_suffix(".mp4"))), [], []
+    while (shown := video.read())[0]:
+        shades.append(round(float(shown[1].mean()) / 10))
+        times.append(round(video.get(cv2.CAP_PROP_POS_MSEC)))
+    return shades, times, entry.flaws
+
+
+def test_a_takes_pictures_are_its_frames_with_their_times_however_uneven(
+    settings: Settings, recording: list[Message], tmp_path: Path
+) -> None:
+    late_ms = [0, 3, -3, 3, 0, -3, 2, 3]
+    times_ms = [15 * seq + late for seq, late in enumerate(late_ms)]  # 66.7 frames/s, which MPEG-4 cannot name
+    made = filming(settings, tmp_path)
+    for seq, (message, at_ms) in enumerate(zip(recording, times_ms, strict=False)):
+        list(made.step(shot(message, seq, at_ms * 1_000_000)))
+    made.close()
+    shades, times, flaws = film_of(tmp_path)
+    assert shades == list(range(FRAMES))
+    assert times == pytest.approx(times_ms, abs=1)
+    assert flaws == []
+
+
+def test_what_a_fast_camera_sent_and_nobody_looked_at_is_in_the_manifest(
+    settings: Settings, recording: list[Message], tmp_path: Path
+) -> None:
+    made = filming(settings, tmp_path)
+    for seq, message in enumerate(recording[: 3 * FRAMES]):
+        frame, keypoints = shot(message, seq, seq * 10_000_000)
+        list(made.step([frame] if seq % 3 else [frame, keypoints]))
+    made.close()
+    shades, times, flaws = film_of(tmp_path)
+    assert shades == list(range(0, 3 * FRAMES, 3))
+    assert times == pytest.approx(range(0, 30 * FRAMES, 30), abs=1)
+    assert flaws == [f"{2 * (FRAMES - 1)} of {3 * FRAMES - 2} frames missed"]
+
+
+def test_pictures_that_are_lost_or_bad_are_in_the_manifest(
+    settings: Settings, recording: list[Message], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = filming(settings, tmp_path)
+    for seq, message in enumerate(recording[:FRAMES]):
+        frame, keypoints = shot(message, seq, seq * 40_000_000, **({"encoding": "jpeg"} if seq == 5 else {}))
+        list(made.step([keypoints] if seq == 2 else [frame, keypoints]))
+    made.close()
+    shades, _, flaws = film_of(tmp_path)
+    assert shades == [0, 1, 3, 4, 6, 7]
+    assert flaws == [f"2 of {FRAMES} pictures missing from the video"]
+    assert caplog.text.count("cannot be decoded") == 1
+
+
+def test_pictures_of_a_take_that_was_not_completed_are_not_in_the_next(
+    settings: Settings, recording: list[Message], tmp_path: Path
+) -> None:
+    made = filming(settings, tmp_path)
+    pause = Message(Command(stream="recorder", seq=0, captured_ns=0, entered_ns=0, command="pause"))
+    for seq, message in enumerate(recording[: FRAMES + 6]):
+        list(made.step(([pause] if seq in (5, 6) else []) + shot(message, seq, seq * 40_000_000)))
+    made.close()
+    assert film_of(tmp_path)[0] == list(range(6, 6 + FRAMES))
+    assert sorted(path.suffix for path in tmp_path.rglob("nod/*")) == [".mp4", ".npz"]
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_reader_that_reads_seldom_loses_no_picture() -> None:
+    """40 pictures of 1080p, 25 a second; queues of four messages lost a dozen of them."""
+    endpoints = Endpoints(port=free_ports(4))
+    with (
+        contextlib.closing(HubSockets(endpoints)) as hub,
+        contextlib.closing(Subscriber(endpoints, ["frames"])) as reader,
+    ):
+        picture, seen = np.zeros((1080, 1920, 3), np.uint8).tobytes(), list[int]()
+        about_all = {"stream": "cam", "captured_ns": 0, "entered_ns": 0}
+        deadline = time.monotonic() + patience(20)
+        while not reader.receive(10):  # the hub has not heard of it
+            assert time.monotonic() < deadline
+            hub.watch(Frame(**about_all, seq=0, width=1, height=1), bytes(3))
+        for seq in range(1, 41):
+            hub.watch(Frame(**about_all, seq=seq, width=1920, height=1080), picture)
+            next_s = time.monotonic() + 0.04
+            if seq % 10 == 0:
+                seen += [header.seq for header, _ in reader.receive(0)]
+            time.sleep(max(0.0, next_s - time.monotonic()))
+        deadline = time.monotonic() + patience(2)
+        while 40 not in seen and time.monotonic() < deadline:
+            seen += [header.seq for header, _ in reader.receive(10)]
+    assert [seq for seq in seen if seq] == list(range(1, 41))
