@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from common.config import Camera
 from common.errors import UserError
+from common.lfs import refuse_pointer
 from common.quiet import quiet
 from common.testcard import TestCard
 
@@ -144,6 +145,7 @@ class FolderSource:
         path = self._files[self._next % len(self._files)]
         picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if picture is None:
+            refuse_pointer(path)
             raise UserError(f"The image {path} cannot be decoded: take it out of the folder.")
         captured_ns = round(self._next / self.fps * 1e9)
         self._next += 1
@@ -257,6 +259,7 @@ def _open_address(address: int | str) -> cv2.VideoCapture:
 def _open_video(path: Path) -> cv2.VideoCapture:
     if not path.stat().st_size:
         raise UserError(f"{path} is empty (0 bytes): it is no video.")
+    refuse_pointer(path)
     with quiet():
         capture = cv2.VideoCapture(str(path))
     if not capture.isOpened():

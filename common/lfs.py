@@ -1,0 +1,18 @@
+"""Files of large repositories that are not here: Git LFS left a few lines of text, a pointer, in place of each."""
+
+import contextlib
+from pathlib import Path
+from typing import Final
+
+from common.errors import UserError
+
+FIRST_LINE: Final = b"version https://git-lfs.github.com/spec/"
+
+
+def refuse_pointer(path: Path) -> None:
+    """Raises UserError if the file, whatever its name ends in, is a pointer; of one that cannot be read says nothing."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        if file.read(len(FIRST_LINE)) == FIRST_LINE:
+            raise UserError(
+                f"{path} is a Git LFS pointer, not the file itself: run git lfs pull in a clone of its repository."
+            )

@@ -1,0 +1,44 @@
+"""A Git LFS pointer is known by its content, whatever it is called."""
+
+from pathlib import Path
+
+import pytest
+
+from common import sources
+from common.config import load
+from common.errors import UserError
+from common.lfs import refuse_pointer
+
+POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'20d59d27' * 8}\nsize 7330073\n"
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".mp4", ".npy", ".h5", ""])
+def test_a_pointer_is_told_from_the_file_it_stands_for(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"one{suffix}"
+    path.write_text(POINTER)
+    with pytest.raises(UserError, match=rf"one{suffix} is a Git LFS pointer.*git lfs pull"):
+        refuse_pointer(path)
+
+
+def test_what_is_no_pointer_or_cannot_be_read_is_left_to_others(tmp_path: Path) -> None:
+    for number, content in enumerate((b"", b"version", b"\0" * 100, b"version of mine\n")):
+        path = tmp_path / str(number)
+        path.write_bytes(content)
+        refuse_pointer(path)
+    refuse_pointer(tmp_path)
+    refuse_pointer(tmp_path / "nowhere")
+
+
+def test_the_given_pointer_is_known(shared: Path) -> None:
+    with pytest.raises(UserError, match="git lfs pull"):
+        refuse_pointer(shared / "cases" / "lfs_pointer.onnx")
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "sign.gif", "frames/1.jpg"])
+def test_a_source_of_pointers_is_refused_as_such(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(POINTER)
+    source = path.parent if path.suffix == ".jpg" else path
+    with pytest.raises(UserError, match="Git LFS pointer"):
+        sources.choose(load(sets=[f"camera.source={source}"]).camera).read()
