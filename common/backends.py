@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import UserError
+from common.lfs import refuse_pointer
 from common.quiet import quiet
 
 Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -47,9 +48,10 @@ class Network(NamedTuple):
 def load(path: Path, shape: tuple[int, int], labels: list[str]) -> Network:
     """The network in a file of KINDS, run once, since some compile only then.
 
-    Raises UserError if the file is damaged or unsafe, if it is not for windows of `shape` (length, size) and these
-    labels, or if the package that runs it is not installed.
+    Raises UserError if the file is damaged, unsafe or a Git LFS pointer, if it is not for windows of `shape`
+    (length, size) and these labels, or if the package that runs it is not installed.
     """
+    refuse_pointer(path)
     try:
         with quiet():  # whatever is wrong is raised
             network = KINDS[path.suffix](path, shape)

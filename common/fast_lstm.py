@@ -37,7 +37,7 @@ def accelerated(model: Any, unroll: bool = False) -> Any:
 
     `unroll` writes out the frames of all recurrent layers, for runtimes that cannot change the batch size in a loop.
     """
-    masked = any(isinstance(layer, tf.keras.layers.Masking) for layer in model.layers)
+    masked = any(map(_may_mask, getattr(model, "operations", model.layers)))
 
     def copy(layer: Any) -> Any:
         config = _unrolled(layer.get_config()) if unroll else layer.get_config()
@@ -47,6 +47,12 @@ def accelerated(model: Any, unroll: bool = False) -> Any:
     clone = tf.keras.models.clone_model(model, clone_function=copy)
     clone.set_weights(model.get_weights())
     return clone
+
+
+def _may_mask(operation: Any) -> bool:
+    """Whether it makes a mask: arithmetic between layers may, and a model inside the model."""
+    layer = isinstance(operation, tf.keras.layers.Layer)
+    return not layer or isinstance(operation, (tf.keras.layers.Masking, tf.keras.Model))
 
 
 def _unrolled(config: Any) -> Any:

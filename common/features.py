@@ -1,7 +1,8 @@
 """Windows float32 (n, T, 1662) in; what a network sees of them, float32 (n, T, F), out: live and in training alike.
 
-`raw` is the numbers of the chosen parts as they are. `body` is what a movement looks like wherever the person is,
-however large in the picture, and whichever hand they prefer:
+`raw` is the numbers of the chosen parts as they are, one part after the other in the order in which they are named.
+`body` is what a movement looks like wherever the person is, however large in the picture, and whichever hand they
+prefer:
 
 * x and y are relative to the middle of the shoulders, in shoulder widths, both averaged over the window;
 * a hand's shape is relative to its wrist, in palms, with the left hand mirrored onto the right one; bends of joints
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from common.landmarks import SHAPES, SIZE, SLICES, VECTORS
 
-Part = Literal["pose", "face", "hands", "joints"]
+Part = Literal["pose", "face", "hands", "joints", "left_hand", "right_hand"]  # hands: the left one, then the right
 Floats = NDArray[np.float32]
 Truths = NDArray[np.bool_]
 
@@ -60,6 +61,8 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.kind == "raw" and "joints" in self.parts:
             raise ValueError("raw features have no joints: these are numbers of the body features")
+        if self.kind == "body" and {"left_hand", "right_hand"} & set(self.parts):
+            raise ValueError("body features have both hands, named hands")
 
     @property
     def whole_body(self) -> bool:
@@ -67,6 +70,7 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
         return set(self.parts) <= {"pose", "joints"}
 
 
+HOLDS: Final[dict[Part, tuple[str, ...]]] = {"hands": ("left_hand", "right_hand")}
 RAW: Final = Features(kind="raw", parts=("pose", "face", "hands"))  # all 1662, as they come
 BODY: Final = Features(kind="body")
 
@@ -90,10 +94,9 @@ def size(options: Features) -> int:
 
 
 def _raw(vectors: Floats, parts: tuple[Part, ...]) -> Floats:
-    if set(parts) == set(RAW.parts):
+    if parts == RAW.parts:
         return vectors
-    chosen = [part for part in SLICES if part in parts or (part.endswith("hand") and "hands" in parts)]
-    return np.concatenate([vectors[..., SLICES[part]] for part in chosen], axis=-1)
+    return np.concatenate([vectors[..., SLICES[one]] for part in parts for one in HOLDS.get(part, (part,))], axis=-1)
 
 
 def _body(vectors: Floats, parts: tuple[Part, ...]) -> Floats:

@@ -2,8 +2,9 @@
 
     python -m models.adopt action.h5 --labels hello,thanks,iloveyou --out models/theirs
 
-Takes .h5 and .keras files of Keras 2 and 3, and .onnx files, whose windows have any length and vectors of 1662, 258,
-132 or 126 numbers. A file that could run code of its own is refused.
+Takes .h5 and .keras files of Keras 2 and 3, and .onnx files, whose windows have any length. What the numbers of a frame
+are is guessed by how many there are: 1662, 258 (pose and hands), 132 (pose) or 126 (hands); --layout says it where they
+are others, such as right_hand,left_hand,pose. A file that could run code of its own is refused.
 """
 
 import argparse
@@ -11,34 +12,47 @@ import hashlib
 import platform
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final, get_args
 
 import numpy as np
 
 from common.classifier import Card, Classifier, WindowShape
 from common.decision import Parameters
 from common.errors import UserError, command
-from common.features import raw_of, size
-from common.landmarks import LAYOUT, SIZE, VECTORS
+from common.features import HOLDS, Features, Part, raw_of, size
+from common.landmarks import LAYOUT, SHAPES, VECTORS
 from common.sequence import checked_label
 from models.folder import write_card, written
 from models.foreign import Facts, rewrite
 
+PARTS: Final = tuple(part for part in get_args(Part) if part in (*SHAPES, *HOLDS))
 
-def adopt(file: Path, out: Path, labels: list[str], idle: list[str], fps: float | None, length: int | None) -> Card:
+
+def adopt(
+    file: Path,
+    out: Path,
+    labels: list[str],
+    idle: list[str],
+    fps: float | None,
+    length: int | None,
+    layout: tuple[Part, ...] = (),
+) -> Card:
     """The model folder `out` with the network of `file`; raises UserError.
 
     idle: which labels mean "nothing". fps: rate of the recordings it was trained on; None: frames as they come.
-    length: frames in a window, needed only where the network takes any number.
+    length: frames in a window, needed only where the network takes any number. layout: the parts that a frame's numbers
+    are of, one after the other; by default they are guessed.
     """
     _check_labels(labels, idle)
     with written(out) as draft:
-        facts = rewrite(file, draft)
+        said = Features(kind="raw", parts=layout) if layout else None
+        facts = rewrite(file, draft, said and size(said))
         card = Card(
             layout=LAYOUT,
             labels=labels,
             idle=idle,
             window=WindowShape(length=_agreed(file, facts, labels, length), fps=fps),
-            features=raw_of(facts.size or SIZE),
+            features=said or _guessed(file, facts.size),
             decision=Parameters(),
             architecture=facts.architecture,
             parameters=facts.parameters,
@@ -64,12 +78,9 @@ def _check_labels(labels: Sequence[str], idle: Sequence[str]) -> None:
 
 
 def _agreed(file: Path, facts: Facts, labels: Sequence[str], length: int | None) -> int:
-    """Frames in a window; raises UserError where the network is not what was said, or not for our vectors."""
+    """Frames in a window; raises UserError where the network is not what was said."""
     if facts.labels != len(labels):
         raise UserError(f"{file} tells {facts.labels} labels apart, --labels names {len(labels)}: name them all.")
-    if facts.size not in (None, *VECTORS):
-        known = ", ".join(map(str, VECTORS))
-        raise UserError(f"{file} takes frames of {facts.size} numbers; known are {known}.")
     if facts.length and length not in (None, facts.length):
         raise UserError(f"{file} takes windows of {facts.length} frames, --length says {length}.")
     agreed = facts.length or length
@@ -78,8 +89,30 @@ def _agreed(file: Path, facts: Facts, labels: Sequence[str], length: int | None)
     return agreed
 
 
+def _guessed(file: Path, numbers: int) -> Features:
+    """What so many numbers most often are; raises UserError for a number that nobody has."""
+    if numbers not in VECTORS:
+        known = ", ".join(map(str, VECTORS))
+        raise UserError(
+            f"{file} takes frames of {numbers} numbers; known are {known}, and what --layout can name: {_sizes()}."
+        )
+    return raw_of(numbers)
+
+
+def _sizes(parts: Sequence[Part] = PARTS) -> str:
+    """Parts, each with its numbers."""
+    return ", ".join(f"{part} ({size(Features(kind='raw', parts=(part,)))})" for part in parts)
+
+
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",")]
+
+
+def _layout(text: str) -> tuple[str, ...]:
+    parts = _names(text)
+    if strangers := [part for part in parts if part not in PARTS]:
+        raise argparse.ArgumentTypeError(f"{strangers[0]!r} is none of {', '.join(PARTS)}")
+    return tuple(parts)
 
 
 def _positive(text: str) -> float:
@@ -99,11 +132,13 @@ def main() -> None:
     parser.add_argument("--idle", type=_names, default=[], help="those of them that mean that nothing happens")
     parser.add_argument("--fps", type=_positive, help="rate of the recordings it was trained on (as they come)")
     parser.add_argument("--length", type=int, help="frames in a window, for a network that takes any number")
-    arguments = parser.parse_args()
+    parser.add_argument("--layout", type=_layout, help=f"what a frame's numbers are, in their order: {_sizes()}")
+    asked = parser.parse_args()
     with command("Interrupted: nothing was written."):
-        card = adopt(arguments.file, arguments.out, arguments.labels, arguments.idle, arguments.fps, arguments.length)
-    shape = f"windows of {card.window.length} frames of {size(card.features)} numbers"
-    print(f"{arguments.out}: {card.architecture}; {shape}.")
+        card = adopt(asked.file, asked.out, asked.labels, asked.idle, asked.fps, asked.length, asked.layout or ())
+    print(f"{asked.out}: {card.architecture}; windows of {card.window.length} frames of {size(card.features)} numbers.")
+    taken, why = _sizes(card.features.parts), "" if asked.layout else " by their count; say --layout if they are others"
+    print(f"The numbers of a frame are taken as {taken}{why}.")
 
 
 if __name__ == "__main__":

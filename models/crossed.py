@@ -1,6 +1,5 @@
 """Sequences, a plan and folds in; models that never saw a fold's sequences, and how well they do on them, out."""
 
-import logging
 import tempfile
 import time
 from collections import Counter
@@ -24,8 +23,6 @@ from models.folds import Fold
 from models.judge import Result, judge
 from models.recipe import Recipe
 from models.train import card_of, shown
-
-logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of many networks in one process
 
 WARM_UP: Final = 20  # windows
 TIMED: Final = 100

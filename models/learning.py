@@ -120,7 +120,8 @@ def network(model: Any, epochs: int = 0) -> Trained:
     """A Keras model that has learnt."""
     import tensorflow as tf
 
-    tell = tf.function(lambda rows: model(rows, training=False), reduce_retracing=True)
+    shape = tf.TensorSpec((None, *model.input_shape[1:]))  # traced once, for any number of rows
+    tell = tf.function(lambda rows: model(rows, training=False)).get_concrete_function(shape)
 
     def in_chunks(rows: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.concatenate([tell(tf.constant(rows[at : at + CHUNK])).numpy() for at in range(0, len(rows), CHUNK)])

@@ -123,8 +123,9 @@ def card_of(taught: Taught, sequences: list[Sequence], sources: list[str], **mor
 
 @contextlib.contextmanager
 def shown() -> Iterator[Any]:
-    """A bar on the terminal for the epochs of a course."""
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    """A bar for the epochs of a course, where there is a terminal."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("Training")
         yield lambda done, total, _loss: progress.update(bar, completed=done, total=total)
 

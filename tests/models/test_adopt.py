@@ -167,12 +167,6 @@ def test_what_is_not_a_harmless_layer_of_keras_is_refused(tmp_path: Path, layer:
     refused(file, layer["class_name"])
 
 
-def test_a_layer_that_names_another_module_is_still_that_of_keras(tmp_path: Path):
-    model = network(layers.LSTM(4))
-    elsewhere = renamed("LSTM", {"module": "os", "registered_name": "mine>LSTM"})
-    np.testing.assert_allclose(take(save(model, tmp_path / "m.keras", elsewhere))(WINDOWS), model(THEIRS), atol=1e-5)
-
-
 def test_networks_for_something_else_are_refused(tmp_path: Path):
     refused(save(network(layers.LSTM(4), last="sigmoid"), tmp_path / "yes_or_no.keras"), "sigmoid")
     refused(save(network(layers.LSTM(4), numbers=99), tmp_path / "numbers.keras"), "99 numbers.*1662, 258, 132, 126")
@@ -191,7 +185,7 @@ def test_networks_for_something_else_are_refused(tmp_path: Path):
 @pytest.mark.parametrize("content", [b"", b"not a network", b"PK\x03\x04 cut", b"\x89HDF\r\n\x1a\n cut"])
 def test_damaged_files_are_refused(tmp_path: Path, name: str, content: bytes):
     (tmp_path / name).write_bytes(content)
-    refused(tmp_path / name, "cannot be read as a network|takes and gives something else")
+    refused(tmp_path / name, "cannot be read as a network|takes or gives something else")
 
 
 def test_pickles_folders_and_nothing_are_refused(tmp_path: Path):
@@ -234,7 +228,7 @@ def test_onnx_files_with_and_without_softmax(tmp_path: Path, last: str):
 
 def test_onnx_files_for_something_else_are_refused(tmp_path: Path):
     write_onnx(tmp_path / "double.onnx", kind=TensorProto.DOUBLE)
-    refused(tmp_path / "double.onnx", "one tensor of float32")
+    refused(tmp_path / "double.onnx", "something else than float32")
     write_onnx(tmp_path / "custom.onnx", "Mine", domain="mine")
     refused(tmp_path / "custom.onnx", "mine")
     write_onnx(tmp_path / "thief.onnx", "Identity")

@@ -1,0 +1,258 @@
+"""Networks of shapes and layouts that others have: what is taken, as what, and what is said of the rest."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import tensorflow as tf
+from onnx import TensorProto, helper, numpy_helper
+
+from common.classifier import Classifier
+from common.errors import UserError
+from common.features import Features, features
+from common.landmarks import SLICES
+from models.adopt import adopt
+from tests.models.test_adopt import LABELS, LENGTH, NUMBERS, THEIRS, WINDOWS, as_keras_2, network, renamed, save
+from tests.pipeline import ROOT
+
+layers, ops = tf.keras.layers, tf.keras.ops
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:20d59d27\nsize 7330073\n"
+
+
+def take(file: Path, length: int | None = None, layout: tuple[Any, ...] = ()) -> Classifier:
+    adopt(file, file.with_name("adopted"), LABELS, [], None, length, layout)
+    return Classifier(file.with_name("adopted"))
+
+
+def refusal(file: Path, **options: Any) -> str:
+    """What is said of the file, in one sentence that names it; nothing is left behind."""
+    before = set(file.parent.iterdir())
+    with pytest.raises(UserError) as told:
+        take(file, **options)
+    assert "\n" not in str(told.value) and str(file) in str(told.value)
+    assert set(file.parent.iterdir()) == before
+    return str(told.value)
+
+
+def masked(frames: Any) -> Any:
+    return layers.GRU(4)(layers.LSTM(4, return_sequences=True)(layers.Masking()(frames)))
+
+
+def attending(frames: Any) -> Any:
+    seen = layers.Bidirectional(layers.LSTM(4, return_sequences=True))(layers.Masking()(frames))
+    seen = layers.LayerNormalization()(layers.Add()([seen, layers.MultiHeadAttention(2, 4)(seen, seen)]))
+    return layers.Concatenate()([layers.GlobalAveragePooling1D()(seen), layers.GlobalMaxPooling1D()(seen)])
+
+
+def weighted(frames: Any) -> Any:
+    """Attention as many write it, of layers that Keras has."""
+    seen = layers.Bidirectional(layers.GRU(4, return_sequences=True))(layers.Masking()(frames))
+    weights = layers.Softmax(axis=1)(layers.Dense(1, activation="tanh")(seen))
+    return layers.Flatten()(layers.Dot(axes=1)([weights, seen]))
+
+
+def arithmetic(frames: Any) -> Any:
+    """With operations that have the names of layers, and a mask without a layer that makes it."""
+    moved = (frames[:, 1:] - frames[:, :-1]) * 2.0 + ops.ones((LENGTH - 1, 1))
+    return layers.LSTM(4)(moved, mask=ops.any(ops.not_equal(frames[:, 1:], 0), axis=-1)) + 0.5
+
+
+def nested(frames: Any) -> Any:
+    inner = tf.keras.Sequential([layers.Input((LENGTH, NUMBERS)), layers.Masking()])
+    return layers.LSTM(4)(inner(frames))
+
+
+@pytest.mark.filterwarnings("ignore:.*HDF5 file")
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize("body", [masked, attending, weighted, arithmetic, nested])
+def test_functional_networks_with_masks_and_known_layers_are_taken(
+    tmp_path: Path, body: Callable[[Any], Any], suffix: str
+):
+    frames = layers.Input((LENGTH, NUMBERS))
+    model = tf.keras.Model(frames, layers.Dense(3, activation="softmax")(body(frames)))
+    classify = take(save(model, tmp_path / f"model{suffix}"))
+    np.testing.assert_allclose(classify(WINDOWS), model(THEIRS), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("own", "named"),
+    [
+        ({"class_name": "AttentionLayer", "module": None, "registered_name": "AttentionLayer"}, "AttentionLayer 'lstm"),
+        ({"class_name": "LSTM", "module": "os", "registered_name": "mine>LSTM"}, "LSTM 'lstm"),
+        ({"class_name": "Map", "module": "keras.src.ops.core"}, "Map 'lstm"),
+        ({"class_name": "np", "module": "keras.src.ops.numpy"}, "np 'lstm"),
+        ({"class_name": "Operation", "module": "keras.src.ops.nn"}, "Operation 'lstm"),
+    ],
+)
+def test_a_layer_of_the_authors_own_is_named_and_keras_own_are_not(tmp_path: Path, own: dict[str, Any], named: str):
+    model = network(layers.Masking(), layers.LSTM(4))
+    functional = tf.keras.Model(model.inputs, model.outputs)
+    functional.compile("adam", "categorical_crossentropy")
+    told = refusal(save(functional, tmp_path / "model.keras", renamed("LSTM", own)))
+    assert f"model.keras contains {named}" in told
+    assert " and " not in told.split(":")[0] and "NotEqual" not in told and "Adam" not in told
+
+
+def ends_in(layer: Any, last: str = "softmax", inputs: int = 1, numbers: int = NUMBERS) -> Any:
+    """A network with several ends: a windows' row for each of the layers."""
+    frames = [layers.Input((LENGTH, numbers), name=f"part_{number}") for number in range(inputs)]
+    seen = layer(frames[0] if inputs == 1 else layers.Concatenate()(frames))
+    return tf.keras.Model(frames, seen)
+
+
+def two(seen: Any) -> list[Any]:
+    return [layers.Dense(3, name="sign")(layers.LSTM(4)(seen)), layers.Dense(2, name="verdict")(layers.LSTM(4)(seen))]
+
+
+def single_rows() -> Any:
+    return tf.keras.Sequential([layers.Input((42,)), layers.Dense(3, activation="softmax")])
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (lambda: network(layers.LSTM(4, return_sequences=True)), "labels every frame .*of 126 numbers.* of 6 frames"),
+        (lambda: network(layers.LSTM(4, return_sequences=True), length=None), "labels every frame .* of any length"),
+        (lambda: ends_in(layers.LSTM(3), inputs=2), r"takes 2 arrays \(part_0 \(6, 126\), part_1 \(6, 126\)\): join"),
+        (lambda: ends_in(two), r"gives 2 arrays \(.*\(3,\), .*\(2,\)\)"),
+        (lambda: ends_in(layers.LSTM(1, activation="sigmoid")), r"gives \(1,\) numbers a window"),
+        (single_rows, r"takes single rows of numbers \(None, 42\), not windows"),
+    ],
+)
+def test_what_is_odd_about_a_network_is_said_in_its_own_words(tmp_path: Path, made: Callable[[], Any], words: str):
+    told = refusal(save(made(), tmp_path / "model.keras"))
+    assert re.search(words, told), told
+
+
+def any_size(described: Any) -> Any:
+    """As Keras 2 wrote down what was never told the shape of its windows."""
+    if isinstance(described, list):
+        return [any_size(one) for one in described]
+    if not isinstance(described, dict):
+        return described
+    return {key: [None] * 3 if key.startswith("batch") else any_size(value) for key, value in described.items()}
+
+
+@pytest.mark.filterwarnings("ignore:.*HDF5 file")
+def test_a_network_for_frames_of_any_size_says_so_and_is_taken_with_a_layout(tmp_path: Path):
+    tagger = save(network(layers.LSTM(4, return_sequences=True)), tmp_path / "tagger.h5", as_keras_2)
+    save(network(layers.LSTM(4, return_sequences=True)), tagger, lambda one: any_size(as_keras_2(one)))
+    told = refusal(tagger)
+    assert "labels every frame" in told and "frames of any size, in windows of any length" in told
+    model = network(layers.LSTM(4))
+    file = save(model, tmp_path / "model.h5", lambda one: any_size(as_keras_2(one)))
+    assert "any number of numbers: say by --layout" in refusal(file, length=LENGTH)
+    assert "any number of frames: say how many by --length" in refusal(file, layout=("hands",))
+    assert "cannot be read as a network" in refusal(file, layout=("pose",), length=LENGTH)
+    np.testing.assert_allclose(take(file, LENGTH, ("hands",))(WINDOWS), model(THEIRS), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [("right_hand", "left_hand"), ("left_hand", "right_hand"), ("hands", "pose"), ("right_hand",), ("pose", "face")],
+)
+def test_a_layout_is_what_the_numbers_are_taken_as(tmp_path: Path, layout: tuple[Any, ...]):
+    of_part = {"hands": ("left_hand", "right_hand")}
+    parts = [one for part in layout for one in of_part.get(part, (part,))]
+    theirs = np.concatenate([WINDOWS[..., SLICES[part]] for part in parts], axis=-1)
+    model = network(layers.LSTM(4), numbers=theirs.shape[-1])
+    classify = take(save(model, tmp_path / "model.keras"), layout=layout)
+    np.testing.assert_allclose(classify(WINDOWS), model(theirs), atol=1e-5)
+    assert classify.card.features == Features(kind="raw", parts=layout)
+
+
+def test_a_layout_of_other_numbers_than_the_network_takes_is_refused(tmp_path: Path):
+    file = save(network(layers.LSTM(4), numbers=132), tmp_path / "model.keras")
+    assert "takes frames of 132 numbers, but --layout names parts of 126" in refusal(file, layout=("hands",))
+    file = save(network(layers.LSTM(4), numbers=63), tmp_path / "model.keras")
+    assert "63 numbers; known are 1662, 258, 132, 126, and what --layout can name: pose (132)" in refusal(file)
+
+
+def asked(file: Path, *more: str) -> "subprocess.CompletedProcess[str]":
+    out = file.with_name("out")
+    shutil.rmtree(out, ignore_errors=True)
+    command = [sys.executable, "-m", "models.adopt", file, "--labels", "a,b,c", "--out", out, *more]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_the_command_says_what_numbers_are_taken_as(tmp_path: Path):
+    file = save(network(layers.LSTM(4), numbers=132), tmp_path / "model.keras")
+    guessed, said = asked(file), asked(file, "--layout", "pose")
+    assert (guessed.returncode, guessed.stderr, said.returncode, said.stderr) == (0, "", 0, "")
+    one, other = guessed.stdout.splitlines()[1], said.stdout.splitlines()[1]
+    assert one == "The numbers of a frame are taken as pose (132) by their count; say --layout if they are others."
+    assert other == "The numbers of a frame are taken as pose (132)."
+    strange = asked(file, "--layout", "pose,feet")
+    assert strange.returncode == 2 and "'feet' is none of pose, face, hands, left_hand, right_hand" in strange.stderr
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras", ".onnx"])
+def test_a_pointer_in_place_of_a_model_is_known(tmp_path: Path, suffix: str):
+    (tmp_path / f"model{suffix}").write_text(POINTER)
+    assert "is a Git LFS pointer, not the file itself: run git lfs pull" in refusal(tmp_path / f"model{suffix}")
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".tflite", ".onnx", ".skops"])
+def test_a_pointer_in_place_of_weights_is_known(tmp_path: Path, suffix: str):
+    shutil.copy(ROOT / "models/testcard/card.json", tmp_path)
+    (tmp_path / f"model{suffix}").write_text(POINTER)
+    with pytest.raises(UserError, match=rf"model\{suffix} is a Git LFS pointer"):
+        Classifier(tmp_path)
+
+
+def write_onnx(path: Path, window: list[Any], outputs: dict[str, list[Any]], inputs: int = 1) -> np.ndarray:
+    """A network whose outputs are all the same Softmax of all frames, by the shapes they are told to have."""
+    rows = len(next(iter(outputs.values()))) == 2
+    kernel = np.random.default_rng(1).normal(size=(NUMBERS, 3)).astype(np.float32)
+    nodes = [helper.make_node("MatMul", ["in_0", "kernel"], ["sums"])]
+    nodes.append(helper.make_node("ReduceMax", ["sums"], ["row"], axes=[1], keepdims=0))
+    for name, shape in outputs.items():
+        nodes.append(helper.make_node("Softmax", ["row" if rows and len(shape) == 2 else "sums"], [name], axis=-1))
+    sources = [helper.make_tensor_value_info(f"in_{one}", TensorProto.FLOAT, window) for one in range(inputs)]
+    targets = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()]
+    graph = helper.make_graph(nodes, "net", sources, targets, [numpy_helper.from_array(kernel, "kernel")])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return kernel
+
+
+def test_odd_onnx_files_are_described(tmp_path: Path):
+    file, window = tmp_path / "model.onnx", ["n", LENGTH, NUMBERS]
+    write_onnx(file, ["n", "frames", "numbers"], {"tags": ["n", "frames", 3]})
+    assert "labels every frame" in (told := refusal(file)) and "any size, in windows of any length" in told
+    write_onnx(file, window, {"row": ["n", 3]}, inputs=2)
+    assert "takes 2 arrays (in_0 (6, 126), in_1 (6, 126))" in refusal(file)
+    write_onnx(file, window, {"sign": ["n", 3], "verdict": ["n", 3]})
+    assert "gives 2 arrays (sign (3,), verdict (3,))" in refusal(file)
+    write_onnx(file, ["n", LENGTH, "numbers"], {"sign": ["n", 3]})
+    assert "any number of numbers: say by --layout" in refusal(file)
+
+
+def test_the_rows_of_an_onnx_file_are_found_among_its_states_and_sizes(tmp_path: Path):
+    file = tmp_path / "model.onnx"
+    kernel = write_onnx(file, ["n", LENGTH, "numbers"], {"sign": ["n", 3], "states": ["n", LENGTH, 3]})
+    expected = tf.nn.softmax((THEIRS @ kernel).max(axis=1))
+    np.testing.assert_allclose(take(file, layout=("hands",))(WINDOWS), expected, atol=1e-5)
+
+
+def test_models_that_others_have(shared: Path, tmp_path: Path):
+    cases, out = shared / "cases", tmp_path / "out"
+    for name, words in (
+        ("masking_attention.keras", "contains AttentionLayer 'attention_layer': only"),
+        ("frame_tagger.h5", "labels every frame"),
+        ("frame_tagger.h5", "frames of any size, in windows of any length"),
+        ("lfs_pointer.onnx", "is a Git LFS pointer"),
+    ):
+        with pytest.raises(UserError, match=words):
+            adopt(cases / name, out, ["a", "b"], [], None, None)
+    twenty = [f"sign {number}" for number in range(20)]
+    with pytest.raises(UserError, match="132 numbers, but --layout names parts of 126"):
+        adopt(cases / "hands_of_132.keras", out, twenty, [], None, None, ("hands",))
+    assert adopt(cases / "hands_of_132.keras", out, twenty, [], None, None).features.parts == ("pose",)
+    assert features(WINDOWS, Classifier(out).card.features).shape[-1] == 132
