@@ -1,6 +1,5 @@
 """Windows in; a prediction for each window, and actions that start and end, out."""
 
-import os
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -8,16 +7,17 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from common import RESTARTED
 from common.classifier import Classifier
 from common.config import Settings
 from common.decision import Decider, Event, levels, parameters
 from common.errors import UserError
 from common.messages import Action, Header, Message, Prediction, Window, about
-from common.open_actions import Kept, OpenActions
+from common.open_actions import OpenActions
 from common.replacement import Watch
 from common.service import Service, log, main
 from common.window import MIN_PRESENT
+
+_Key = tuple[str, int, int]  # stream, its beginning and the frame
 
 SILENT_S = 2.0  # a live stream without windows for this long has stopped, and with it any action
 
@@ -31,8 +31,7 @@ class Inference(Service):
         super().__init__(settings)
         self._deciders: dict[str, Decider] = {}
         self._last: dict[str, tuple[Header, float]] = {}
-        self._open = OpenActions(settings.bus.endpoints)
-        self._crashed: dict[str, Kept] = {}
+        self._open = OpenActions()
 
     def setup(self) -> None:
         self._watch = Watch(Path(self.settings.model))
@@ -45,16 +44,12 @@ class Inference(Service):
                 f"windows.length is {length}: leave that setting at null, or choose another model."
             )
         self._parameters = parameters(card.decision, self.settings.decision)
-        if RESTARTED in os.environ:
-            self._crashed = self._open.read()
-        else:
-            self._open.forget()
         log.info("%s knows %s", self.settings.model, ", ".join(card.labels))
 
     def step(self, inbox: list[Message]) -> Iterator[Message]:
         if self._watch.replaced(time.monotonic()):
             yield from self._replace()
-        if self._crashed:
+        if self._open.left:
             yield from self._end_what_crashed()
         rows = self._classify(inbox)
         for header, _ in inbox:
@@ -68,7 +63,7 @@ class Inference(Service):
                 yield Message(about(header, Action, end=True))
             else:
                 self._last[header.stream] = header, time.monotonic()
-                yield from self._window(header, rows.get((header.stream, header.seq), {}))
+                yield from self._window(header, rows.get(_key(header), {}))
         for header, heard in list(self._last.values()):
             if header.live and time.monotonic() - heard > SILENT_S:
                 yield from self._close_stream(header)
@@ -94,8 +89,8 @@ class Inference(Service):
             self._deciders[stream] = Decider(chosen, frozenset(new.card.idle), decider.next_id)
         log.info("%s was replaced: it now knows %s", folder, ", ".join(new.card.labels))
 
-    def _classify(self, inbox: list[Message]) -> dict[tuple[str, int], dict[str, float]]:
-        """The probabilities of all windows that show somebody, in one go; by stream and frame."""
+    def _classify(self, inbox: list[Message]) -> dict[_Key, dict[str, float]]:
+        """The probabilities of all windows that show somebody, in one go."""
         length, labels = self._classifier.card.window.length, self._classifier.card.labels
         shown = [
             (header, vectors)
@@ -108,7 +103,7 @@ class Inference(Service):
         if not shown:
             return {}
         rows = np.clip(self._classifier(np.stack([vectors for _, vectors in shown])), 0, 1).tolist()
-        return {(h.stream, h.seq): dict(zip(labels, row, strict=True)) for (h, _), row in zip(shown, rows, strict=True)}
+        return {_key(header): dict(zip(labels, row, strict=True)) for (header, _), row in zip(shown, rows, strict=True)}
 
     def _window(self, header: Window, probabilities: dict[str, float]) -> Iterator[Message]:
         decider = self._decider(header.stream)
@@ -164,13 +159,18 @@ class Inference(Service):
 
     def _end_what_crashed(self) -> Iterator[Message]:
         """What was under way when the process before this one crashed ended with it, as far as anybody can know."""
-        for stream, kept in self._crashed.items():
-            self._deciders[stream] = Decider(self._parameters, frozenset(self._classifier.card.idle), kept.next_id)
-            if kept.action:
-                ended = msgspec.structs.replace(kept.action, event="ended", end_s=max(kept.action.start_s, kept.last_s))
-                self._open.note(ended, kept.next_id)
+        left, self._open.left = self._open.left, {}
+        for stream, known in left.items():
+            self._deciders[stream] = Decider(self._parameters, frozenset(self._classifier.card.idle), known.next_id)
+            if known.action:
+                end_s = max(known.action.start_s, known.last_s)
+                ended = msgspec.structs.replace(known.action, event="ended", end_s=end_s)
+                self._open.note(ended, known.next_id)
                 yield Message(ended)
-        self._crashed = {}
+
+
+def _key(header: Header) -> _Key:
+    return header.stream, header.start, header.seq
 
 
 if __name__ == "__main__":

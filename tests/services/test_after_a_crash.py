@@ -10,6 +10,7 @@ import pytest
 from common import RESTARTED, config
 from common.landmarks import SIZE
 from common.messages import Action, Frame, Message, Prediction
+from common.open_actions import VARIABLE
 from common.service import Service
 from services.inference import Inference
 from services.keypoints import Extractor
@@ -34,13 +35,15 @@ def windows(recording: list[Message]) -> list[Message]:
 
 
 @pytest.fixture
-def bus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    return f"bus.port={free_ports(4)}"
+def handed_on(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What the keeper has heard for the next process."""
+    heard: dict[str, str] = {}
+    monkeypatch.setattr("common.watchdog.hand_on", heard.__setitem__)
+    return heard
 
 
-def test_an_action_under_way_ends_after_a_crash_and_ids_go_on(windows, bus: str, monkeypatch) -> None:
-    first = Inference(config.load(sets=[bus]))
+def test_an_action_under_way_ends_after_a_crash_and_ids_go_on(windows, handed_on: dict[str, str], monkeypatch) -> None:
+    first = Inference(config.load())
     first.setup()
     heard, sent = 0, []
     while not actions(sent):  # until one is under way
@@ -49,10 +52,10 @@ def test_an_action_under_way_ends_after_a_crash_and_ids_go_on(windows, bus: str,
     (started,) = actions(sent)
     assert started.event == "started"
 
-    monkeypatch.setenv(RESTARTED, "1")
-    second = Inference(config.load(sets=[bus]))
+    monkeypatch.setattr("common.open_actions._left", handed_on[VARIABLE])
+    second = Inference(config.load())
     second.setup()
-    (ended,) = actions(list(second.step([])))
+    (ended,) = actions(list(second.step([])))  # before any window comes
     assert (ended.event, ended.id, ended.label, ended.stream) == ("ended", started.id, started.label, started.stream)
     assert ended.end_s is not None and ended.end_s >= started.start_s
     assert not list(second.step([]))
@@ -60,17 +63,8 @@ def test_an_action_under_way_ends_after_a_crash_and_ids_go_on(windows, bus: str,
     assert later and {action.id for action in later}.isdisjoint({started.id})
 
 
-def test_what_an_earlier_run_left_is_nothing_to_a_new_one(windows, bus: str) -> None:
-    first = Inference(config.load(sets=[bus]))
-    first.setup()
-    assert actions(play(first, windows))
-    second = Inference(config.load(sets=[bus]))
-    second.setup()
-    assert not list(second.step([]))
-
-
-def test_a_stream_that_begins_anew_ends_its_actions_and_shares_no_window(windows, bus: str) -> None:
-    stage = Inference(config.load(sets=[bus]))
+def test_a_stream_that_begins_anew_ends_its_actions_and_shares_no_window(windows) -> None:
+    stage = Inference(config.load())
     stage.setup()
     heard, sent = 0, []
     while not actions(sent):
