@@ -16,6 +16,7 @@ import msgspec
 
 from common import __version__
 from common.bus_file import BusWriter
+from common.clock import now_ns
 from common.config import Settings
 from common.errors import UserError
 from common.messages import Message
@@ -59,10 +60,10 @@ class RecordBus(Service):
 
     def step(self, inbox: list[Message]) -> Iterable[Message]:
         assert self._writer is not None
-        now_ns = time.time_ns()
+        heard_ns = now_ns()
         try:
             for message in inbox:
-                self._writer.add(now_ns, message)
+                self._writer.add(heard_ns, message)
             if time.monotonic() >= self._flush_at:
                 self._writer.flush()
                 self._flush_at = time.monotonic() + 1
