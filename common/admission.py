@@ -30,7 +30,9 @@ class _Port:
         if event == zmq.EVENT_ACCEPTED:
             self._waiting.append(connection)
         elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED and self._waiting:
-            self._waiting.pop()  # libzmq does not say which; who says nothing at all waits longest
+            # libzmq does not say which; who says nothing at all waits longest. Where that is wrong, a stranger is
+            # counted when the other leaves.
+            self._waiting.pop()
         elif event & FAILED:
             self._ending += 1  # this one comes to its end as well; HTTP comes to nothing else
             return True

@@ -10,15 +10,18 @@ from typing import Final
 from common.errors import UserError
 
 FILE_VARIABLE: Final = "ACTIONSTREAM__BUS__TOKEN_FILE"
+PLACES: Final = f"file in bus.token_file or {FILE_VARIABLE}"
 LENGTHS: Final = range(16, 256)  # characters; a password of ZMTP's PLAIN has 255 at most
 
 
 def token_path(chosen: str | None = None) -> Path:
     """The file: as chosen (bus.token_file), else as the environment says, else in the user's own folder for state."""
-    if named := chosen or os.environ.get(FILE_VARIABLE):
-        return Path(named).expanduser()
-    state = os.environ.get("XDG_STATE_HOME")
-    return (Path(state) if state else Path("~/.local/state").expanduser()) / "actionstream" / "token"
+    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    path = Path(chosen or os.environ.get(FILE_VARIABLE) or Path(state, "actionstream", "token"))
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise UserError(f"No such home for the bus's token {path}: name another {PLACES}.") from error
 
 
 def read_token(path: Path) -> bytes:
@@ -29,11 +32,9 @@ def read_token(path: Path) -> bytes:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             token = file.read(LENGTHS.stop + 1).strip()
-    except (OSError, RuntimeError) as error:  # RuntimeError: a ~ without a home
-        reason = getattr(error, "strerror", None) or error
+    except OSError as error:
         raise UserError(
-            f"The bus's token {path} cannot be read or made ({reason}): name another file in bus.token_file or "
-            f"{FILE_VARIABLE}."
+            f"The bus's token {path} cannot be read or made ({error.strerror}): name another {PLACES}."
         ) from error
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise UserError(f"Others can read the bus's token {path} (mode {mode:04o}): chmod 600 it, or delete it.")

@@ -28,6 +28,12 @@ from common.bus import listen
 for header in listen("status", port=int(sys.argv[1])):
     print(header.seq, flush=True)
 """
+REPORT = """
+from types import SimpleNamespace
+from common.service import Health, Heartbeat
+header, _ = Heartbeat("windows").status(Health(), SimpleNamespace(skipped=0, bad=0))
+print(header.stream, header.pid)
+"""
 STOP = Command(stream="nobody", seq=0, captured_ns=0, entered_ns=0, command="stop")
 
 
@@ -165,3 +171,15 @@ from tests.common.test_connection import vanish
 vanish()
 """
     subprocess.run([*IN_A_NETWORK_OF_ITS_OWN, sys.executable, "-c", hurried], cwd=ROOT, check=True)
+
+
+def test_services_with_the_same_process_id_in_two_containers_are_told_apart() -> None:
+    """By their status messages' stream, which is what everybody who hears them goes by."""
+    container = ["unshare", "--user", "--map-root-user", "--pid", "--fork"]
+    if not shutil.which("unshare") or subprocess.run([*container, "true"], check=False).returncode:
+        pytest.skip("needs the right to process ids of its own")
+    command = [*container, sys.executable, "-c", REPORT]
+    said = [subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout for _ in range(2)]
+    (one, pid), (other, its_pid) = (line.split() for line in said)
+    assert pid == its_pid
+    assert one != other and one.startswith("windows.")

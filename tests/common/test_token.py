@@ -96,6 +96,11 @@ def test_a_place_that_cannot_hold_it_is_told(tmp_path: Path, path: str) -> None:
         read_token(tmp_path / path)
 
 
+def test_a_user_without_a_home_is_told() -> None:
+    with pytest.raises(UserError, match=r"No such home .* ~nobody-of-that-name/token: .*bus\.token_file"):
+        token_path("~nobody-of-that-name/token")
+
+
 def test_services_say_so_and_end() -> None:
     command = [sys.executable, "-m", "services.monitor", "--once", "0.1", "--set", "bus.token_file=/dev/null/token"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
