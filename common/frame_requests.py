@@ -232,9 +232,8 @@ class HubSockets:
 
     def watch(self, header: Frame, payload: Any) -> None:
         """Show a frame to whoever watches."""
-        if len(payload) > self._largest:
-            self._largest = len(payload)
-            self._watch.sndhwm = picture_depth(self._largest)
+        self._largest = max(self._largest, len(payload))
+        self._watch.sndhwm = picture_depth(self._largest)  # each time: viewers that came since do not know it
         self._watch.send_multipart([address(header), msgspec.msgpack.encode(header), payload], copy=False)
 
     def close(self) -> None:

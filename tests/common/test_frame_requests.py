@@ -10,7 +10,7 @@ import pytest
 import zmq
 from numpy.typing import NDArray
 
-from common.bus import Endpoints
+from common.bus import Endpoints, Subscriber
 from common.connection import connect
 from common.errors import UserError
 from common.frame_requests import (
@@ -27,6 +27,7 @@ from common.frame_requests import (
 )
 from common.messages import Frame, Header
 from tests.common.sockets import VECTOR, collect, free_ports, keypoints, subscriber, until
+from tests.pace import patience
 
 
 def frame(seq: int, end: bool = False) -> Frame:
@@ -202,3 +203,32 @@ def test_a_hub_whose_proxy_has_ended_fails_and_closes(monkeypatch: pytest.Monkey
             hub.receive(0)
     finally:
         hub.close()  # waits for ever for a socket that nobody has closed
+
+
+def test_viewers_that_come_later_and_hubs_that_come_back_lose_no_picture(stack: contextlib.ExitStack) -> None:
+    """Queues that are deepened while they are in use must be so for whoever comes next, too."""
+    endpoints = free_ports()
+    viewers: list[Subscriber] = []
+    for _ in range(3):
+        with contextlib.closing(HubSockets(endpoints)) as hub:
+            for _ in range(2):
+                viewers.append(Subscriber(endpoints, ["frames"]))
+                stack.callback(viewers[-1].close)
+                _all_see(hub, viewers, 40)
+
+
+def _all_see(hub: HubSockets, viewers: list[Subscriber], count: int) -> None:
+    """Show so many pictures at once; each viewer gets all of them."""
+    deadline, unseen = time.monotonic() + patience(10), set(viewers)
+    while unseen:  # not connected yet
+        assert time.monotonic() < deadline
+        hub.watch(frame(0), picture(0).tobytes())
+        unseen -= {viewer for viewer in unseen if viewer.receive(10)}
+    for seq in range(1, count + 1):
+        hub.watch(frame(seq), picture(0).tobytes())
+    for viewer in viewers:
+        seen: set[int] = set()
+        while count not in seen:
+            assert time.monotonic() < deadline, seen
+            seen |= {header.seq for header, _ in viewer.receive(10)}
+        assert seen - {0} == set(range(1, count + 1))
