@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common import watchdog
 from common.classifier import Classifier
 from common.config import Settings
 from common.decision import Decider, Event, levels, parameters
@@ -62,6 +63,7 @@ class Inference(Service):
     def _replace(self) -> Iterator[Message]:
         """Take the model that lies in the folder now; where that cannot be, the old one stays."""
         folder, old = self.settings.model, self._classifier.card
+        watchdog.beat(watchdog.LONG_S)
         try:
             new = Classifier(folder)
             if new.card.window != old.window:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common import picture
+from common import picture, watchdog
 from common.collection import Collection
 from common.config import Settings
 from common.errors import UserError
@@ -117,6 +117,7 @@ class Recorder(Service):
 
     def _save(self, take: Take) -> None:
         assert self._collection is not None
+        watchdog.beat(watchdog.LONG_S)  # a long take has many pictures
         fps = float(1e9 / np.median(np.diff(take.captured_ns)))
         sequence = Sequence(take.label, take.keypoints, take.captured_ns, self._options.recorder, self._stream, fps)
         name = self._collection.free_name(take.label, self._options.recorder)
