@@ -6,22 +6,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from common.landmarks import (
-    LEFT_ANKLE,
-    LEFT_KNEE,
-    MIN_VISIBILITY,
-    PARTS,
-    RIGHT_ANKLE,
-    RIGHT_KNEE,
-    SHAPES,
-    SIZE,
-    SLICES,
-)
+from common.landmarks import LEFT_ANKLE, PARTS, RIGHT_ANKLE, SHAPES, SIZE, SLICES
 
 MIN_PRESENT = 0.5  # share of a window's frames with a person in view, below which there is nobody
+CLEARLY_SEEN = 0.7  # visibility of an ankle; what is no person has less: docs/decisions/0008
 _POSE = PARTS.index("pose")
 CONFIRMING = [place for place, part in enumerate(PARTS) if part != "pose"]
-_LEGS = SLICES["pose"].start + SHAPES["pose"][1] * np.array([(LEFT_KNEE, LEFT_ANKLE), (RIGHT_KNEE, RIGHT_ANKLE)]) + 3
+_ANKLES = SLICES["pose"].start + SHAPES["pose"][1] * np.array([LEFT_ANKLE, RIGHT_ANKLE]) + 3  # their visibilities
 
 
 class TimeWindow(NamedTuple):
@@ -129,8 +120,8 @@ def seen_parts(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def legs_seen(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Where a knee and the ankle below it are more likely seen than guessed: (..., 1662) to (...)."""
-    return (vectors[..., _LEGS] >= MIN_VISIBILITY).all(axis=-1).any(axis=-1)
+    """Where an ankle, and so the leg above it, is in view: (..., 1662) to (...)."""
+    return (vectors[..., _ANKLES] >= CLEARLY_SEEN).any(axis=-1)
 
 
 def resample(

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from common import watchdog
 from common.classifier import Classifier
 from common.config import Settings
 from common.decision import Decider, Event, levels, parameters
@@ -71,6 +72,7 @@ class Inference(Service):
     def _replace(self) -> Iterator[Message]:
         """Take the model that lies in the folder now; where that cannot be, the old one stays."""
         folder, old = self.settings.model, self._classifier.card
+        watchdog.beat(watchdog.LONG_S)
         try:
             new = Classifier(folder)
             if new.card.window != old.window:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.landmarks import SIZE, SLICES, split
+from common.landmarks import LEFT_ANKLE, RIGHT_ANKLE, SIZE, SLICES, split
 from common.session import HANDS_DOWN_S, LONGEST_S, RETAKES, Plan, Session, Take, flaws, hands_up
 
 PERIOD_NS = 40_000_000
@@ -152,8 +152,9 @@ def test_what_is_wrong_with_a_take() -> None:
     assert flaws(bursts, good) == {"frames came unevenly": True}
     pose_only = good.copy()
     pose_only[:, SLICES["face"].start :] = 0
-    assert flaws(times, pose_only) == {}  # the legs are in view
-    split(pose_only)["pose"][:, 25:29, 3] = 0.1
+    split(pose_only)["pose"][:, [LEFT_ANKLE, RIGHT_ANKLE], 3] = 0.9
+    assert flaws(times, pose_only) == {}
+    split(pose_only)["pose"][:, [LEFT_ANKLE, RIGHT_ANKLE], 3] = 0.1
     assert flaws(times, pose_only) == {"neither face, hand nor leg in view": True}
     lost = good.copy()
     lost[3] = 0

@@ -14,7 +14,7 @@ from common import config
 from common.classifier import CARD
 from common.errors import UserError
 from common.features import Features, Part
-from common.landmarks import LEFT_ANKLE, LEFT_KNEE, LEFT_WRIST, SIZE, SLICES, split
+from common.landmarks import LEFT_ANKLE, LEFT_WRIST, SIZE, SLICES, split
 from common.messages import Action, Keypoints, Message
 from common.sequence import Sequence
 from data import dataset
@@ -193,7 +193,7 @@ def far_away() -> Sequence:
     """Somebody whose legs are in view, and of whom neither face nor hands are found."""
     far = sequence("wave", frames=40)
     far.keypoints[:, SLICES["pose"].stop :] = 0
-    split(far.keypoints)["pose"][:, [LEFT_KNEE, LEFT_ANKLE], 3] = 0.9
+    split(far.keypoints)["pose"][:, LEFT_ANKLE, 3] = 0.9
     return far
 
 
