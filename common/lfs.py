@@ -10,7 +10,7 @@ FIRST_LINE: Final = b"version https://git-lfs.github.com/spec/"
 
 
 def refuse_pointer(path: Path) -> None:
-    """Raises UserError if the file, whatever its name ends in, is a pointer; of one that cannot be read says nothing."""
+    """Raises UserError if the file is a pointer, whatever its name; whether it can be read is not judged here."""
     with contextlib.suppress(OSError), path.open("rb") as file:
         if file.read(len(FIRST_LINE)) == FIRST_LINE:
             raise UserError(
