@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from common.errors import UserError
 from common.lfs import refuse_pointer
-from common.quiet import quiet
+from common.quiet import quiet, quiet_tensorflow
 
 Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
@@ -80,9 +80,9 @@ def _check(path: Path, network: Network, shape: tuple[int, int], labels: list[st
 
 def _keras(path: Path, shape: tuple[int, int]) -> Network:
     """Compiled for each batch size: under 1 ms, against 50 of model.predict."""
-    # Read when tensorflow is imported.
-    for name, value in (("CPP_MIN_LOG_LEVEL", "3"), ("NUM_INTRAOP_THREADS", "1"), ("NUM_INTEROP_THREADS", "1")):
-        os.environ.setdefault(f"TF_{name}", value)
+    quiet_tensorflow()
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):  # read when tensorflow is imported
+        os.environ.setdefault(name, "1")
     import tensorflow as tf
 
     from common.fast_lstm import accelerated

@@ -1,8 +1,13 @@
-"""Keeps the lines that C++ libraries print by themselves from the terminal."""
+"""Keeps the lines that libraries in C++ print by themselves from the terminal; what goes wrong in them is raised."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+
+def quiet_tensorflow() -> None:
+    """To be called before tensorflow is imported, which reads this then."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 @contextmanager

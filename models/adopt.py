@@ -46,7 +46,7 @@ def adopt(
     _check_labels(labels, idle)
     with written(out) as draft:
         said = Features(kind="raw", parts=layout) if layout else None
-        facts = rewrite(file, draft, said and size(said))
+        facts = rewrite(file, draft, size(said) if said else None)
         card = Card(
             layout=LAYOUT,
             labels=labels,

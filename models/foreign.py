@@ -56,8 +56,13 @@ def rewrite(file: Path, folder: Path, size: int | None = None) -> Facts:
     except ModuleNotFoundError as error:
         raise UserError(f"{file} needs the package {error.name}: install it.") from error
     except Exception as error:  # of h5py, Keras, onnx and onnxruntime, each with exceptions of its own
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{file} cannot be read as a network: {reason}") from error
+        raise UserError(f"{file} cannot be read as a network: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """The line that says what is wrong: Keras writes before it where, and writes it in bold letters."""
+    lines = [line.strip().removeprefix("\x1b[1m").removesuffix("\x1b[0m") for line in str(error).splitlines()]
+    return next((line for line in lines if line and not line.startswith("Exception encountered")), type(error).__name__)
 
 
 def _rewrite_keras(file: Path, folder: Path, size: int | None) -> Facts:

@@ -1,6 +1,5 @@
 """A recipe and lessons in; a trained network, or a classic method of scikit-learn, out."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -9,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.classifier import WEIGHTS
+from common.quiet import quiet_tensorflow
 from common.sequence import write_whole
 from models.lessons import Lessons
 from models.recipe import CLASSICS, Recipe
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # tensorflow's chatter
+quiet_tensorflow()
 
 PATIENCE: Final = 0.5  # of the epochs without a lower loss, after which training stops
 CHUNK: Final = 256  # windows told at once

@@ -54,8 +54,8 @@ def attending(frames: Any) -> Any:
 def weighted(frames: Any) -> Any:
     """Attention as many write it, of layers that Keras has."""
     seen = layers.Bidirectional(layers.GRU(4, return_sequences=True))(layers.Masking()(frames))
-    weights = layers.Softmax(axis=1)(layers.Dense(1, activation="tanh")(seen))
-    return layers.Flatten()(layers.Dot(axes=1)([weights, seen]))
+    weights = layers.Activation("softmax")(layers.Permute((2, 1))(layers.Dense(1, activation="tanh")(seen)))
+    return layers.Flatten()(layers.Dot(axes=(2, 1))([weights, seen]))
 
 
 def arithmetic(frames: Any) -> Any:
@@ -69,7 +69,7 @@ def nested(frames: Any) -> Any:
     return layers.LSTM(4)(inner(frames))
 
 
-@pytest.mark.filterwarnings("ignore:.*HDF5 file")
+@pytest.mark.filterwarnings("ignore:.*HDF5 file", "ignore:.*was passed an input with a mask")
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 @pytest.mark.parametrize("body", [masked, attending, weighted, arithmetic, nested])
 def test_functional_networks_with_masks_and_known_layers_are_taken(
@@ -129,6 +129,15 @@ def single_rows() -> Any:
 def test_what_is_odd_about_a_network_is_said_in_its_own_words(tmp_path: Path, made: Callable[[], Any], words: str):
     told = refusal(save(made(), tmp_path / "model.keras"))
     assert re.search(words, told), told
+
+
+def test_a_network_that_cannot_run_says_why(tmp_path: Path):
+    def change(described: Any) -> Any:
+        described["config"]["layers"][-1]["config"]["activation"] = "of_mine"
+        return described
+
+    told = refusal(save(network(layers.LSTM(4)), tmp_path / "model.keras", change))
+    assert "cannot be read as a network" in told and "of_mine" in told
 
 
 def any_size(described: Any) -> Any:
