@@ -53,6 +53,7 @@ class Admission:
 
     def __init__(self, context: "zmq.Context[Any]", token: bytes) -> None:
         self.refused = 0
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._token = token
         self._asked: zmq.Socket[bytes] = context.socket(zmq.REP)
         self._asked.bind(ASKED_AT)
@@ -65,7 +66,11 @@ class Admission:
 
     def start(self) -> None:
         """When all are guarded."""
-        threading.Thread(target=self._run, daemon=True).start()
+        self._thread.start()
+
+    def is_alive(self) -> bool:
+        """Whether anybody can still be let in."""
+        return self._thread.is_alive()
 
     def _run(self) -> None:
         poller = zmq.Poller()

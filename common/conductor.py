@@ -6,14 +6,13 @@ What a process knew of the stream is lost when it crashes, so the source then st
 """
 
 import logging
-import os
-import socket
 import time
 from collections.abc import Iterable
 
 from common.config import Settings
 from common.messages import Message, Status
 from common.roster import Roster
+from common.service import THIS_START
 
 log = logging.getLogger(__name__)
 
@@ -86,8 +85,8 @@ class Conductor:
         if (unfinished or not taken) and now - self._since_s < FINISH_S:
             self.detail = f"ended; waiting for {', '.join(unfinished) or 'the hub'}"
             return False
-        here = (socket.gethostname(), os.getpid())
-        others = [c for c in self._roster.present(source, now) if (c.host, c.pid) != here and not c.finished]
+        this = f"{source}.{THIS_START}"
+        others = [c for c in self._roster.present(source, now) if c.stream != this and not c.finished]
         if others:
             self.detail = f"ended; other processes of {source} run on"
             return False

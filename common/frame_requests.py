@@ -175,7 +175,7 @@ class HubSockets:
 
         Raises RuntimeError if messages are no longer passed on: only another hub can help.
         """
-        if not self._proxy.is_alive():
+        if not (self._proxy.is_alive() and self._admission.is_alive()):
             raise RuntimeError("the proxy of the hub has ended")
         requests: list[Request] = []
         self._router.poll(timeout_ms)

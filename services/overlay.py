@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterable
 from itertools import count, takewhile
 from pathlib import Path
@@ -34,6 +35,7 @@ class Overlay(Service):
         self._window = self._options.window is True or (self._options.window == "auto" and _has_display())
         self._page: Page | None = None
         self._views: dict[str, View] = {}
+        self._beginnings: defaultdict[str, set[int]] = defaultdict(set)  # of each stream, those that were heard of
         self._videos: dict[str, VideoFile] = {}  # that are open
         self._paths: dict[str, Path] = {}  # of the last video of each stream
         self._failed: set[str] = set()  # streams whose video cannot be written
@@ -65,11 +67,13 @@ class Overlay(Service):
     def _view(self, header: Header) -> View | None:
         """The view of a stream, a new one if the stream has begun anew; None for what is from before that."""
         view = self._views.setdefault(header.stream, View(header.start))
-        if header.start > view.start:
+        beginnings = self._beginnings[header.stream]
+        if beginnings and header.start not in beginnings:
             if not header.live:
                 self._close_video(header.stream)  # a file from its first frame: its video is written over
             self._lost += view.missed
             view = self._views[header.stream] = View(header.start)
+        beginnings.add(header.start)
         return view if header.start == view.start else None
 
     def _show_what_is_due(self) -> None:
