@@ -1,7 +1,7 @@
 """The time of day on a clock that nobody sets: Unix time as it was when the run began, and on from there.
 
-Whoever restarts a service hands its offset on, so that all processes of a run on one host agree whatever becomes of
-the system's clock.
+`make run` and the keepers hand their offset on, so that all processes of a run on one host agree whatever becomes of
+the system's clock. Processes that are started in other ways agree as long as nobody sets it between their starts.
 """
 
 import os

@@ -26,11 +26,12 @@ class Conductor:
 
     def __init__(self, settings: Settings) -> None:
         self._wait_for, self._wait_s = settings.camera.wait_for, settings.camera.wait_s
-        # The hub sees to it that no extractor loses a frame; and of what is only shown nothing is lost.
+        # The hub sees to it that no extractor loses a frame, and of what is only shown nothing is lost.
         careless = {"keypoints"} if settings.overlay.video else {"keypoints", "overlay"}
         self._readers = [service for service in self._wait_for if service not in careless]
         self._roster = Roster()
         self._members: list[Status] = []  # the processes that have heard the stream from its beginning
+        self._given_up: set[str] = set()  # readers that were absent for too long
         self._since_s = time.monotonic()
         self._absent_s: float | None = None  # since when a reader has been absent
         self._starts = 0
@@ -44,54 +45,70 @@ class Conductor:
     def may_begin(self) -> bool:
         """Whether those are there that must not miss the first frame, or have been waited for long enough."""
         now = time.monotonic()
-        missing = self._roster.not_running(self._wait_for, now)
+        missing = self._roster.not_running(["hub", *self._wait_for], now)
         if missing and now - self._since_s < self._wait_s:
             self.detail = f"for {', '.join(missing)}"
             return False
         if missing:
             log.warning("begins without %s (camera.wait_for)", ", ".join(missing))
-        self._members = [status for service in ("hub", *self._readers) for status in self._roster.present(service, now)]
+        self._given_up = set(missing)
+        self._take_members(now)
         self._starts += 1
         return True
+
+    def _take_members(self, now: float) -> None:
+        self._members = [status for service in ("hub", *self._readers) for status in self._roster.present(service, now)]
 
     def is_held_up(self) -> bool:
         """Whether a reader that must not lose a file's frames needs time, or is absent and may come back."""
         now = time.monotonic()
-        if not self._roster.not_running(self._readers, now):
-            self._absent_s = None
-            return self._roster.behind_s(self._readers, now) > BEHIND_S
-        self._absent_s = self._absent_s or now
-        return now - self._absent_s < self._wait_s
+        missing = set(self._roster.not_running(self._readers, now))
+        self._given_up &= missing
+        absent = missing - self._given_up
+        self._absent_s = (self._absent_s or now) if absent else None
+        if self._absent_s and now - self._absent_s <= self._wait_s:
+            return True
+        if absent:
+            self._given_up |= absent
+            log.warning("goes on without %s (camera.wait_for)", ", ".join(sorted(absent)))
+        return self._roster.behind_s(self._readers, now) > BEHIND_S
 
     def must_start_over(self) -> str:
-        """Which of the processes that have heard the stream from its beginning were replaced; empty if none."""
+        """Which of the processes that have heard the stream from its beginning were replaced; empty if none.
+
+        A recorder goes on where it was: what it has recorded is on the disk, and the same again would be twice there.
+        """
         if self._starts >= MOST_STARTS:
             return ""
-        return ", ".join(self._roster.replaced(self._members, time.monotonic()))
+        members = [member for member in self._members if member.service != "recorder"]
+        return ", ".join(self._roster.replaced(members, time.monotonic()))
 
     def starts_over(self) -> None:
         """From now on the others are waited for as at the beginning."""
         self._since_s = time.monotonic()
 
-    def last_frame_is_given(self) -> None:
-        """From now on the others may take FINISH_S."""
+    def last_frame_is_given(self, live: bool) -> None:
+        """From now on the others may take FINISH_S. A live source is dealt with by who is there now."""
         self._since_s = time.monotonic()
+        if live or self._starts >= MOST_STARTS:
+            self._take_members(self._since_s)
 
-    def may_end(self, source: str, streams: Iterable[str], taken: bool = True) -> bool:
-        """Whether all have dealt with the end of the streams, and no other source runs on."""
-        now = time.monotonic()
+    def have_finished(self, streams: Iterable[str], taken: bool = True) -> bool:
+        """Whether all have dealt with the end of the streams, or had time enough."""
         readers = [member for member in self._members if member.service != "hub"]
         unfinished = sorted({s for stream in streams for s in self._roster.not_finished(readers, stream)})
-        if (unfinished or not taken) and now - self._since_s < FINISH_S:
+        if not unfinished and taken:
+            return True
+        if time.monotonic() - self._since_s < FINISH_S:
             self.detail = f"ended; waiting for {', '.join(unfinished) or 'the hub'}"
             return False
+        log.error("%s did not finish within %.0f s", ", ".join(unfinished) or "the hub", FINISH_S)
+        return True
+
+    def others_go_on(self, source: str) -> bool:
+        """Whether another process of this service still has a stream that all have not dealt with."""
         this = f"{source}.{THIS_START}"
-        others = [c for c in self._roster.present(source, now) if c.stream != this and not c.finished]
+        others = [c for c in self._roster.alive(source, time.monotonic()) if c.stream != this and not c.finished]
         if others:
             self.detail = f"ended; other processes of {source} run on"
-            return False
-        if unfinished:
-            log.error("%s did not finish within %.0f s", ", ".join(unfinished), FINISH_S)
-        elif not taken:
-            log.error("the hub did not publish the end within %.0f s", FINISH_S)
-        return True
+        return bool(others)

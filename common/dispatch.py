@@ -9,7 +9,7 @@ first. Pure: no sockets, and time is an argument.
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from common.messages import Frame, Header
 
@@ -84,21 +84,21 @@ class Dispatcher(Generic[Payload, Result]):
         self._ahead: dict[bytes, float] = {}  # extractor -> when it asked for a file's frame beside the one it has
         self._heard: dict[bytes, float] = {}  # extractor -> when it last said anything
 
-    def offer(self, header: Frame, payload: Payload, camera: bytes, now: float) -> bool:
-        """A camera hands in a frame, or the end of its stream. True if all up to it was released before."""
+    def offer(self, header: Frame, payload: Payload, camera: bytes, now: float) -> Literal["new", "again", "released"]:
+        """A camera hands in a frame, or the end of its stream: a new one, one that is here, or that was released."""
         if self._ended.get(header.stream) == header.start:
-            return True
+            return "released"
         stream = self._stream(header, camera)
         stream.camera = camera  # it has another name after it was disconnected
         if stream.last is not None and header.seq <= stream.last.seq:  # sent again by a camera that was not sure
-            return not stream.slots or header.seq < stream.slots[0].header.seq
+            return "again" if stream.slots and header.seq >= stream.slots[0].header.seq else "released"
         if stream.last is not None and stream.last.end:
-            return False
+            return "again"
         stream.last = header
         if header.live and not header.end:
             self._make_room(stream, now)
         stream.slots.append(_Slot(header, None if header.end else payload, now, done=header.end))
-        return False
+        return "new"
 
     def camera(self, header: Frame) -> bytes | None:
         """Who hands in the stream of this name as it began before, if that is not over."""

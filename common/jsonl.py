@@ -37,9 +37,12 @@ class JsonLines:
         """Take out the records of a stream, written or pending; raises OSError, and the file is as it was."""
         lines = [*self.path.read_bytes().splitlines(keepends=True), *self._pending]
         kept = b"".join(line for line in lines if msgspec.json.decode(line)["stream"] != stream)
-        write_whole(self.path, kept)
-        self._file.close()
-        self._file = self.path.open("ab+", buffering=0)
+        if kept:
+            write_whole(self.path, kept)
+            self._file.close()
+            self._file = self.path.open("ab+", buffering=0)
+        else:
+            self._file.truncate(0)  # there is room for that on a full disk, too
         self._pending.clear()
 
     @property

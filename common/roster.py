@@ -7,6 +7,7 @@ from typing import NamedTuple
 from common.messages import Status
 
 SILENT_S = 3.0  # a service reports every second
+ALIVE_S = 15.0  # and its keeper gives it so long
 STARTING_S = 60.0  # but not while it imports tensorflow or opens a camera
 
 
@@ -42,6 +43,10 @@ class Roster:
         """The reports of a service's processes that are not silent."""
         return [seen.status for seen in self.all() if seen.status.service == service and seen.is_there(now_s)]
 
+    def alive(self, service: str, now_s: float) -> list[Status]:
+        """The reports of a service's processes that are not known to have ended; a busy machine may make one late."""
+        return [s.status for s in self.all() if s.status.service == service and now_s - s.heard_s <= ALIVE_S]
+
     def not_running(self, services: Iterable[str], now_s: float) -> list[str]:
         """Those of which no process is at work, be it that it waits for a disk; a service named twice needs two."""
         wanted = Counter(services)
@@ -50,13 +55,18 @@ class Roster:
         return sorted((+wanted).elements())
 
     def replaced(self, members: Iterable[Status], now_s: float) -> list[str]:
-        """Services of which a process among `members` is silent or gone while one that is none of them is there."""
+        """Services of which a process among `members` is silent or gone while one that is none of them is there.
+
+        There is one hub at a time, so that another one says by itself that the first is gone.
+        """
         names = {member.stream for member in members}
         return sorted(
             {
                 member.service
                 for member in members
-                if member.stream not in self._seen or not self._seen[member.stream].is_there(now_s)
+                if member.service == "hub"
+                or member.stream not in self._seen
+                or not self._seen[member.stream].is_there(now_s)
                 if any(status.stream not in names for status in self.present(member.service, now_s))
             }
         )

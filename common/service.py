@@ -187,10 +187,10 @@ class Runner:
         for message in self._service.step(inbox):
             self._publisher.send(*message)
         self._count(inbox)
-        if inbox and self._service.poll_ms and not any(header.live for header, _ in inbox):
-            time.sleep(BUNDLE_S)  # nobody waits for a file's messages, and each waking up costs
         if self._heartbeat.due() or health.finished != finished:
             self._report()
+        if inbox and self._service.poll_ms and not any(header.live for header, _ in inbox):
+            time.sleep(BUNDLE_S)  # nobody waits for a file's messages, and each waking up costs
 
     def _count(self, inbox: list[Message]) -> None:
         """Rate, age and finished streams of a service that reads."""

@@ -28,8 +28,14 @@ class StreamRecord:
     _ended: set[type[Header]] = field(default_factory=set)
 
     def begins_anew(self, header: Header) -> bool:
-        """Whether this is of a beginning that was not heard of before."""
-        return header.start not in self._starts
+        """Whether this is of a beginning that was not heard of before.
+
+        Actions come in a queue of their own: one may be late, from before a beginning that predictions told of.
+        """
+        is_late = (
+            isinstance(header, Action) and not header.live and self.start is not None and header.start < self.start
+        )
+        return header.start not in self._starts and not is_late
 
     def is_over(self, header: Header) -> bool:
         """Whether this comes late, of a file that has started over since: it is as if it had not been there."""
@@ -101,4 +107,6 @@ class StreamRecord:
 
     def figures(self) -> dict[str, Any]:
         """For run.json."""
-        return {**self.counts, **({"missing": self.missing} if self.missing else {})}
+        before = self.before if self.live else 0
+        more = {"before the first prediction": before, "not looked at": self.passed_over, "missing": self.missing}
+        return {**self.counts, **{what: figure for what, figure in more.items() if figure}}

@@ -40,7 +40,7 @@ class Camera(Service):
         self._phase = self._wait_for_others
         self._last: Frame | None = None
         self._start_ns, self._first_ns = now_ns(), 0
-        self._refused_s: float | None = None
+        self._refused_s = (-math.inf, -math.inf)  # when the hub refused this camera first, and last
         self._retry_s, self._retry_at = RETRY_S[0], 0.0
 
     def setup(self) -> None:
@@ -106,13 +106,17 @@ class Camera(Service):
         assert self._handover is not None
         if self._starts_over():
             return
-        self.over = self._conductor.may_end("camera", [self._options.stream], self._handover.is_over())
+        stream = self._options.stream
+        if stream in self.health.finished or self._conductor.have_finished([stream], self._handover.is_over()):
+            self.health.finished.add(stream)
+            self.over = not self._conductor.others_go_on("camera")
         self.health.detail = self._conductor.detail
 
     def _starts_over(self) -> bool:
         """Begin a file anew where a process has crashed that knew what came before."""
         assert self._source is not None
-        replaced = "" if self._source.live else self._conductor.must_start_over()
+        endless = self._source.live or self._options.loop
+        replaced = "" if endless else self._conductor.must_start_over()
         if replaced:
             log.warning(
                 "%s starts over: %s has crashed, and what it knew of the stream is lost", self._options.stream, replaced
@@ -123,7 +127,7 @@ class Camera(Service):
             self._last, self._start_ns = None, now_ns()
             self.health.finished.discard(self._options.stream)
             self._conductor.starts_over()
-            self._phase = self._wait_for_others
+            self.poll_ms, self._phase = WAIT_MS, self._wait_for_others
         return bool(replaced)
 
     def _new_handover(self) -> Handover:
@@ -134,11 +138,13 @@ class Camera(Service):
         """The hub has another camera of this name, which lives."""
         now = time.monotonic()
         sentence = f"Another camera shows the stream {self._options.stream!r} already: name this one with camera.stream"
-        if self._refused_s is None:
-            self._refused_s = now
+        first, last = self._refused_s
+        if now - last > REFUSED_S:
             log.warning("%s.", sentence)
-        elif now - self._refused_s > REFUSED_S:
+            first = now
+        elif now - first > REFUSED_S:
             raise UserError(f"{sentence}, or stop the other.")
+        self._refused_s = first, now
 
     # --- frames -----------------------------------------------------------------------------------
 
@@ -201,9 +207,8 @@ class Camera(Service):
         )
         log.info("%s ended after %d frames", self._options.stream, last.seq + 1 if last else 0)
         self._source.close()
-        self.health.finished.add(self._options.stream)
         self.poll_ms = WAIT_MS
-        self._conductor.last_frame_is_given()
+        self._conductor.last_frame_is_given(live)
         self._phase = self._wait_for_finish
 
     def _give(self, header: Frame, image: NDArray[np.uint8] | None) -> None:

@@ -86,9 +86,10 @@ class Hub(Service):
         if other not in (None, camera) and self._sockets.send(other, PING):
             self._sockets.send(camera, REFUSED, header)  # two cameras of one name, and the first one lives
             return
-        if self._dispatcher.offer(header, picture, camera, now):
+        known = self._dispatcher.offer(header, picture, camera, now)
+        if known == "released":
             self._sockets.send(camera, TAKEN, header)
-        elif not header.end:
+        elif known == "new" and not header.end:
             self._ends.pop(header.stream, None)
             self._sockets.watch(header, picture)
 

@@ -108,7 +108,10 @@ class Keeper:
         """Returns the exit code for honcho."""
         pause_s = BACK_OFF_S[0]
         while True:
+            began_s = time.monotonic()
             code = self._run_once()
+            if time.monotonic() - began_s > WITHIN_S:
+                pause_s = BACK_OFF_S[0]  # what went well for long is not in trouble
             if self._stop.is_set():
                 return 0 if code in (-signal.SIGTERM, -signal.SIGINT) else _exit_code(code)
             if code in (0, EXIT_USER_ERROR):

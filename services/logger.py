@@ -95,8 +95,11 @@ class Logger(Service):
         if not header.live and record.counts:
             log.info("%s starts over: what was written of it is removed", header.stream)
             self._open.pop(header.stream, None)
-            for file in self._files.values():
-                file.remove(header.stream)
+            try:
+                for file in self._files.values():
+                    file.remove(header.stream)
+            except OSError as error:
+                log.error("%s: what was written before stays, beside the new (%s)", header.stream, error.strerror)
             record.forget()
         record.begin(header)
         return record
@@ -224,7 +227,10 @@ class Logger(Service):
         records = self._streams.values()
         if not records or any(record.frames is None for record in records):
             return "stopped"
-        return "incomplete" if waiting or any(record.missing for record in records) else "complete"
+        lost = any(record.missing for record in records) or any(
+            status.missed for status in self._last_status.values() if status.service == "replay"
+        )
+        return "incomplete" if waiting or lost else "complete"
 
 
 def _now() -> str:

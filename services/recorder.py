@@ -36,6 +36,7 @@ class Recorder(Service):
         self._collection: Collection | None = None
         self._keys: Keys | None = None
         self._video: TakeVideo | None = None
+        self._beginnings: set[int] = set()  # of the stream, those that were heard of
         self._start, self._pairing = 0, Pairing()
         self._last_file = ""
         self._shown: Recording | None = None
@@ -73,9 +74,10 @@ class Recorder(Service):
 
     def _is_old(self, header: Header) -> bool:
         """Whether it is from before the stream began anew; what is still here of that time is forgotten."""
-        if header.start > self._start:
+        if header.start not in self._beginnings:
+            self._beginnings.add(header.start)
             self._start, self._pairing = header.start, Pairing()
-        return header.start < self._start
+        return header.start != self._start
 
     def _capture(self, pair: Pair) -> Iterator[Message]:
         header, vector = pair.keypoints

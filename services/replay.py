@@ -19,9 +19,9 @@ from common.clock import now_ns
 from common.conductor import Conductor
 from common.config import Settings
 from common.errors import UserError
-from common.frame_requests import FrameGiver
+from common.frame_requests import FrameGiver, Refused
 from common.handover import Handover
-from common.messages import Frame, Header, Message, Prediction
+from common.messages import Action, Frame, Header, Message, Prediction, about
 from common.service import Service, log, main
 from common.topics import TOPIC_OF
 
@@ -29,6 +29,7 @@ WAIT_MS = 100
 IN_FLIGHT = 150  # frames sent of which no prediction has come: they fit into a half of the hub's queue (READER_QUEUE)
 LOOK_S = 0.005  # between two looks whether there is room
 SILENCE_S = 30.0  # predictions that have not come by then are lost: inference was killed
+OTHER_END: dict[str, type[Header]] = {"prediction": Action, "action": Prediction}  # who hears of one ends with both
 MOST_A_SECOND = 200  # of what nothing is made, so that nothing tells how fast the readers are
 
 
@@ -43,11 +44,15 @@ class Replay(Service):
         self._conductor = Conductor(settings)
         self._hears_back = self._options.stage in ("keypoints", "windows") and "inference" in settings.camera.wait_for
         self._handovers: dict[str, Handover] = {}
-        self._givers: list[FrameGiver] = []
+        self._givers: dict[str, FrameGiver] = {}
         self._last: dict[str, Header] = {}  # sent of each stream
         self._answered: dict[str, int] = {}  # the newest frame of each stream that came back as a prediction
+        self._came_back = 0  # predictions
+        self._recorded: dict[str, int] = {}  # of each stream, its beginning in the recording
+        self._shift: dict[str, int] = {}  # what is added to the frames' numbers of each stream
+        self._starts: dict[str, int] = {}  # of each stream, its beginning as it is played
         self._answered_s = self._begun_s = 0.0
-        self._begun_ns, self._sent, self._starts = 0, 0, 0
+        self._begun_ns, self._sent = 0, 0
         self._phase = self._wait_for_others
 
     def setup(self) -> None:
@@ -66,9 +71,16 @@ class Replay(Service):
     def step(self, inbox: list[Message]) -> Iterator[Message]:
         self._conductor.hear(inbox)
         for header, _ in inbox:
-            if isinstance(header, Prediction) and not header.end:
+            mine = header.stream in self._last and header.start == self._last[header.stream].start
+            if isinstance(header, Prediction) and mine and not header.end:
+                self._came_back += 1
                 self._answered[header.stream], self._answered_s = header.seq, time.monotonic()
-        yield from self._phase()
+        try:
+            yield from self._phase()
+        except Refused as refused:
+            raise UserError(
+                "A camera shows a stream of a name that is in the recording: stop it, or play beside another hub."
+            ) from refused
 
     def _wait_for_others(self) -> Iterator[Message]:
         if self._conductor.may_begin():
@@ -98,26 +110,29 @@ class Replay(Service):
     def _wait_s(self, heard: Heard) -> float:
         """Seconds until the message may go."""
         now = time.monotonic()
+        if not self._has_room(now):
+            return LOOK_S
         if self._options.speed:
             return self._begun_s + (heard.heard_ns - self._begun_ns) / 1e9 / self._options.speed - now
-        if self._options.stage == "frames":
-            has_room = all(handover.has_room() for handover in self._handovers.values())
-            return 0.0 if has_room and not self._conductor.is_held_up() else LOOK_S
-        if self._hears_back:
-            if now - self._answered_s > SILENCE_S:
-                self._answered, self._answered_s = {stream: last.seq for stream, last in self._last.items()}, now
-            return LOOK_S if self._in_flight() >= IN_FLIGHT else 0.0
-        if self._conductor.is_held_up():
-            return LOOK_S
-        return self._begun_s + self._sent / MOST_A_SECOND - now
+        if self._options.stage in OTHER_END:
+            return self._begun_s + self._sent / MOST_A_SECOND - now
+        return 0.0
+
+    def _has_room(self, now: float) -> bool:
+        """Whether those who make something of what is sent can take more."""
+        if not all(handover.has_room() for handover in self._handovers.values()):
+            return False
+        if self._options.speed or not self._hears_back:
+            return not self._conductor.is_held_up()
+        if now - self._answered_s > SILENCE_S:
+            self._answered, self._answered_s = {stream: last.seq for stream, last in self._last.items()}, now
+        return self._in_flight() < IN_FLIGHT
 
     def _in_flight(self) -> int:
         return sum(last.seq - self._answered.get(stream, -1) for stream, last in self._last.items() if not last.end)
 
     def _send(self, message: Message) -> Iterator[Message]:
-        # Not live: nothing of it may be skipped; as old as if it had just come; and of a beginning of its own.
-        start = message.header.start + self._starts
-        header = msgspec.structs.replace(message.header, live=False, entered_ns=now_ns(), start=start)
+        header = self._as_new(message.header)
         if header.stream not in self._last:
             self._answered.setdefault(header.stream, header.seq - 1)
         self._last[header.stream] = header
@@ -127,13 +142,33 @@ class Replay(Service):
             self._handover(header.stream).add(header, message.array)
         else:
             yield Message(header, message.array)
+        if header.end and self._options.stage in OTHER_END:
+            yield Message(about(header, OTHER_END[self._options.stage], end=True))
+
+    def _as_new(self, header: Header) -> Header:
+        """As of a file that is played now: nothing of it may be skipped, and it is as old as if it had just come.
+
+        Where a camera had begun again, its stream goes on; where a file had started over, so does what is played.
+        """
+        stream, last = header.stream, self._last.get(header.stream)
+        if last is not None and header.start != self._recorded[stream]:
+            if header.live:
+                self._shift[stream] = last.seq + 1 - header.seq
+            else:
+                self._starts[stream] = now_ns()
+        self._recorded[stream] = header.start
+        start = self._starts.setdefault(stream, now_ns())
+        seq = header.seq + self._shift.get(stream, 0)
+        return msgspec.structs.replace(header, seq=seq, live=False, entered_ns=now_ns(), start=start)
 
     def _handover(self, stream: str) -> Handover:
         if stream not in self._handovers:
-            self._givers.append(FrameGiver(self.settings.bus.endpoints))
-            extractors = self.settings.camera.wait_for.count("keypoints")
-            self._handovers[stream] = Handover(self._givers[-1], extractors)
+            self._givers[stream] = FrameGiver(self.settings.bus.endpoints)
+            self._handovers[stream] = self._new_handover(stream)
         return self._handovers[stream]
+
+    def _new_handover(self, stream: str) -> Handover:
+        return Handover(self._givers[stream], self.settings.camera.wait_for.count("keypoints"))
 
     def _end(self) -> Iterator[Message]:
         """End the streams that were cut or, like frames, do not say when they end."""
@@ -144,8 +179,7 @@ class Replay(Service):
             log.warning("%s is incomplete: it was cut while it was recorded", self._options.file)
         elif self._reader.end.get("missed", "0") != "0":
             log.warning("%s missed %s messages when it was recorded", self._options.file, self._reader.end["missed"])
-        self.health.finished.update(self._last)
-        self._conductor.last_frame_is_given()
+        self._conductor.last_frame_is_given(live=False)
         self.poll_ms, self._phase = WAIT_MS, self._wait_for_finish
 
     def _starts_over(self) -> bool:
@@ -154,10 +188,9 @@ class Replay(Service):
         if replaced:
             log.warning("starts over: %s has crashed, and what it knew of the streams is lost", replaced)
             self._open(str(self._options.file))
-            for giver in self._givers:
-                giver.close()
-            self._givers, self._handovers, self._last, self._answered = [], {}, {}, {}
-            self._starts, self._sent, self.poll_ms = self._starts + 1, 0, WAIT_MS
+            self._handovers = {stream: self._new_handover(stream) for stream in self._givers}
+            self._last, self._answered, self._recorded, self._shift, self._starts = {}, {}, {}, {}, {}
+            self._sent, self._came_back, self.poll_ms = 0, 0, WAIT_MS
             self.health.finished.clear()
             self._conductor.starts_over()
             self._phase = self._wait_for_others
@@ -167,12 +200,22 @@ class Replay(Service):
         if self._starts_over():
             return
         taken = all(handover.is_over() for handover in self._handovers.values())
-        self.over = self._conductor.may_end("replay", self._last, taken)
+        if not self.health.finished and self._conductor.have_finished(self._last, taken):
+            self.health.finished.update(self._last)
+            self._compare()
+        self.over = bool(self.health.finished) and not self._conductor.others_go_on("replay")
         self.health.detail = self._conductor.detail
         yield from ()
 
+    def _compare(self) -> None:
+        """Whether as many predictions came back as were asked for."""
+        asked = self._sent - len(self._last)  # but for the ends
+        if self._hears_back and self.settings.windows.stride == 1 and self._came_back < asked:
+            self.health.missed = asked - self._came_back
+            log.error("%d of %d messages have no prediction", self.health.missed, asked)
+
     def close(self) -> None:
-        for giver in self._givers:
+        for giver in self._givers.values():
             giver.close()
 
 

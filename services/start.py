@@ -13,7 +13,7 @@ import socket
 import sys
 from pathlib import Path
 
-from common import config, sources
+from common import clock, config, sources
 from common.bus_file import BusReader
 from common.classifier import read_card
 from common.config import PREFIX, Settings
@@ -138,7 +138,7 @@ def main() -> None:
     with command():
         settings = config.load(options.config, sets)
         chosen["camera.source"] = check(settings, options)
-        if options.keypoints > 1:
+        if options.keypoints > 1 and "keypoints" in settings.camera.wait_for:
             others = [service for service in settings.camera.wait_for if service != "keypoints"]
             chosen["camera.wait_for"] = ["keypoints"] * options.keypoints + others
     _hand_over(chosen, options)
@@ -146,7 +146,12 @@ def main() -> None:
 
 def _hand_over(chosen: dict[str, object], options: argparse.Namespace) -> None:
     binaries = Path(sys.executable).parent
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"}
+    environment = {
+        **os.environ,
+        **clock.hand_on(),
+        "PYTHONUNBUFFERED": "1",
+        "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
+    }
     given = dict(text.partition("=")[::2] for text in options.set)
     for key, value in {**{key: json.dumps(value) for key, value in chosen.items()}, **given}.items():
         environment[PREFIX + key.strip().upper().replace(".", "__")] = str(value)

@@ -58,6 +58,8 @@ def test_a_file_starts_over_when_a_process_that_knew_its_beginning_is_replaced(r
     others = {"hub", "keypoints", "windows", "logger"} - {crashed}
     run.pass_by(1, *others)
     assert run.conductor.must_start_over() == ""
+    run.report(f"{crashed}.2")  # there is one hub at a time; of others there may be two
+    assert run.conductor.must_start_over() == ("hub" if crashed == "hub" else "")
     run.pass_by(SILENT_S + 1, *others, f"{crashed}.2")
     assert run.conductor.must_start_over() == crashed
     run.conductor.starts_over()
@@ -90,26 +92,75 @@ def test_what_crashes_again_and_again_does_not_keep_a_file_for_ever(run: Run) ->
 
 
 def test_the_run_ends_when_all_who_heard_the_beginning_have_heard_the_end(run: Run) -> None:
-    run.conductor.last_frame_is_given()
+    run.conductor.last_frame_is_given(live=False)
     run.report("windows", finished=("cam",))
-    assert not run.conductor.may_end("camera", ["cam"])
+    assert not run.conductor.have_finished(["cam"])
     assert "logger" in run.conductor.detail
     run.report("logger", finished=("cam",))
-    assert not run.conductor.may_end("camera", ["cam"], taken=False)
-    assert run.conductor.may_end("camera", ["cam"])
+    assert not run.conductor.have_finished(["cam"], taken=False)
+    assert run.conductor.have_finished(["cam"])
 
 
 def test_who_starts_after_the_end_is_not_waited_for(run: Run) -> None:
-    run.conductor.last_frame_is_given()
+    run.conductor.last_frame_is_given(live=False)
     run.report("windows", "logger", finished=("cam",))
     run.report("keypoints.2", "logger.2")
-    assert run.conductor.may_end("camera", ["cam"])
+    assert run.conductor.have_finished(["cam"])
 
 
 def test_who_never_finishes_is_waited_for_a_minute(run: Run, caplog) -> None:
-    run.conductor.last_frame_is_given()
+    run.conductor.last_frame_is_given(live=False)
     run.pass_by(FINISH_S - 1, "hub", "windows", "logger")
-    assert not run.conductor.may_end("camera", ["cam"])
+    assert not run.conductor.have_finished(["cam"])
     run.pass_by(2, "hub", "windows", "logger")
-    assert run.conductor.may_end("camera", ["cam"])
+    assert run.conductor.have_finished(["cam"])
     assert "logger, windows did not finish" in caplog.text
+
+
+def test_of_a_live_stream_those_hear_the_end_who_are_there_then(run: Run) -> None:
+    run.pass_by(SILENT_S + 1, "hub", "keypoints", "windows.2", "logger")  # the first one was killed
+    run.conductor.last_frame_is_given(live=True)
+    run.report("logger", finished=("cam",))
+    assert not run.conductor.have_finished(["cam"])
+    run.report("windows.2", finished=("cam",))
+    assert run.conductor.have_finished(["cam"])
+
+
+def test_a_live_source_that_began_without_waiting_waits_at_the_end(monkeypatch) -> None:
+    run = Run(monkeypatch)
+    run.report("hub", "windows", "logger")
+    run.conductor.last_frame_is_given(live=True)
+    assert not run.conductor.have_finished(["cam"])
+    run.report("windows", "logger", finished=("cam",))
+    assert run.conductor.have_finished(["cam"])
+
+
+def test_a_second_source_is_waited_for_though_it_is_late_until_all_have_dealt_with_its_end(run: Run) -> None:
+    run.report("camera.2")
+    run.now_s += SILENT_S + 2  # busy
+    assert run.conductor.others_go_on("camera")
+    run.report("camera.2", finished=("other",))
+    assert not run.conductor.others_go_on("camera")
+    run.report("camera.2")
+    run.now_s += 60
+    assert not run.conductor.others_go_on("camera")
+
+
+def test_a_recorder_goes_on_where_it_was(monkeypatch) -> None:
+    run = Run(monkeypatch, "camera.wait_for=[keypoints, recorder]")
+    run.report("hub", "keypoints", "recorder")
+    assert run.conductor.may_begin()
+    run.pass_by(SILENT_S + 1, "hub", "keypoints")
+    assert run.conductor.is_held_up()
+    run.report("recorder.2")
+    assert not run.conductor.is_held_up()
+    assert run.conductor.must_start_over() == ""
+
+
+def test_readers_that_were_given_up_hold_nobody_up_but_the_others_still_do(monkeypatch) -> None:
+    run = Run(monkeypatch)
+    run.pass_by(121, "hub", "keypoints", "windows")
+    assert run.conductor.may_begin()  # without the logger
+    assert not run.conductor.is_held_up()
+    run.pass_by(SILENT_S + 1, "hub", "keypoints")
+    assert run.conductor.is_held_up()  # windows may come back

@@ -506,12 +506,12 @@ def test_a_camera_that_was_disconnected_is_told_under_its_new_name_what_was_publ
     dispatcher: Dispatcher[str, int] = Dispatcher()
     dispatcher.ask(A, 0.0)
     for seq in range(2):
-        assert not dispatcher.offer(frame("clip", seq, live=False), "x", b"before", 0.0)
+        assert dispatcher.offer(frame("clip", seq, live=False), "x", b"before", 0.0) == "new"
     (gift,) = list(dispatcher.match(0.0))
     dispatcher.result(A, gift.header, 7, 0.1)
     assert [r.camera for r in dispatcher.released()] == [b"before"]
-    assert dispatcher.offer(frame("clip", 0, live=False), "x", b"after", 0.2)  # it did not hear that
-    assert not dispatcher.offer(frame("clip", 1, live=False), "x", b"after", 0.2)
+    assert dispatcher.offer(frame("clip", 0, live=False), "x", b"after", 0.2) == "released"  # it did not hear that
+    assert dispatcher.offer(frame("clip", 1, live=False), "x", b"after", 0.2) == "again"
     dispatcher.ask(A, 0.3)
     (gift,) = list(dispatcher.match(0.3))
     dispatcher.result(A, gift.header, 7, 0.4)
@@ -521,9 +521,9 @@ def test_a_camera_that_was_disconnected_is_told_under_its_new_name_what_was_publ
 def test_an_end_that_is_sent_again_after_its_release_does_not_end_the_stream_twice() -> None:
     dispatcher: Dispatcher[str, int] = Dispatcher()
     end = frame("clip", 0, live=False, end=True)
-    assert not dispatcher.offer(end, "", b"camera", 0.0)
+    assert dispatcher.offer(end, "", b"camera", 0.0) == "new"
     assert len(list(dispatcher.released())) == 1
-    assert dispatcher.offer(end, "", b"camera", 0.1)
+    assert dispatcher.offer(end, "", b"camera", 0.1) == "released"
     assert not list(dispatcher.released())
 
 

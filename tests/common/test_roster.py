@@ -62,6 +62,8 @@ def test_a_process_is_replaced_when_it_is_silent_and_a_new_one_is_there() -> Non
     assert heard.replaced([old], 2.0) == []  # two of them
     assert heard.replaced([old], SILENT_S + 0.1) == ["windows"]
     assert heard.replaced([new], SILENT_S + 0.1) == []
+    hub = status("hub", 1)
+    assert roster(hub, status("hub", 2)).replaced([hub], 0.0) == ["hub"]  # there is one at a time
     heard.hear(status("windows", 1, "stopping"), 2.5)
     assert heard.replaced([old], 2.5) == ["windows"]
 

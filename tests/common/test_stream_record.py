@@ -74,6 +74,8 @@ def test_a_beginning_is_another_one_by_its_number_whatever_is_later() -> None:
     assert record.begins_anew(prediction(0, start=3))
     record.begin(prediction(0, start=3))
     assert not record.begins_anew(prediction(7, start=9))  # a message that comes late
+    assert not record.begins_anew(action(prediction(7, start=2)))  # one that comes still later, of an unknown beginning
+    assert record.is_over(action(prediction(7, start=2)))
     assert record.is_over(prediction(7, start=9))
     assert not record.is_over(prediction(7, start=9, live=True))
     assert not record.is_over(prediction(1, start=3))
