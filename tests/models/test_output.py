@@ -1,4 +1,4 @@
-"""Every command as a user runs it, on small data: what it prints is ours alone, not a library's; of adopt, in test_adopt_oddities."""
+"""Every command as a user runs it, on small data, prints our lines alone; of adopt test_adopt_oddities says it."""
 
 import re
 import subprocess
