@@ -61,7 +61,8 @@ def rewrite(file: Path, folder: Path, size: int | None = None) -> Facts:
 
 def _reason(error: Exception) -> str:
     """The line that says what is wrong: Keras writes before it where, and writes it in bold letters."""
-    lines = [line.strip().removeprefix("\x1b[1m").removesuffix("\x1b[0m") for line in str(error).splitlines()]
+    innermost = str(error).split("Exception encountered: ")[-1]
+    lines = [line.strip().removeprefix("\x1b[1m").removesuffix("\x1b[0m") for line in innermost.splitlines()]
     return next((line for line in lines if line and not line.startswith("Exception encountered")), type(error).__name__)
 
 
