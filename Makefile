@@ -10,6 +10,7 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 UV_VERSION := 0.13.9
+unexport PYTHONDONTWRITEBYTECODE # else every process that starts compiles TensorFlow anew: 8 s
 export SOURCE OUT MODEL LABELS RECORDER RECORDING
 
 .PHONY: run record replay test lint check lock clean
@@ -29,7 +30,7 @@ replay: .venv/ready
 	  $(if $(SPEED),--speed "$(SPEED)")
 
 test: .venv/ready
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(PYTEST)
 
 lint: .venv/ready
 	@$(BIN)/ruff format --check .
@@ -42,6 +43,7 @@ lint: .venv/ready
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/honcho -f Procfile.replay check
 	@$(BIN)/python -m common.config >/dev/null
 
+check: PYTEST = --durations=10
 check: lint test
 
 # The set-up says in one sentence what is missing: a Python of the right age, or a system library.

@@ -1,10 +1,6 @@
 """The command as a user types it: table, sentences, sheet, corrections, and one sentence for what cannot be."""
 
-import io
 import os
-import subprocess
-import sys
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -13,22 +9,13 @@ import pytest
 from common import sequence as sequences
 from common.collection import Collection, read_manifest
 from common.errors import EXIT_USER_ERROR
-from data.inspect import main, read
+from data.inspect import read
+from tests.commands import Done, call, run
 from tests.common.test_sequence import made
-from tests.pace import patience
-from tests.pipeline import ROOT
 
 
-def inspect(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    """As a user types it, in this process: starting one takes longer than all else here."""
-    said, complained, returncode = io.StringIO(), io.StringIO(), 0
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(complained):
-        patch.setattr(sys, "argv", ["inspect", *map(str, arguments)])
-        try:
-            main()
-        except SystemExit as end:
-            returncode = int(end.code or 0)
-    return subprocess.CompletedProcess(arguments, returncode, said.getvalue(), complained.getvalue())
+def inspect(*arguments: object) -> Done:
+    return call("data.inspect", *arguments)
 
 
 def refused(*arguments: object) -> str:
@@ -49,8 +36,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_the_table_and_what_is_wrong(folder: Path) -> None:
-    command = [sys.executable, "-m", "data.inspect", folder]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=patience(60), check=False)
+    done = run("data.inspect", folder)
     assert (done.returncode, done.stderr) == (0, "")
     rows = [line.split() for line in done.stdout.splitlines()]
     assert ["wave", "1", "2", "6/8/10", "25.0", "100%", "100%", "100%"] in rows

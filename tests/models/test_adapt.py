@@ -1,7 +1,5 @@
 """Adapting: a few examples teach new labels, what was known stays, and what cannot learn more is refused."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import msgspec
@@ -17,9 +15,9 @@ from models.folder import write_card
 from models.lessons import Lessons
 from models.recipe import Recipe
 from models.train import save
+from tests.commands import call, run
 from tests.models.test_course import HEIGHTS, LENGTH, group, performed, plan
 from tests.models.test_train import collected
-from tests.pipeline import ROOT
 
 OWN_HEIGHT = 0.75  # of a hand below those of nod and wave
 
@@ -35,11 +33,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_command_teaches_a_new_label_and_keeps_the_old_ones(tmp_path: Path, model: Path):
+def test_the_command_teaches_a_new_label_and_keeps_the_old_ones(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+):
     own = [performed("point", height=OWN_HEIGHT, recorder="me", seed=seed) for seed in range(3)]
     data, out = collected(tmp_path / "me", own), tmp_path / "mine"
-    asked = [sys.executable, "-m", "models.adapt", model, data, "--out", out]
-    ran = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
+    asked = ("models.adapt", model, data, "--out", out)
+    ran = run(*asked)
     assert ran.returncode == 0, ran.stderr
     assert "learnt 3 sequences, new labels: point" in ran.stdout
     before, card, classify = read_card(model), read_card(out), Classifier(out)
@@ -50,13 +50,15 @@ def test_the_command_teaches_a_new_label_and_keeps_the_old_ones(tmp_path: Path, 
     others += group(*HEIGHTS, each=2)
     told = classify(np.stack([one.keypoints[:LENGTH] for one in others])).argmax(axis=1)
     assert [card.labels[number] for number in told] == [one.label for one in others]
-    again = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
+    again = call(*asked)
     assert (again.returncode, again.stderr.count("\n")) == (2, 1)
     assert "is there already" in again.stderr
+    monkeypatch.setattr("models.adapt.EPOCHS", 1)
     assert adapt(out, own).card.labels == card.labels  # it can learn once more
 
 
-def test_a_rest_of_ones_own_is_no_action(model: Path):
+def test_a_rest_of_ones_own_is_no_action(model: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("models.adapt.EPOCHS", 1)
     own = [performed("rest", rests=LENGTH, recorder="me", seed=seed) for seed in range(3)]
     assert adapt(model, own).card.idle == ["idle", "rest"]
 

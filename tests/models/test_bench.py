@@ -1,17 +1,15 @@
 """The bench: what it prints and writes on small sets in the same places, and what it refuses."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from models.bench import Figure, splits
+from tests.commands import call, run
 from tests.data.test_packed import packed
 from tests.models.test_course import HEIGHTS, group
-from tests.pipeline import ROOT
 
 SCALE = 4096
 
@@ -39,8 +37,8 @@ def test_the_figures_are_printed_and_written(tmp_path: Path):
     values = np.round(np.stack([one.keypoints for one in sequences]) * SCALE).astype(np.int16)
     header = {"shape": values.shape, "scale": SCALE, "labels": [one.label for one in sequences]}
     (tmp_path / "ten_actions.xz").write_bytes(packed(header, values))
-    asked = [sys.executable, "-m", "models.bench", tmp_path, "--only", "ten_actions", "speed", "--model", "logistic"]
-    ran = subprocess.run([*asked, "--json", out], cwd=ROOT, capture_output=True, text=True, check=False)
+    asked = (tmp_path, "--only", "ten_actions", "speed", "--model", "logistic", "--json", out)
+    ran = run("models.bench", *asked)
     assert ran.returncode == 0, ran.stderr
     figures = {(figure["on"], figure["what"]): figure["value"] for figure in json.loads(out.read_bytes())}
     assert figures["ten_actions, 5 folds", "accuracy"] > 0.9
@@ -51,7 +49,6 @@ def test_the_figures_are_printed_and_written(tmp_path: Path):
 @pytest.mark.parametrize("only", ["signers", "speed"])
 def test_what_is_not_there_is_named(tmp_path: Path, only: str):
     for data in (tmp_path, tmp_path / "none"):
-        asked = [sys.executable, "-m", "models.bench", data, "--only", only]
-        ran = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
+        ran = call("models.bench", data, "--only", only)
         assert (ran.returncode, ran.stderr.strip().count("\n")) == (2, 0)
         assert str(data) in ran.stderr

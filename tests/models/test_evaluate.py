@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -23,17 +22,13 @@ from common.testcard import schedule
 from data.testcard import MARGIN_S
 from models import judge, report
 from models.judge import Result
+from tests.commands import call, run
 from tests.models.people import LABELS, card, read_number, sequence
 from tests.pipeline import ROOT
 
 
-def ask(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "models.evaluate", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
 def refused(*arguments: object) -> str:
-    asked = ask(*arguments)
+    asked = call("models.evaluate", *arguments)
     assert (asked.returncode, asked.stderr.count("\n"), asked.stdout) == (2, 1, ""), asked.stderr
     return asked.stderr
 
@@ -69,7 +64,15 @@ def result(people: dict[str, Sequence]) -> Result:
 
 
 def test_the_shipped_model_on_the_test_card(cards: Path, tmp_path: Path):
-    asked = ask("models/testcard", cards, "--json", tmp_path / "new" / "out.json", "--report", tmp_path / "page")
+    asked = run(
+        "models.evaluate",
+        "models/testcard",
+        cards,
+        "--json",
+        tmp_path / "new" / "out.json",
+        "--report",
+        tmp_path / "page",
+    )
     assert asked.returncode == 0, asked.stderr
     assert "event F1 1.000 at overlap 0.1" in asked.stdout and "shake" in asked.stdout
     facts = json.loads((tmp_path / "new" / "out.json").read_text())

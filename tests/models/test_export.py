@@ -1,7 +1,5 @@
 """A model folder in; what runs without TensorFlow, and tells the same, out."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import msgspec
@@ -14,6 +12,7 @@ from common.errors import UserError
 from common.messages import Message
 from common.sequence import Sequence
 from models.export import LEAST_AGREEMENT, compared, export
+from tests.commands import call, run
 from tests.pipeline import ROOT
 
 TESTCARD = ROOT / "models" / "testcard"
@@ -44,13 +43,13 @@ def test_what_is_exported_tells_the_same(data: Path, tmp_path: Path, kind: str, 
     assert (out / f"model.{kind}").stat().st_size < (0.6 if quantize else 1.1) * original
 
 
-def test_the_command_without_data_compares_on_the_test_card(tmp_path: Path):
-    command = [sys.executable, "-m", "models.export", TESTCARD, "--to", "onnx", "--out", tmp_path / "out"]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+def test_the_command_without_data_compares_on_the_test_card(data: Path, tmp_path: Path):
+    command = ("models.export", TESTCARD, "--to", "onnx", "--out", tmp_path / "out")
+    ran = run(*command)
     assert ran.returncode == 0, ran.stderr
     assert "labels agree on 100.0%" in ran.stdout
     assert ran.stdout.count("\n") == 1
-    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    again = call(*command, "--data", data)
     assert again.returncode == 2
     assert again.stderr == f"{tmp_path / 'out'} is there already: choose another --out, or remove it.\n"
 

@@ -1,7 +1,5 @@
 """The decision's parameters are fitted to streams, and written into the card where they are better."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import msgspec
@@ -12,9 +10,9 @@ from common.decision import Parameters
 from models.course import Course
 from models.folder import write_card
 from models.train import save
+from tests.commands import call, run
 from tests.models.test_course import HEIGHTS, group, plan
 from tests.models.test_train import collected
-from tests.pipeline import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -26,23 +24,18 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def tuned(model: Path, data: Path) -> "subprocess.CompletedProcess[str]":
-    asked = [sys.executable, "-m", "models.tune_decision", model, data]
-    return subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
 def test_bad_parameters_are_replaced_and_good_ones_stay(tmp_path: Path, model: Path):
     data = collected(tmp_path / "carl", group("idle", *HEIGHTS, each=3, recorders=("carl",), frames=30))
     deaf = Parameters(enter=1.0, leave=1.0, min_duration_s=5.0)
     card = msgspec.structs.replace(read_card(model), decision=deaf)
     write_card(model, card)
-    first = tuned(model, data)
+    first = run("models.tune_decision", model, data)
     assert first.returncode == 0, first.stderr
     found = read_card(model)
     assert found.decision != deaf
     assert msgspec.structs.replace(found, decision=deaf) == card
     assert "event F1 0.000" in first.stdout.splitlines()[0]
-    again = tuned(model, data)
+    again = call("models.tune_decision", model, data)
     assert "stays as it is" in again.stdout
     assert read_card(model) == found
 
@@ -50,7 +43,8 @@ def test_bad_parameters_are_replaced_and_good_ones_stay(tmp_path: Path, model: P
 def test_data_that_does_not_fit_is_refused_in_a_sentence(tmp_path: Path, model: Path):
     before = read_card(model)
     data = collected(tmp_path / "others", group("idle", "jump", each=2, recorders=("carl",)))
-    for asked in (tuned(model, data), tuned(model, tmp_path / "none"), tuned(tmp_path, data)):
+    for given in ((model, data), (model, tmp_path / "none"), (tmp_path, data)):
+        asked = call("models.tune_decision", *given)
         assert (asked.returncode, asked.stdout) == (2, "")
         assert asked.stderr.strip().count("\n") == 0
     assert read_card(model) == before
