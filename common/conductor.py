@@ -66,6 +66,7 @@ class Conductor:
         self._given_up &= missing
         absent = missing - self._given_up
         self._absent_s = (self._absent_s or now) if absent else None
+        self.detail = f"paused, for {', '.join(sorted(absent))}" if absent else ""
         if self._absent_s and now - self._absent_s <= self._wait_s:
             return True
         if absent:

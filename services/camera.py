@@ -97,6 +97,7 @@ class Camera(Service):
     def _is_held_up(self) -> bool:
         """Whether a reader that must not lose a file's frames needs time; waits a little where it does."""
         held_up = self._conductor.is_held_up()
+        self.health.detail = self._conductor.detail
         if held_up:
             time.sleep(WAIT_MS / 1000)
         return held_up

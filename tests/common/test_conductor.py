@@ -45,6 +45,7 @@ def test_a_file_pauses_while_a_reader_is_absent_but_not_for_ever(run: Run) -> No
     assert not run.conductor.is_held_up()
     run.pass_by(SILENT_S + 1, "hub", "keypoints", "logger")
     assert run.conductor.is_held_up()
+    assert run.conductor.detail == "paused, for windows"
     run.pass_by(1, "hub", "keypoints", "logger", "windows")
     assert not run.conductor.is_held_up()
     run.pass_by(SILENT_S + 1, "hub", "keypoints", "logger")
