@@ -33,11 +33,11 @@ def test_a_goal_is_reached_from_its_side():
 
 
 def test_the_figures_are_printed_and_written(tmp_path: Path):
-    sequences, out = group("idle", *HEIGHTS, each=6, recorders=("anna",), frames=30), tmp_path / "bench.json"
+    sequences, out = group("idle", *HEIGHTS, each=5, recorders=("anna",), frames=30), tmp_path / "bench.json"
     values = np.round(np.stack([one.keypoints for one in sequences]) * SCALE).astype(np.int16)
     header = {"shape": values.shape, "scale": SCALE, "labels": [one.label for one in sequences]}
     (tmp_path / "ten_actions.xz").write_bytes(packed(header, values))
-    asked = (tmp_path, "--only", "ten_actions", "speed", "--model", "logistic", "--json", out)
+    asked = (tmp_path, "--only", "ten_actions", "speed", "--model", "forest", "--json", out)
     ran = run("models.bench", *asked)
     assert ran.returncode == 0, ran.stderr
     figures = {(figure["on"], figure["what"]): figure["value"] for figure in json.loads(out.read_bytes())}

@@ -25,7 +25,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_bad_parameters_are_replaced_and_good_ones_stay(tmp_path: Path, model: Path):
-    data = collected(tmp_path / "carl", group("idle", *HEIGHTS, each=3, recorders=("carl",), frames=30))
+    data = collected(tmp_path / "carl", group("idle", *HEIGHTS, each=2, recorders=("carl",), frames=30))
     deaf = Parameters(enter=1.0, leave=1.0, min_duration_s=5.0)
     card = msgspec.structs.replace(read_card(model), decision=deaf)
     write_card(model, card)
