@@ -7,7 +7,6 @@ difference of the landmarks over time; distance the median to `solutions.holisti
 """
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+import common.holistic  # noqa: F401  MediaPipe without tensorflow
 from common.landmarks import MIN_VISIBILITY, PARTS, flatten, split
 from tests.pipeline import collect, pipeline
 
@@ -28,8 +28,6 @@ LIMIT_S = 120
 
 def reference(clip: Path) -> NDArray[np.float32]:
     """One graph with MediaPipe's own smoothing, all frames: (frames, 1662)."""
-    if "tensorflow" not in sys.modules:
-        sys.modules["tensorflow"] = None  # type: ignore[assignment]
     from mediapipe.python.solutions import holistic
 
     capture, vectors = cv2.VideoCapture(str(clip)), []

@@ -176,7 +176,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     return done.stdout, out
 
 
-@pytest.mark.timeout(300)
 def test_all_that_can_be_read_becomes_a_sequence_and_the_rest_a_sentence(made: tuple[str, Path]) -> None:
     said, out = made
     report = {row["path"]: row for row in map(json.loads, (out / REPORT).read_text().splitlines())}
@@ -198,7 +197,6 @@ def test_all_that_can_be_read_becomes_a_sequence_and_the_rest_a_sentence(made: t
     assert table["nod"] == ["6", "3", "32"] and table["still"] == ["1", "1", "1"]
 
 
-@pytest.mark.timeout(300)
 def test_pictures_come_in_natural_order_and_one_that_is_missing_is_missing_in_time(made: tuple[str, Path]) -> None:
     _, out = made
     jpg, png = (sequences.read(out / "nod" / f"{name}-000.npz") for name in ("jpg", "png"))
@@ -212,7 +210,6 @@ def test_pictures_come_in_natural_order_and_one_that_is_missing_is_missing_in_ti
     assert shake.captured_ns.tolist() == [0, *(np.cumsum(DELAYS_MS[:-1]) * 1_000_000).tolist()]
 
 
-@pytest.mark.timeout(300)
 def test_the_given_gif_is_a_video(shared: Path) -> None:
     from data.take import Extractor
 

@@ -50,7 +50,6 @@ def only(pattern: str, told: str) -> None:
     assert re.fullmatch(pattern, told), told
 
 
-@pytest.mark.timeout(900)
 def test_training_adapting_judging_and_exporting(data: Path, model: Path, tmp_path: Path):
     only(r"\S+: learnt 40 sequences, new labels: none; .*\n", printed("adapt", model, data, "--out", tmp_path / "a"))
     told = printed("evaluate", model, data, "--report", tmp_path / "report")
@@ -61,7 +60,6 @@ def test_training_adapting_judging_and_exporting(data: Path, model: Path, tmp_pa
         only(r"\S+: on \d+ windows probabilities differ by .*\n", told)
 
 
-@pytest.mark.timeout(900)
 def test_searching_and_comparing(tmp_path: Path):
     data, options = stored(tmp_path / "data", people("anna", "ben", each=2)), ("--folds", 2, *TINY)
     only(f"{TRIAL}{TRAINED}", printed("tune", data, "--out", tmp_path / "m", "--trials", 1, *options))

@@ -55,12 +55,11 @@ def test_a_run_that_begins_without_its_camera_is_a_mistake(source: object):
 
 
 @CAMERAS
-@pytest.mark.timeout(120)
 def test_auto_that_became_the_test_card_is_that_again_after_a_crash(tmp_path: Path):
     others = ("windows", "inference", "overlay", "logger")
     with pipeline(tmp_path, keypoints=0, without=others, camera__source="auto") as running:
         for times in (1, 2):
             shown = lambda n=times: running.log.count("cam shows testcard") == n  # noqa: E731
-            running.wait_for("the test card", shown, patience(20))
+            running.wait_for("the test card", shown, 20)
             if times == 1:
                 os.kill(running.pids_now("camera")[0], signal.SIGKILL)
