@@ -11,8 +11,10 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
+from numpy.typing import NDArray
 
 from common.bus_file import BusReader, Heard
 from common.clock import now_ns
@@ -105,7 +107,7 @@ class Replay(Service):
             return
         message = self._next.message
         self._next = next(self._messages, None)
-        yield from self._send(message)
+        yield from self._send(self._as_new(message.header), message.array)
 
     def _wait_s(self, heard: Heard) -> float:
         """Seconds until the message may go."""
@@ -131,17 +133,16 @@ class Replay(Service):
     def _in_flight(self) -> int:
         return sum(last.seq - self._answered.get(stream, -1) for stream, last in self._last.items() if not last.end)
 
-    def _send(self, message: Message) -> Iterator[Message]:
-        header = self._as_new(message.header)
+    def _send(self, header: Header, array: NDArray[Any] | None = None) -> Iterator[Message]:
         if header.stream not in self._last:
             self._answered.setdefault(header.stream, header.seq - 1)
         self._last[header.stream] = header
         self._sent += 1
         self.health.worked_on(header.entered_ns)
         if isinstance(header, Frame):
-            self._handover(header.stream).add(header, message.array)
+            self._handover(header.stream).add(header, array)
         else:
-            yield Message(header, message.array)
+            yield Message(header, array)
         if header.end and self._options.stage in OTHER_END:
             yield Message(about(header, OTHER_END[self._options.stage], end=True))
 
@@ -173,7 +174,7 @@ class Replay(Service):
     def _end(self) -> Iterator[Message]:
         """End the streams that were cut or, like frames, do not say when they end."""
         for header in [header for header in self._last.values() if not header.end]:
-            yield from self._send(Message(msgspec.structs.replace(header, seq=header.seq + 1, end=True)))
+            yield from self._send(msgspec.structs.replace(header, seq=header.seq + 1, end=True))
         log.info("%s: %d messages of %s", self._options.file, self._sent, self._options.stage)
         if self._reader.end is None:
             log.warning("%s is incomplete: it was cut while it was recorded", self._options.file)

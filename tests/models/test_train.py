@@ -132,7 +132,7 @@ def without_numbers(folder: Path) -> None:
     for label in ("nod", "wave"):
         (folder / label).mkdir(parents=True)
         np.save(folder / label / "0.npy", frames)
-    frames[3, 7] = np.nan
+    frames[3, 7] = np.inf
     np.save(folder / "wave" / "1.npy", frames)
 
 

@@ -12,9 +12,10 @@ from common import config
 from common.drawing import VERDICTS
 from common.landmarks import SIZE
 from common.messages import Action, Frame, Keypoints, Message, Prediction, about
+from common.view import LINGER_NS
 from services.inference import Inference
 from services.logger import Logger
-from services.overlay import LINGER_NS, Overlay
+from services.overlay import Overlay
 from services.windows import Windows
 from tests.pipeline import ROOT
 from tests.services.test_model_replaced import change_card
@@ -102,10 +103,10 @@ def test_the_overlay_shows_the_verdict_while_it_lasts_and_the_last_word_for_a_wh
     play(stage, [action(over + 5, "started", None), *frames(range(over + 5, over + 10))])
     stage.close()
     assert borders(tmp_path / "o.mp4") == [None] * 5 + ["right"] * 5 + ["wrong"] * (over - 10) + [None] * 10
-    assert [one.words for one in stage._views["cam"].sentence] == ["push up: wrong", "push up"]
+    assert [one.words for one in stage._views["cam"]._sentence] == ["push up: wrong", "push up"]
 
 
 def test_an_overlay_that_came_in_the_middle_takes_the_last_word_for_no_other_action() -> None:
     stage = Overlay(config.load(sets=["overlay.page=false"]))
     play(stage, [action(0, "ended", "wrong"), action(9, "started", "right"), action(20, "ended", "right")])
-    assert [one.words for one in stage._views["cam"].sentence] == ["push up: wrong", "push up: right"]
+    assert [one.words for one in stage._views["cam"]._sentence] == ["push up: wrong", "push up: right"]
