@@ -216,7 +216,7 @@ def tell(
     port: int | None = None,
     token_file: str | None = None,
 ) -> None:
-    """Sends one command to a service; raises UserError where none that takes commands is there."""
+    """Sends one command to a service; raises UserError where nobody listens to commands."""
     header = Command(stream=service, seq=0, captured_ns=0, entered_ns=time.time_ns(), command=command, value=value)
     endpoints = Endpoints.of(host, port, token_file)
     token = endpoints.token()
@@ -226,7 +226,7 @@ def tell(
         connect(socket, endpoints.publish, token)
         while socket.poll(ANSWER_MS):
             wanted = socket.recv()
-            if wanted[:1] == b"\x01" and address(header).startswith(wanted[1:]):
+            if wanted[:1] == b"\x01" and wanted[1:].startswith(b"command/") and address(header).startswith(wanted[1:]):
                 socket.send_multipart(pack(header))
                 return
         link.look()

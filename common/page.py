@@ -91,6 +91,8 @@ class Page:
         name = request.path_params["name"]
         if name not in self._streams:
             return Response("There is no such stream.", status_code=404)
+        if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+            return Response("Another site may not show the stream.", status_code=403)
         return StreamingResponse(self._pictures(name), media_type=f"multipart/x-mixed-replace; boundary={BOUNDARY}")
 
     async def _pictures(self, name: str) -> AsyncIterator[bytes]:

@@ -17,6 +17,7 @@ import threading
 import time
 from collections import deque
 from contextlib import closing
+from pathlib import Path
 
 import psutil
 
@@ -35,13 +36,13 @@ STOP_S = 10.0  # a child that was asked to stop may take so long; honcho itself 
 class Child:
     """One process of the service, from its start to its end."""
 
-    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
+    def __init__(self, command: list[str], environment: dict[str, str], reports: bool) -> None:
         self.handed_on: dict[str, str] = {}  # for the environment of the next one
         self._listener = watchdog.Listener()
         told = self._listener.told
         self._process = subprocess.Popen(command, env={**environment, watchdog.VARIABLE: str(told)}, pass_fds=[told])
         self._listener.inherited()
-        self._allowed_s = self._left_s = math.inf  # a program that never speaks is not expected to
+        self._allowed_s = self._left_s = float(watchdog.LONG_S) if reports else math.inf
         self._asked_to_stop = False
 
     def stop(self) -> None:
@@ -79,7 +80,7 @@ class Child:
             variable, is_fact, value = line.partition("=")
             if is_fact:
                 self.handed_on[variable] = value
-            else:
+            elif line.isdecimal():
                 self._allowed_s = self._left_s = float(line)
 
     def close(self) -> None:
@@ -90,8 +91,8 @@ class Child:
 class Keeper:
     """One child at a time."""
 
-    def __init__(self, command: list[str], name: str, memory_limit_mb: float) -> None:
-        self._command, self._name, self._limit_mb = command, name, memory_limit_mb
+    def __init__(self, command: list[str], name: str, memory_limit_mb: float, reports: bool = False) -> None:
+        self._command, self._name, self._limit_mb, self._reports = command, name, memory_limit_mb, reports
         self._environment = {**os.environ, **clock.hand_on()}
         self._child: Child | None = None
         self._starters = _starters()
@@ -128,7 +129,7 @@ class Keeper:
 
     def _run_once(self) -> int:
         """From the start of a child to its end; its exit code, as subprocess has it."""
-        with closing(Child(self._command, self._environment)) as child:
+        with closing(Child(self._command, self._environment, self._reports)) as child:
             self._child = child
             if self._stop.is_set():  # the signal came while it was being started
                 child.stop()
@@ -185,7 +186,13 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="keeper: %(message)s", stream=sys.stderr)
     command = [sys.executable, "-m", f"services.{options.service}", *options.arguments]
-    sys.exit(Keeper(command, options.service, options.memory_limit_mb).run())
+    sys.exit(Keeper(command, options.service, options.memory_limit_mb, _reports(options.service)).run())
+
+
+def _reports(service: str) -> bool:
+    """Whether it is run by common.service, and so will tell that all is well; the robot, for example, is not."""
+    file = Path(__file__).with_name(f"{service}.py")
+    return file.exists() and "from common.service import" in file.read_text(encoding="utf-8")
 
 
 if __name__ == "__main__":

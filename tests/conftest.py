@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +29,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def state_home(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Tokens of tests are not those of whoever runs them; processes that tests start inherit this."""
+    """Tokens of tests are not those of whoever runs them, and what nohup ignores they heed: their processes, too."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
 
 

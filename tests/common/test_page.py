@@ -23,10 +23,10 @@ def page():
 
 
 @contextmanager
-def get(page: Page, path: str, host: str | None = None) -> Iterator[http.client.HTTPResponse]:
+def get(page: Page, path: str, host: str | None = None, **headers: str) -> Iterator[http.client.HTTPResponse]:
     address = page.url.removeprefix("http://")
     with closing(http.client.HTTPConnection(address, timeout=patience(10))) as connection:
-        connection.request("GET", path, headers={"Host": host or address})
+        connection.request("GET", path, headers={"Host": host or address, **headers})
         with connection.getresponse() as response:
             yield response
 
@@ -63,6 +63,15 @@ def test_an_unknown_stream_is_not_found(page: Page):
 def test_a_foreign_name_for_this_address_is_refused(page: Page):
     with get(page, "/", host="evil.example") as response:
         assert response.status == 400
+
+
+@pytest.mark.parametrize(
+    ("site", "status"), [("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)]
+)
+def test_another_sites_page_cannot_show_the_stream(page: Page, site: str, status: int):
+    page.watched("cam")
+    with get(page, "/stream/cam", **{"Sec-Fetch-Site": site}) as response:
+        assert response.status == status
 
 
 def test_a_port_in_use_is_told():

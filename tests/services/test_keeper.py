@@ -18,7 +18,9 @@ from typing import IO
 import psutil
 import pytest
 
+from common import watchdog
 from common.bus import Subscriber
+from services import keeper
 from tests.pace import patience
 from tests.pipeline import PAGE_OFFSET, ROOT, Pipeline, pipeline
 
@@ -47,12 +49,12 @@ def keep(child: str) -> "subprocess.Popen[str]":
 
 def kept(child: str) -> tuple[int, str]:
     """The exit code of a keeper that ends by itself, and what was said."""
-    with keep(child) as keeper:
+    with keep(child) as started:
         try:
-            said, _ = keeper.communicate(timeout=patience(30))
+            said, _ = started.communicate(timeout=patience(30))
         finally:
-            keeper.kill()
-    return keeper.returncode, said
+            started.kill()
+    return started.returncode, said
 
 
 # --- one child ------------------------------------------------------------------------------------------
@@ -70,6 +72,20 @@ def test_a_child_that_is_silent_for_longer_than_it_said_is_started_anew():
 def test_a_child_that_speaks_in_time_or_never_has_spoken_is_left_alone():
     assert kept("[(watchdog.beat(2), time.sleep(0.5)) for _ in range(8)]") == (0, "False\n")
     assert kept("time.sleep(4)") == (0, "False\n")
+
+
+@pytest.mark.parametrize(("reports", "killed"), [(True, True), (False, False)])
+def test_a_service_that_hangs_before_its_first_word_is_started_anew(monkeypatch, reports: bool, killed: bool):
+    monkeypatch.setattr(watchdog, "LONG_S", 2)
+    monkeypatch.setattr(keeper, "MAX_CRASHES", 1)
+    monkeypatch.setattr(keeper, "when_asked_to_stop", lambda _: None)  # signals are for the test's own process
+    hangs = [sys.executable, "-c", "import time; time.sleep(5)"]
+    assert keeper.Keeper(hangs, "child", 200, reports).run() == (128 + signal.SIGKILL if killed else 0)
+
+
+@pytest.mark.parametrize(("service", "reports"), [("hub", True), ("camera", True), ("robot", False), ("none", False)])
+def test_a_service_of_the_runner_is_known_to_report(service: str, reports: bool):
+    assert keeper._reports(service) is reports
 
 
 def test_what_a_child_hands_on_is_known_to_the_next():
@@ -94,16 +110,16 @@ def test_a_child_that_always_crashes_is_given_up_with_its_exit_code():
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_child_that_does_not_stop_is_killed(number: signal.Signals):
-    with keep("signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready')\nwhile True: time.sleep(1)") as keeper:
+    with keep("signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready')\nwhile True: time.sleep(1)") as started:
         try:
-            assert keeper.stdout is not None
-            assert [keeper.stdout.readline() for _ in range(2)] == ["False\n", "ready\n"]
-            keeper.send_signal(number)
-            said, _ = keeper.communicate(timeout=patience(10))
+            assert started.stdout is not None
+            assert [started.stdout.readline() for _ in range(2)] == ["False\n", "ready\n"]
+            started.send_signal(number)
+            said, _ = started.communicate(timeout=patience(10))
         finally:
-            keeper.kill()
+            started.kill()
     assert said == "keeper: child does not stop for 2 s; it is killed\n"
-    assert keeper.returncode == 128 + signal.SIGKILL
+    assert started.returncode == 128 + signal.SIGKILL
 
 
 def test_nohup_keeps_a_keeper_and_its_child_when_the_terminal_is_closed():
@@ -112,11 +128,11 @@ def test_nohup_keeps_a_keeper_and_its_child_when_the_terminal_is_closed():
         keeper = keep("print('ready', signal.getsignal(signal.SIGHUP) == signal.SIG_IGN); time.sleep(2)")
     finally:
         signal.signal(signal.SIGHUP, handler)
-    with keeper:
-        assert keeper.stdout is not None
-        assert [keeper.stdout.readline() for _ in range(2)] == ["False\n", "ready True\n"]
-        keeper.send_signal(signal.SIGHUP)
-        assert keeper.wait(patience(10)) == 0
+    with started:
+        assert started.stdout is not None
+        assert [started.stdout.readline() for _ in range(2)] == ["False\n", "ready True\n"]
+        started.send_signal(signal.SIGHUP)
+        assert started.wait(patience(10)) == 0
 
 
 # --- the services ---------------------------------------------------------------------------------------
