@@ -125,7 +125,7 @@ def test_a_child_that_does_not_stop_is_killed(number: signal.Signals):
 def test_nohup_keeps_a_keeper_and_its_child_when_the_terminal_is_closed():
     handler = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        keeper = keep("print('ready', signal.getsignal(signal.SIGHUP) == signal.SIG_IGN); time.sleep(2)")
+        started = keep("print('ready', signal.getsignal(signal.SIGHUP) == signal.SIG_IGN); time.sleep(2)")
     finally:
         signal.signal(signal.SIGHUP, handler)
     with started:
