@@ -22,8 +22,8 @@ from common.connection import Endpoints as Endpoints
 from common.connection import Link, connect
 from common.connection import open_socket as open_socket
 from common.errors import UserError
-from common.messages import BadMessage, Command, Frame, Header, Message
-from common.topics import TOPIC_OF, TOPICS, Topic, address, picture_depth
+from common.messages import BadMessage, Command, Header, Message
+from common.topics import TOPIC_OF, TOPICS, Topic, address
 from common.wire import MAX_MESSAGE_BYTES, pack, unpack
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,6 @@ class Subscriber:
         self.skipped = self.bad = 0
         token = endpoints.token()
         self._every = every
-        self._largest = 0  # of the pictures that came, bytes
         self._last: dict[tuple[str, str], int] = {}
         self._link: Link | None = None  # of the first socket: the others fare alike
         self._poller = zmq.Poller()
@@ -124,16 +123,8 @@ class Subscriber:
                 complain(self.bad, reason)
                 continue
             self._count_gap(self._topics[socket], message.header)
-            if isinstance(message.header, Frame) and message.array is not None:
-                self._make_room(socket, message.array.nbytes)
             messages.append(message)
         return messages
-
-    def _make_room(self, socket: "zmq.Socket[bytes]", picture_bytes: int) -> None:
-        """A queue of pictures is as deep as their size allows, which is known when they come."""
-        if picture_bytes > self._largest:
-            self._largest = picture_bytes
-            socket.rcvhwm = picture_depth(picture_bytes)
 
     def _count_gap(self, topic: Topic, header: Header) -> None:
         if topic.counts is None:

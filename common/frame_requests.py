@@ -18,7 +18,7 @@ from common.topics import TOPICS, address, picture_depth
 from common.wire import MAX_MESSAGE_BYTES, decode_array, decode_header, pack
 
 READER_QUEUE: Final = 400  # messages the hub keeps for one slow reader; half of them may have been read already
-WATCH_QUEUE: Final = 4  # pictures a camera keeps for a slow hub, and at least the hub for one slow viewer
+GIVEN_QUEUE: Final = 4  # pictures a camera keeps for a slow hub
 
 # The first part of what passes between the hub and those who hand in or ask for frames.
 FRAME: Final = b"frame"
@@ -40,7 +40,7 @@ class FrameGiver:
 
     def __init__(self, endpoints: Endpoints) -> None:
         token = endpoints.token()
-        self._socket = open_socket(zmq.DEALER, send=WATCH_QUEUE)
+        self._socket = open_socket(zmq.DEALER, send=GIVEN_QUEUE)
         # Nothing is queued for a hub that is not there: a frame from before its restart would be old.
         self._socket.immediate = True
         connect(self._socket, endpoints.request, token)
@@ -139,7 +139,7 @@ class HubSockets:
         self._router.maxmsgsize = MAX_MESSAGE_BYTES
         self._router.router_mandatory = True  # a dead extractor shows as an error, not as silence
         self._router.tcp_maxrt = SILENCE_MS  # and one that takes nothing; readers may take as long as they like
-        self._watch = open_socket(zmq.PUB, send=WATCH_QUEUE, context=self._context)
+        self._watch = open_socket(zmq.PUB, send=picture_depth(), context=self._context)
         for offset, socket in enumerate((proxy_in, proxy_out, self._router, self._watch)):
             self._admission.guard(socket)
             self._bind(socket, endpoints, offset)
@@ -233,7 +233,9 @@ class HubSockets:
     def watch(self, header: Frame, payload: Any) -> None:
         """Show a frame to whoever watches."""
         self._largest = max(self._largest, len(payload))
-        self._watch.sndhwm = picture_depth(self._largest)  # each time: viewers that came since do not know it
+        # Each time, since viewers that came in between have the depth from before; and never up again: libzmq does not
+        # wake a queue that was full when its depth was raised.
+        self._watch.sndhwm = picture_depth(self._largest)
         self._watch.send_multipart([address(header), msgspec.msgpack.encode(header), payload], copy=False)
 
     def close(self) -> None:

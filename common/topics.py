@@ -12,17 +12,18 @@ class Topic(NamedTuple):
     name: str
     header: type[m.Header]
     writer: str
-    depth: int  # messages a reader's queue holds (of pictures at least); what comes after is lost, and counted
+    depth: int  # messages a reader's queue holds; what comes after is lost, and counted
     newest: bool = False  # of a live stream only the newest waiting message counts
     counts: Literal["seq", "number"] | None = None  # what goes up by one a message, of a stream: a gap in it is a loss
     array: tuple[int | None, ...] | None = None
     dtype: str = "<f4"
 
 
-PICTURE_BYTES: Final = 400_000_000  # that a queue of pictures holds: 16 of 4K, 64 of 1080p
+PICTURE_BYTES: Final = 400_000_000  # that the hub's queue of pictures for a viewer holds: 16 of 4K, 64 of 1080p
+LEAST_PICTURES, MOST_PICTURES = 4, 500
 
 _ROWS: Final = (
-    Topic("frames", m.Frame, "camera, through the hub", 4, counts="seq", array=(None, None, 3), dtype="u1"),
+    Topic("frames", m.Frame, "camera, through the hub", 16, counts="seq", array=(None, None, 3), dtype="u1"),
     Topic("keypoints", m.Keypoints, "keypoints, put in order by the hub", 500, counts="seq", array=(SIZE,)),
     Topic("windows", m.Window, "windows", 64, newest=True, counts="seq", array=(None, SIZE)),
     Topic("prediction", m.Prediction, "inference", 1000, counts="seq"),
@@ -42,6 +43,6 @@ def address(header: m.Header) -> bytes:
     return f"{TOPIC_OF[type(header)].name}/{header.stream}/".encode()
 
 
-def picture_depth(largest_bytes: int) -> int:
-    """How many pictures a queue may hold, where the largest is of this size."""
-    return min(max(PICTURE_BYTES // max(largest_bytes, 1), TOPICS["frames"].depth), TOPICS["keypoints"].depth)
+def picture_depth(largest_bytes: int = 0) -> int:
+    """How many pictures the hub's queue for a viewer may hold, where the largest is of this size."""
+    return min(max(PICTURE_BYTES // max(largest_bytes, 1), LEAST_PICTURES), MOST_PICTURES)

@@ -232,3 +232,23 @@ def _all_see(hub: HubSockets, viewers: list[Subscriber], count: int) -> None:
             assert time.monotonic() < deadline, seen
             seen |= {header.seq for header, _ in viewer.receive(10)}
         assert seen - {0} == set(range(1, count + 1))
+
+
+def test_a_viewer_that_slept_while_pictures_came_sees_again(hub: HubSockets, endpoints: Endpoints, stack) -> None:
+    """libzmq does not wake a queue that was full when its depth was raised: nothing came any more, for good."""
+    viewer = Subscriber(endpoints, ["frames"])
+    stack.callback(viewer.close)
+    large = np.zeros((300, 400, 3), np.uint8)
+    shown = 0
+
+    def show() -> None:
+        nonlocal shown
+        header = Frame(stream="cam", seq=shown, captured_ns=0, entered_ns=0, width=400, height=300)
+        hub.watch(header, large.tobytes())
+        shown += 1
+
+    until(lambda: show() or any(s.poll(10) for s in viewer._topics))
+    for _ in range(3000):
+        show()
+    seen: list[int] = []
+    until(lambda: seen.extend(header.seq for header, _ in viewer.receive(10)) or show() or seen[-1:] > [3050])
