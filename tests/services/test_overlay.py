@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from weakref import ref
 
 import cv2
 import numpy as np
@@ -11,10 +12,12 @@ import pytest
 from common import RESTARTED, config
 from common.landmarks import SIZE
 from common.messages import Frame, Keypoints, Message
+from common.pairing import HEADER_BYTES, MOST_BYTES
 from common.service import HEARTBEAT_S
 from common.sources import FileSource
 from services.overlay import DRAW_S, Overlay
 from tests.pace import patience
+from tests.pipeline import free_ports
 
 NOBODY = np.zeros(SIZE, np.float32)
 BAD_JPEG = np.frombuffer(b"\xff\xd8\xff no picture", np.uint8)
@@ -179,3 +182,39 @@ def test_another_run_takes_another_name(tmp_path: Path) -> None:
         play(stage, shot(0, live=False))
         stage.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["o-2.mp4", "o-3.mp4", "o.mp4"]
+
+
+# --- memory ---------------------------------------------------------------------------------------------
+
+
+def without_keypoints(stage: Overlay, streams: tuple[str, ...], count: int) -> dict[str, list["ref[np.ndarray]"]]:
+    """Let it hear so many 4K pictures of each live stream; where they are, as long as they are kept."""
+    found: dict[str, list[ref[np.ndarray]]] = {stream: [] for stream in streams}
+    for seq in range(count):
+        for stream in streams:
+            picture = np.zeros((2160, 3840, 3), np.uint8)
+            found[stream].append(ref(picture))
+            header = Frame(stream=stream, seq=seq, captured_ns=seq, entered_ns=0, width=3840, height=2160)
+            stage.step([Message(header, picture)])
+    return found
+
+
+def test_pictures_that_nobody_would_see_are_not_kept_and_not_missed(stages: list[Overlay]) -> None:
+    port = free_ports(1)
+    stage = Overlay(config.load(sets=["overlay.window=false", f"overlay.page_port={port}"]))
+    stages.append(stage)
+    stage.setup()
+    held = without_keypoints(stage, ("cam",), 4)["cam"]
+    assert not any(picture() is not None for picture in held)
+    for seq in range(4):
+        play(stage, [shot(seq)[1]])
+    assert stage.health.done == 4 and stage.health.missed == 0
+
+
+def test_all_streams_together_keep_no_more_pictures_than_one_may(tmp_path: Path, stages: list[Overlay]) -> None:
+    stages.append(made(tmp_path))
+    held = without_keypoints(stages[0], ("one", "two", "three"), MOST_BYTES // (2160 * 3840 * 3) + 2)
+    kept = {stream: [seq for seq, picture in enumerate(of) if picture() is not None] for stream, of in held.items()}
+    assert sum(map(len, kept.values())) == MOST_BYTES // (2160 * 3840 * 3 + HEADER_BYTES)
+    assert {len(seqs) for seqs in kept.values()} <= {6, 7}
+    assert all(seqs[-1] == len(held["one"]) - 1 for seqs in kept.values())  # the newest
