@@ -139,7 +139,7 @@ class Overlay(Service):
         if not live and stream in self._paths:
             return self._paths[stream]
         path = Path(str(self._options.video))
-        stem = path.stem if len(self._views) == 1 else f"{path.stem}-{stream}"
+        stem = path.stem if stream == self.settings.camera.stream else f"{path.stem}-{stream}"
         names = (path.with_name(f"{stem}{f'-{n}' if n > 1 else ''}{path.suffix}") for n in count(1))
         taken = list(takewhile(Path.exists, names))
         if taken and not live and os.environ.get(RESTARTED):

@@ -29,7 +29,12 @@ def made(tmp_path: Path) -> Overlay:
 
 def shot(seq: int, captured_ns: int = 0, size: tuple[int, int] = (320, 240), **values: object) -> list[Message]:
     """A frame and its keypoints."""
-    about = {"stream": "cam", "seq": seq, "captured_ns": captured_ns or seq * 40_000_000, "entered_ns": time.time_ns()}
+    about = {
+        "stream": values.pop("stream", "cam"),
+        "seq": seq,
+        "captured_ns": captured_ns or seq * 40_000_000,
+        "entered_ns": time.time_ns(),
+    }
     start_and_live = {key: values.pop(key) for key in ("start", "live") if key in values}
     picture = values.pop("picture", np.full((*size[::-1], 3), 10 * seq % 250, np.uint8))
     header = Frame(**about, **start_and_live, width=size[0], height=size[1], **values)
@@ -174,6 +179,18 @@ def test_a_process_that_crashed_leaves_its_video_to_the_next_one(
     play(second, [message for seq in range(3) for message in shot(seq, start=2, live=live)])
     second.close()
     assert {path.name: len(shades(path)) for path in tmp_path.iterdir()} == videos
+
+
+def test_after_a_crash_each_file_keeps_its_video_whichever_is_heard_of_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for start, counts in enumerate([{"cam": 5, "cam2": 3}, {"cam2": 4, "cam": 6}, {"cam2": 2}]):
+        stage = made(tmp_path)
+        for stream, count in counts.items():
+            play(stage, [m for seq in range(count) for m in shot(seq, stream=stream, start=start, live=False)])
+        stage.close()
+        monkeypatch.setenv(RESTARTED, "1")
+    assert {path.name: len(shades(path)) for path in tmp_path.iterdir()} == {"o.mp4": 6, "o-cam2.mp4": 2}
 
 
 def test_another_run_takes_another_name(tmp_path: Path) -> None:
