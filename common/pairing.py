@@ -2,11 +2,13 @@
 
 import time
 from collections import OrderedDict, deque
+from collections.abc import Collection
 from typing import Final, NamedTuple
 
 from common.messages import Message
 
-MOST_BYTES: Final = 500_000_000  # of pictures that wait for their keypoints: 20 of 4K, 80 of 1080p
+MOST_BYTES: Final = 500_000_000  # of pictures of all streams that wait for their keypoints: 20 of 4K, 80 of 1080p
+HEADER_BYTES: Final = 1_000  # about; a frame counts without its picture too
 LATE_S: Final = 1.0  # a picture that is not there so long after its keypoints was lost
 
 
@@ -20,8 +22,8 @@ class Pair(NamedTuple):
 class Pairing:
     """Holds pictures until their keypoints come, and keypoints until it is clear what became of their picture."""
 
-    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
-        self._most_bytes, self._bytes = most_bytes, 0
+    def __init__(self) -> None:
+        self.held_bytes = 0
         self._frames: OrderedDict[int, Message] = OrderedDict()
         self._keypoints: deque[tuple[float, Message]] = deque()
 
@@ -31,13 +33,10 @@ class Pairing:
         return len(self._keypoints)
 
     def add_frame(self, message: Message) -> None:
-        """A picture; beyond the budget the oldest are lost."""
-        assert message.array is not None
+        """A frame; without an array where its picture would not be shown."""
         if message.header.seq not in self._frames:
             self._frames[message.header.seq] = message
-            self._bytes += message.array.nbytes
-        while self._bytes > self._most_bytes and len(self._frames) > 1:
-            self._drop_oldest()
+            self.held_bytes += _bytes(message)
 
     def add_keypoints(self, message: Message) -> None:
         self._keypoints.append((time.monotonic(), message))
@@ -53,13 +52,22 @@ class Pairing:
             return None  # keypoints may be here before their picture
         self._keypoints.popleft()
         while self._frames and next(iter(self._frames)) <= seq:
-            self._drop_oldest()
+            self.drop_oldest()
         return Pair(message, frame)
 
     def _is_lost(self, seq: int, since_s: float) -> bool:
         return any(later > seq for later in self._frames) or time.monotonic() - since_s > LATE_S
 
-    def _drop_oldest(self) -> None:
+    def drop_oldest(self) -> None:
         _, message = self._frames.popitem(last=False)
-        assert message.array is not None
-        self._bytes -= message.array.nbytes
+        self.held_bytes -= _bytes(message)
+
+
+def make_room(pairings: Collection[Pairing], most_bytes: int = MOST_BYTES) -> None:
+    """Drop pictures until all together hold no more than that; whoever holds most loses its oldest."""
+    while sum(pairing.held_bytes for pairing in pairings) > most_bytes:
+        max(pairings, key=lambda pairing: pairing.held_bytes).drop_oldest()
+
+
+def _bytes(frame: Message) -> int:
+    return HEADER_BYTES + (0 if frame.array is None else frame.array.nbytes)

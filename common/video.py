@@ -15,6 +15,7 @@ from common.errors import UserError
 
 MIN_FREE_BYTES: Final = 50_000_000  # of the disk; the file is closed before it is full
 MAX_PAUSE_S: Final = 10.0  # a longer pause of a live stream is not shown at full length
+MAX_STEP_S: Final = 3_600.0  # nor is one of a file: the encoder takes no step of a day
 LARGEST_PX: Final = 8_190  # a side, as MPEG-4 has it
 TICKS: Final = 60_000  # a second; MPEG-4 takes at most 65,535, and of these all usual rates are whole parts
 # In fragments as long as the file is open; when it is closed, it becomes an ordinary one.
@@ -23,17 +24,16 @@ QUALITY: Final = {"qmin": "3", "qmax": "3"}
 
 
 class VideoFile:
-    """Opens with the first picture.
+    """Opens with the first picture; every picture is shown once, at its own time, until the next one comes.
 
-    Of a file or a take, every picture is shown once, at its own time. A live stream is shown at a constant rate:
-    missing frames show the picture before, and those that come faster are left out.
+    A long pause is shortened. A live stream whose clock begins again is shown on.
     """
 
     def __init__(self, path: Path, fps: float, size: tuple[int, int], live: bool) -> None:
         self.path = path
         shrink = min(1.0, LARGEST_PX / max(size))
         size = round(size[0] * shrink) or 1, round(size[1] * shrink) or 1
-        self._fps, self._size, self._live = fps, size, live
+        self._size, self._live = size, live
         try:
             self._file = path.open("wb", buffering=0)
         except OSError as error:
@@ -45,10 +45,9 @@ class VideoFile:
         self._stream.width, self._stream.height = size
         self._stream.pix_fmt = "yuv420p"
         self._stream.codec_context.thread_count = 1  # the other cores have more to do
-        self._first_ns: float | None = None
-        self._last_ns = 0
-        self._last = np.zeros((*size[::-1], 3), np.uint8)
         self._period = round(TICKS / fps)
+        self._longest = max(self._period, round((MAX_PAUSE_S if live else MAX_STEP_S) * TICKS))
+        self._begin_ns = self._last_ns = 0  # the times of tick 0 and of the last picture
         self._tick = -self._period  # of the last picture
         self.frames = 0
 
@@ -58,30 +57,19 @@ class VideoFile:
             raise OSError(f"less than {MIN_FREE_BYTES // 10**6} MB free")
         if (picture.shape[1], picture.shape[0]) != self._size:
             picture = np.asarray(cv2.resize(picture, self._size), np.uint8)
-        if self._live:
-            self._write_evenly(picture, captured_ns)
-        else:
-            if self._first_ns is None:
-                self._first_ns = captured_ns
-            tick = round((captured_ns - self._first_ns) * TICKS / 1e9)
-            self._encode(picture, tick if tick > self._tick else self._tick + self._period)
+        self._encode(picture, self._place(captured_ns))
 
-    def _write_evenly(self, picture: NDArray[np.uint8], captured_ns: int) -> None:
-        missing = self._missing(captured_ns)
-        for shown in [self._last] * missing + [picture] * (missing >= 0):
-            self._encode(shown, round(self.frames * TICKS / self._fps))
-        self._last = picture.copy()
-
-    def _missing(self, captured_ns: int) -> int:
-        """How many frames to fill before this one; below zero if its place is taken."""
-        period_ns, most = 1e9 / self._fps, round(MAX_PAUSE_S * self._fps)
-        if self._first_ns is None or captured_ns < self._last_ns:  # a camera that began again
-            self._first_ns = captured_ns - self.frames * period_ns
+    def _place(self, captured_ns: int) -> int:
+        """The tick of a picture; one whose time was there already comes a period after the one before."""
+        following = self._tick + self._period
+        if not self.frames or (self._live and captured_ns < self._last_ns):
+            self._begin_ns = captured_ns - following * 10**9 // TICKS
         self._last_ns = captured_ns
-        missing = round((captured_ns - self._first_ns) / period_ns) - self.frames
-        if missing > most:
-            self._first_ns += (missing - most) * period_ns
-        return min(missing, most)
+        tick = round((captured_ns - self._begin_ns) * TICKS / 1e9)
+        if (too_long := tick - self._tick - self._longest) > 0:
+            self._begin_ns += too_long * 10**9 // TICKS
+            tick -= too_long
+        return tick if tick > self._tick else following
 
     def _encode(self, picture: NDArray[np.uint8], tick: int) -> None:
         frame = av.VideoFrame.from_ndarray(picture, format="bgr24")

@@ -31,15 +31,15 @@ class View:
         self._sentence: deque[Action] = deque(maxlen=SENTENCE_WORDS)
         self._shown_s: deque[float] = deque(maxlen=RATE_FRAMES)
 
-    def hear(self, message: Message) -> None:
-        """Anything about the stream."""
+    def hear(self, message: Message, shown: bool) -> None:
+        """Anything about the stream; pictures are kept only where they are to be shown."""
         header = message.header
         if isinstance(header, Keypoints):
             self.ended = header.end
         if header.end:
             return
         if isinstance(header, Frame):
-            self.pairing.add_frame(message)
+            self.pairing.add_frame(message if shown else Message(header))
         elif isinstance(header, Keypoints):
             self.missed += max(0, header.seq - self._next_seq) if self._next_seq is not None else 0
             self._next_seq = header.seq + 1

@@ -16,6 +16,7 @@ from common import RESTARTED
 from common.config import Settings
 from common.messages import Frame, Header, Keypoints, Message
 from common.page import Page
+from common.pairing import make_room
 from common.picture import Decoder
 from common.service import Service, log, main
 from common.video import VideoFile
@@ -59,8 +60,9 @@ class Overlay(Service):
                 self.health.finished.discard(stream)
         for message in inbox:
             if view_of := self._view(message.header):
-                view_of.hear(message)
+                view_of.hear(message, self._is_shown(message.header.stream))
         self._show_what_is_due()
+        make_room([view.pairing for view in self._views.values()])
         self.health.missed = self._lost + sum(view.missed for view in self._views.values())
         return ()
 
@@ -84,21 +86,27 @@ class Overlay(Service):
         self.poll_ms = 0 if more else Service.poll_ms
 
     def _show_next(self, stream: str, view: View) -> bool:
-        """Show what has waited longest, or pass over it where nobody would see it; False if nothing is due."""
+        """Show what has waited longest, or pass over it where it is not shown; False if nothing is due."""
         pair = view.pairing.next()
         if pair is None:
             return False
-        wanted = self._window or self._options.video or (self._page and self._page.watched(stream))
-        if pair.frame and wanted and (self._options.video or not view.pairing.waiting):
+        if pair.frame is None:
+            self._lost += 1
+        elif pair.frame.array is not None and self._is_shown(stream) and not self._may_skip(view):
             image = self._decode(pair.frame)
             if image is None:
                 self._lost += 1
             else:
                 self._show(stream, view, pair.frame.header, pair.keypoints, image.copy())
-        elif pair.frame is None:
-            self._lost += 1
         self.health.worked_on(pair.keypoints.header.entered_ns)
         return True
+
+    def _is_shown(self, stream: str) -> bool:
+        """Whether anybody would see its pictures now."""
+        return bool(self._window or self._options.video or (self._page and self._page.watched(stream)))
+
+    def _may_skip(self, view: View) -> bool:
+        return not self._options.video and view.pairing.waiting > 0
 
     def _show(self, stream: str, view: View, frame: Header, keypoints: Message, image: NDArray[np.uint8]) -> None:
         assert isinstance(frame, Frame) and isinstance(keypoints.header, Keypoints) and keypoints.array is not None
@@ -131,7 +139,7 @@ class Overlay(Service):
         if not live and stream in self._paths:
             return self._paths[stream]
         path = Path(str(self._options.video))
-        stem = path.stem if len(self._views) == 1 else f"{path.stem}-{stream}"
+        stem = path.stem if stream == self.settings.camera.stream else f"{path.stem}-{stream}"
         names = (path.with_name(f"{stem}{f'-{n}' if n > 1 else ''}{path.suffix}") for n in count(1))
         taken = list(takewhile(Path.exists, names))
         if taken and not live and os.environ.get(RESTARTED):

@@ -17,7 +17,7 @@ from common.config import Settings
 from common.errors import UserError
 from common.keys import Keys
 from common.messages import Command, Frame, Header, Keypoints, Message, Recording, about
-from common.pairing import Pair, Pairing
+from common.pairing import Pair, Pairing, make_room
 from common.sequence import Sequence
 from common.service import Service, log, main
 from common.session import Plan, Session, Take, check_plan
@@ -70,6 +70,7 @@ class Recorder(Service):
                 yield from self._capture(Pair(message, None))
         while pair := self._pairing.next():
             yield from self._capture(pair)
+        make_room([self._pairing])
         self.over = self._session.state == "finished"
 
     def _is_old(self, header: Header) -> bool:

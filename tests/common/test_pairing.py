@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from common import pairing
 from common.landmarks import SIZE
 from common.messages import Frame, Keypoints, Message
-from common.pairing import Pairing
+from common.pairing import HEADER_BYTES, Pairing, make_room
 
-PICTURE_BYTES = 4 * 3 * 3
+FRAME_BYTES = HEADER_BYTES + 4 * 3 * 3
 
 
 def frame(seq: int) -> Message:
@@ -64,14 +64,28 @@ def test_a_lost_picture_is_known_when_a_later_one_comes_or_after_a_while(monkeyp
     assert pairs(made) == [(1, True), (2, False)]
 
 
-def test_memory_has_a_limit_in_bytes() -> None:
-    made = Pairing(most_bytes=5 * PICTURE_BYTES)
+def test_memory_has_a_limit_in_bytes_for_all_streams_together() -> None:
+    busy, calm = Pairing(), Pairing()
     for seq in range(100):
-        made.add_frame(frame(seq))
+        busy.add_frame(frame(seq))
+        make_room([busy, calm], 5 * FRAME_BYTES)
+    assert busy.held_bytes == 5 * FRAME_BYTES
+    for seq in range(2):
+        calm.add_frame(frame(seq))
+        make_room([busy, calm], 5 * FRAME_BYTES)
     for seq in range(100):
+        busy.add_keypoints(keypoints(seq))
+        calm.add_keypoints(keypoints(seq))
+    assert [seq for seq, is_there in pairs(busy) if is_there] == [97, 98, 99]
+    assert [seq for seq, is_there in pairs(calm)] == [0, 1]
+    assert busy.held_bytes == calm.held_bytes == 0
+
+
+def test_a_frame_without_its_picture_is_not_lost_and_has_a_limit_too() -> None:
+    made = Pairing()
+    for seq in range(9):
+        made.add_frame(Message(frame(seq).header))
+    make_room([made], 5 * HEADER_BYTES)
+    for seq in range(3, 9):
         made.add_keypoints(keypoints(seq))
-    assert [seq for seq, is_there in pairs(made) if is_there] == [95, 96, 97, 98, 99]
-    for seq in range(100, 103):  # what was handed out does not count any more
-        made.add_frame(frame(seq))
-        made.add_keypoints(keypoints(seq))
-    assert pairs(made) == [(100, True), (101, True), (102, True)]
+    assert pairs(made) == [(3, False), *((seq, True) for seq in range(4, 9))]

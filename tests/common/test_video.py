@@ -1,4 +1,4 @@
-"""A video is read back with as many frames, of the same size, at their times, and a live stream's gaps filled."""
+"""A video is read back with as many frames, of the same size, at their times, but for long pauses."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from common.errors import UserError
-from common.video import LARGEST_PX, MAX_PAUSE_S, VideoFile
+from common.video import LARGEST_PX, MAX_PAUSE_S, MAX_STEP_S, VideoFile
 from tests.pace import patience
 from tests.pipeline import ROOT
 
@@ -122,37 +122,44 @@ def test_a_disk_that_takes_no_more_is_an_oserror() -> None:
     video.abandon()
 
 
-def test_missing_frames_of_a_live_stream_show_the_picture_before(tmp_path: Path) -> None:
-    path = tmp_path / "x.mp4"
-    video = write(path, [(100.0, 20), (100.1, 20), (101.0, 200), (101.1, 200)], live=True)
-    assert video.frames == 12  # 1.1 s at 10 frames a second, and the last
-    assert levels(path) == pytest.approx([20] * 10 + [200] * 2, abs=4)
-
-
-def test_a_live_stream_faster_than_the_video_is_thinned_out_to_its_true_length(tmp_path: Path) -> None:
-    video = write(tmp_path / "x.mp4", [(i / 50, 50) for i in range(101)], live=True)
-    assert video.frames == pytest.approx(21, abs=1)
-
-
-def test_a_long_pause_is_shortened_once_and_not_paid_back_with_every_frame_after(tmp_path: Path) -> None:
-    video = VideoFile(tmp_path / "x.mp4", FPS, SIZE, live=True)
-    video.write(grey(0), 0)
-    video.write(grey(0), round(60e9))
-    paused = video.frames
-    assert paused <= MAX_PAUSE_S * FPS + 2
-    for i in range(1, 11):
-        video.write(grey(0), round((60 + i / FPS) * 1e9))
+@pytest.mark.parametrize("fps", [FPS, 1000.0])  # some cameras claim any rate
+def test_of_a_live_stream_too_each_picture_is_encoded_once_at_its_time(fps: float, tmp_path: Path) -> None:
+    video = VideoFile(tmp_path / "x.mp4", fps, SIZE, live=True)
+    seconds = [0, 0.1, 1.0, 1.02, 1.04, 9.0]  # some are missing, some come faster than the stream's rate
+    for number, at in enumerate(seconds):
+        video.write(grey(20 * number), round((100 + at) * 1e9))
+        assert video.frames == number + 1
     video.close()
-    assert video.frames == pytest.approx(paused + 10, abs=1)
+    times, found = zip(*shots(tmp_path / "x.mp4"), strict=True)
+    assert times == pytest.approx(seconds, abs=0.001)
+    assert found == pytest.approx([0, 20, 40, 60, 80, 100], abs=4)
+    assert length_s(tmp_path / "x.mp4") == pytest.approx(9 + 1 / fps, abs=0.001)
+
+
+@pytest.mark.parametrize(("live", "longest_s"), [(True, MAX_PAUSE_S), (False, MAX_STEP_S)])
+@pytest.mark.parametrize("pause_s", [60 * 60 + 1, 25 * 60 * 60, 400 * 24 * 60 * 60])
+def test_a_long_pause_is_shortened_once_and_not_paid_back_with_every_frame_after(
+    pause_s: int, live: bool, longest_s: float, tmp_path: Path
+) -> None:
+    after = [(pause_s + number / FPS, 0) for number in range(10)]
+    video = write(tmp_path / "x.mp4", [(0, 0), *after], live)
+    assert video.frames == 11
+    assert length_s(tmp_path / "x.mp4") == pytest.approx(longest_s + 10 / FPS, abs=0.001)
+
+
+def test_a_rate_slower_than_the_longest_pause_is_written_too(tmp_path: Path) -> None:
+    video = VideoFile(tmp_path / "x.mp4", 0.05, SIZE, live=True)
+    for number in range(3):
+        video.write(grey(0), number * 20 * 10**9)
+    video.close()
+    assert [at for at, _ in shots(tmp_path / "x.mp4")] == [0, 20, 40]
 
 
 def test_a_stream_whose_clock_began_again_is_recorded_on(tmp_path: Path) -> None:
-    video = VideoFile(tmp_path / "x.mp4", FPS, SIZE, live=True)
-    for start_s in (100.0, 0.0):
-        for i in range(10):
-            video.write(grey(0), round((start_s + i / FPS) * 1e9))
-    video.close()
-    assert video.frames == pytest.approx(20, abs=1)
+    seconds = [start_s + number / FPS for start_s in (100, 0) for number in range(10)]
+    video = write(tmp_path / "x.mp4", [(at, 0) for at in seconds], live=True)
+    assert video.frames == 20
+    assert length_s(tmp_path / "x.mp4") == pytest.approx(20 / FPS, abs=0.001)
 
 
 def test_a_picture_of_another_size_is_fitted_instead_of_dropped_silently(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from weakref import ref
 
 import cv2
 import numpy as np
@@ -11,10 +12,12 @@ import pytest
 from common import RESTARTED, config
 from common.landmarks import SIZE
 from common.messages import Frame, Keypoints, Message
+from common.pairing import HEADER_BYTES, MOST_BYTES
 from common.service import HEARTBEAT_S
 from common.sources import FileSource
 from services.overlay import DRAW_S, Overlay
 from tests.pace import patience
+from tests.pipeline import free_ports
 
 NOBODY = np.zeros(SIZE, np.float32)
 BAD_JPEG = np.frombuffer(b"\xff\xd8\xff no picture", np.uint8)
@@ -26,7 +29,12 @@ def made(tmp_path: Path) -> Overlay:
 
 def shot(seq: int, captured_ns: int = 0, size: tuple[int, int] = (320, 240), **values: object) -> list[Message]:
     """A frame and its keypoints."""
-    about = {"stream": "cam", "seq": seq, "captured_ns": captured_ns or seq * 40_000_000, "entered_ns": time.time_ns()}
+    about = {
+        "stream": values.pop("stream", "cam"),
+        "seq": seq,
+        "captured_ns": captured_ns or seq * 40_000_000,
+        "entered_ns": time.time_ns(),
+    }
     start_and_live = {key: values.pop(key) for key in ("start", "live") if key in values}
     picture = values.pop("picture", np.full((*size[::-1], 3), 10 * seq % 250, np.uint8))
     header = Frame(**about, **start_and_live, width=size[0], height=size[1], **values)
@@ -154,7 +162,9 @@ def test_a_camera_that_begins_anew_goes_on_in_its_video(tmp_path: Path) -> None:
         )
     stage.close()
     assert [path.name for path in tmp_path.iterdir()] == ["o.mp4"]
-    assert len(shades(tmp_path / "o.mp4")) == pytest.approx(30, abs=1)
+    video = cv2.VideoCapture(str(tmp_path / "o.mp4"))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 10
+    assert 10 / video.get(cv2.CAP_PROP_FPS) == pytest.approx(1 + 5 * 0.04, abs=0.001)
 
 
 @pytest.mark.parametrize(("live", "videos"), [(False, {"o.mp4": 3}), (True, {"o.mp4": 5, "o-2.mp4": 3})])
@@ -171,9 +181,57 @@ def test_a_process_that_crashed_leaves_its_video_to_the_next_one(
     assert {path.name: len(shades(path)) for path in tmp_path.iterdir()} == videos
 
 
+def test_after_a_crash_each_file_keeps_its_video_whichever_is_heard_of_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for start, counts in enumerate([{"cam": 5, "cam2": 3}, {"cam2": 4, "cam": 6}, {"cam2": 2}]):
+        stage = made(tmp_path)
+        for stream, count in counts.items():
+            play(stage, [m for seq in range(count) for m in shot(seq, stream=stream, start=start, live=False)])
+        stage.close()
+        monkeypatch.setenv(RESTARTED, "1")
+    assert {path.name: len(shades(path)) for path in tmp_path.iterdir()} == {"o.mp4": 6, "o-cam2.mp4": 2}
+
+
 def test_another_run_takes_another_name(tmp_path: Path) -> None:
     for _ in range(3):
         stage = made(tmp_path)
         play(stage, shot(0, live=False))
         stage.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["o-2.mp4", "o-3.mp4", "o.mp4"]
+
+
+# --- memory ---------------------------------------------------------------------------------------------
+
+
+def without_keypoints(stage: Overlay, streams: tuple[str, ...], count: int) -> dict[str, list["ref[np.ndarray]"]]:
+    """Let it hear so many 4K pictures of each live stream; where they are, as long as they are kept."""
+    found: dict[str, list[ref[np.ndarray]]] = {stream: [] for stream in streams}
+    for seq in range(count):
+        for stream in streams:
+            picture = np.zeros((2160, 3840, 3), np.uint8)
+            found[stream].append(ref(picture))
+            header = Frame(stream=stream, seq=seq, captured_ns=seq, entered_ns=0, width=3840, height=2160)
+            stage.step([Message(header, picture)])
+    return found
+
+
+def test_pictures_that_nobody_would_see_are_not_kept_and_not_missed(stages: list[Overlay]) -> None:
+    port = free_ports(1)
+    stage = Overlay(config.load(sets=["overlay.window=false", f"overlay.page_port={port}"]))
+    stages.append(stage)
+    stage.setup()
+    held = without_keypoints(stage, ("cam",), 4)["cam"]
+    assert not any(picture() is not None for picture in held)
+    for seq in range(4):
+        play(stage, [shot(seq)[1]])
+    assert stage.health.done == 4 and stage.health.missed == 0
+
+
+def test_all_streams_together_keep_no_more_pictures_than_one_may(tmp_path: Path, stages: list[Overlay]) -> None:
+    stages.append(made(tmp_path))
+    held = without_keypoints(stages[0], ("one", "two", "three"), MOST_BYTES // (2160 * 3840 * 3) + 2)
+    kept = {stream: [seq for seq, picture in enumerate(of) if picture() is not None] for stream, of in held.items()}
+    assert sum(map(len, kept.values())) == MOST_BYTES // (2160 * 3840 * 3 + HEADER_BYTES)
+    assert {len(seqs) for seqs in kept.values()} <= {6, 7}
+    assert all(seqs[-1] == len(held["one"]) - 1 for seqs in kept.values())  # the newest
