@@ -29,7 +29,8 @@ SETTINGS: Final = ("initializers", "regularizers", "constraints", "dtype_policie
 OPERATIONS: Final[dict[str, tuple[str, ...] | None]] = {
     "keras.src.ops.numpy": None,
     "keras.src.ops.nn": None,
-    "keras.src.ops.core": ("Cast", "Slice", "StopGradient", "Unstack"),  # others call what they are given
+    # Others of these call what they are given.
+    "keras.src.ops.core": ("Cast", "ConvertToTensor", "Slice", "StopGradient", "Unstack"),
 }
 MARKS: Final = ("__keras_tensor__", "__tensor__", "__numpy__", "__tuple__", "__slice__", "__ellipsis__")
 DROPPED: Final = ("time_major", "compile_config")  # always false, and of use in training only
@@ -112,7 +113,7 @@ def _modern(described: Any, size: int) -> Any:
         if key.endswith("shape") and isinstance(value, list) and len(value) == 3 and value[-1] is None:
             modern[key] = [*value[:-1], size]
     module = _module(described) if "class_name" in described else None
-    if module and ("module" in described or module in OPERATIONS):  # in a .h5 file Keras finds layers itself
+    if module:  # a .h5 file does not say it, and Keras's loader of these takes strings, such as "dot", for functions
         modern |= {"module": module, "registered_name": None}
         config = modern["config"]
         if described["class_name"] != "InputLayer":

@@ -64,14 +64,27 @@ def arithmetic(frames: Any) -> Any:
     return layers.LSTM(4)(moved, mask=ops.any(ops.not_equal(frames[:, 1:], 0), axis=-1)) + 0.5
 
 
+def scored(frames: Any, make: Callable[..., Any], mask: bool = True) -> Any:
+    seen = layers.GRU(4, return_sequences=True)(layers.Masking()(frames) if mask else frames)
+    return layers.GlobalAveragePooling1D()(make()([seen, seen]))
+
+
 def nested(frames: Any) -> Any:
     inner = tf.keras.Sequential([layers.Input((LENGTH, NUMBERS)), layers.Masking()])
     return layers.LSTM(4)(inner(frames))
 
 
+TAKEN = [
+    *(masked, attending, weighted, arithmetic, nested),
+    lambda frames: scored(frames, layers.Attention),
+    lambda frames: scored(frames, layers.Attention, mask=False),
+    lambda frames: scored(frames, layers.AdditiveAttention),
+]
+
+
 @pytest.mark.filterwarnings("ignore:.*HDF5 file", "ignore:.*was passed an input with a mask")
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
-@pytest.mark.parametrize("body", [masked, attending, weighted, arithmetic, nested])
+@pytest.mark.parametrize("body", TAKEN)
 def test_functional_networks_with_masks_and_known_layers_are_taken(
     tmp_path: Path, body: Callable[[Any], Any], suffix: str
 ):
