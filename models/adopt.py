@@ -16,7 +16,7 @@ from typing import Final, get_args
 
 import numpy as np
 
-from common.classifier import Card, Classifier, WindowShape
+from common.classifier import Card, Classifier, WindowShape, weights_of
 from common.decision import Parameters
 from common.errors import UserError, command
 from common.features import HOLDS, Features, Part, raw_of, size
@@ -64,7 +64,7 @@ def adopt(
             trained="unknown",
         )
         write_card(draft, card)
-        Classifier(draft)  # what does not run is not adopted
+        _check_runs(file, draft)
     return card
 
 
@@ -87,6 +87,14 @@ def _agreed(file: Path, facts: Facts, labels: Sequence[str], length: int | None)
     if not agreed:
         raise UserError(f"{file} takes windows of any number of frames: say how many by --length.")
     return agreed
+
+
+def _check_runs(file: Path, folder: Path) -> None:
+    """Raises UserError naming `file`: what does not run is not adopted."""
+    try:
+        Classifier(folder)
+    except UserError as error:
+        raise UserError(str(error).replace(str(weights_of(folder)), str(file))) from error
 
 
 def _guessed(file: Path, numbers: int) -> Features:
@@ -112,6 +120,9 @@ def _layout(text: str) -> tuple[str, ...]:
     parts = _names(text)
     if strangers := [part for part in parts if part not in PARTS]:
         raise argparse.ArgumentTypeError(f"{strangers[0]!r} is none of {', '.join(PARTS)}")
+    held = [one for part in parts for one in HOLDS.get(part, (part,))]
+    if len(set(held)) < len(held):
+        raise argparse.ArgumentTypeError(f"{text} names the same numbers twice")
     return tuple(parts)
 
 

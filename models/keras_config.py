@@ -33,6 +33,8 @@ OPERATIONS: Final[dict[str, tuple[str, ...] | None]] = {
     "keras.src.ops.core": ("Cast", "ConvertToTensor", "Slice", "StopGradient", "Unstack"),
 }
 MARKS: Final = ("__keras_tensor__", "__tensor__", "__numpy__", "__tuple__", "__slice__", "__ellipsis__")
+POLICIES: Final = ("DTypePolicy", "Policy")  # the latter of Keras 2; each says nothing but a type of numbers
+HALVES: Final = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")  # quick to train in on a GPU
 DROPPED: Final = ("time_major", "compile_config")  # always false, and of use in training only
 OF_KERAS: Final = ("keras", "tf_keras", "tensorflow")  # packages
 
@@ -74,7 +76,7 @@ def _module(described: dict[str, Any]) -> str | None:
     from tensorflow import keras
 
     name, said = described["class_name"], described.get("module", "keras")  # a .h5 file does not say it
-    if name in MARKS:
+    if name in MARKS or name in POLICIES:
         return ""
     if not isinstance(said, str) or said.split(".")[0] not in OF_KERAS:
         return None  # the author's own, whatever its name
@@ -103,11 +105,13 @@ def _is_operation(module: str, name: str) -> bool:
 
 
 def _modern(described: Any, size: int) -> Any:
-    """A harmless description as Keras 3 takes it, with `size` where a shape leaves it open."""
+    """A harmless description as Keras 3 takes it, in float32 throughout, with `size` where a shape leaves it open."""
     if isinstance(described, list):
         return [_modern(one, size) for one in described]
     if not isinstance(described, dict):
-        return described
+        return "float32" if described in HALVES else described
+    if described.get("class_name") in POLICIES:
+        return _modern(described["config"]["name"], size)
     modern = {key: _modern(value, size) for key, value in described.items() if key not in DROPPED}
     for key, value in modern.items():
         if key.endswith("shape") and isinstance(value, list) and len(value) == 3 and value[-1] is None:
