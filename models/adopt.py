@@ -44,6 +44,7 @@ def adopt(
     are of, one after the other; by default they are guessed.
     """
     _check_labels(labels, idle)
+    _check_layout(layout)
     with written(out) as draft:
         said = Features(kind="raw", parts=layout) if layout else None
         facts = rewrite(file, draft, size(said) if said else None)
@@ -75,6 +76,12 @@ def _check_labels(labels: Sequence[str], idle: Sequence[str]) -> None:
         raise UserError(f"--labels {','.join(labels)} will not do: name two or more, all different.")
     if strangers := set(idle) - set(labels):
         raise UserError(f"--idle {','.join(sorted(strangers))} is not one of the labels {','.join(labels)}.")
+
+
+def _check_layout(layout: Sequence[Part]) -> None:
+    held = [one for part in layout for one in HOLDS.get(part, (part,))]
+    if len(set(held)) < len(held):
+        raise UserError(f"--layout {','.join(layout)} names the same numbers twice: name each part once.")
 
 
 def _agreed(file: Path, facts: Facts, labels: Sequence[str], length: int | None) -> int:
@@ -120,9 +127,6 @@ def _layout(text: str) -> tuple[str, ...]:
     parts = _names(text)
     if strangers := [part for part in parts if part not in PARTS]:
         raise argparse.ArgumentTypeError(f"{strangers[0]!r} is none of {', '.join(PARTS)}")
-    held = [one for part in parts for one in HOLDS.get(part, (part,))]
-    if len(set(held)) < len(held):
-        raise argparse.ArgumentTypeError(f"{text} names the same numbers twice")
     return tuple(parts)
 
 

@@ -112,7 +112,7 @@ def _opened_archive(file: Path, folder: Path) -> tuple[Any, Path]:
 def _rewrite_onnx(file: Path, folder: Path, size: int | None) -> Facts:
     import onnx
     import onnxruntime
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     try:
         model = onnx.load(file)  # with what it keeps in files beside it, none of them outside its folder
