@@ -1,6 +1,7 @@
 """A file of weights in; a network that turns windows float32 (n, length, size) into probabilities (n, labels) out."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -61,9 +62,16 @@ def load(path: Path, shape: tuple[int, int], labels: list[str]) -> Network:
     except ModuleNotFoundError as error:
         raise UserError(f"{path} needs the package {error.name}: install it, or export the model.") from error
     except Exception as error:  # four libraries, each with exceptions of its own
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"The weights {path} cannot be loaded: {reason}") from error
+        raise UserError(f"The weights {path} cannot be loaded: {reason(error)}") from error
     return network
+
+
+def reason(error: Exception) -> str:
+    """The line that says what is wrong: Keras and TensorFlow write before it where, and write it in bold letters."""
+    innermost = (getattr(error, "strerror", None) or str(error)).split("Exception encountered: ")[-1]
+    innermost = re.sub(r"^in user code:.* File .*?\n\n", "", innermost, flags=re.DOTALL)
+    lines = [line.strip().removeprefix("\x1b[1m").removesuffix("\x1b[0m") for line in innermost.splitlines()]
+    return next((line for line in lines if line and "Exception encountered" not in line), type(error).__name__)
 
 
 def _check(path: Path, network: Network, shape: tuple[int, int], labels: list[str]) -> None:

@@ -19,6 +19,7 @@ from mcap.stream_reader import StreamReader
 from mcap.writer import CompressionType, Writer
 
 from common.errors import UserError
+from common.lfs import refuse_pointer
 from common.messages import BadMessage, Message
 from common.topics import TOPIC_OF
 from common.wire import pack, unpack
@@ -83,6 +84,7 @@ class BusReader:
         self.end: dict[str, str] | None = None
 
     def __iter__(self) -> Iterator[Heard]:
+        refuse_pointer(self.path)
         try:
             with self.path.open("rb") as file:
                 yield from self._read(file)

@@ -13,6 +13,7 @@ from common.decision import Parameters
 from common.errors import UserError
 from common.features import Features, features, size
 from common.landmarks import LAYOUT, SIZE
+from common.lfs import refuse_pointer
 
 CARD = "card.json"
 WEIGHTS = "model.keras"  # of what is trained here
@@ -51,6 +52,7 @@ def read_card(folder: str | Path) -> Card:
     path = Path(folder) / CARD
     if not path.is_file():
         raise UserError(f"{folder} is not a model folder: it has no {CARD}. Train one with python -m models.train.")
+    refuse_pointer(path)
     try:
         card = msgspec.json.decode(path.read_bytes(), type=Card)
     except (OSError, msgspec.MsgspecError) as error:

@@ -16,7 +16,7 @@ class FastLSTM(tf.keras.layers.LSTM):  # type: ignore[misc]
     def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
         cell = self.cell
         projected = tf.matmul(sequences, cell.kernel) + (cell.bias if cell.use_bias else 0.0)
-        nothing = tf.zeros((sequences.shape[0] or tf.shape(sequences)[0], cell.units))
+        nothing = tf.zeros((sequences.shape[0] or tf.shape(sequences)[0], cell.units), projected.dtype)
 
         def step(state: tuple[Any, Any], projected_step: Any) -> tuple[Any, Any]:
             hidden, carry = state

@@ -16,7 +16,7 @@ from typing import Final, get_args
 
 import numpy as np
 
-from common.classifier import Card, Classifier, WindowShape
+from common.classifier import Card, Classifier, WindowShape, weights_of
 from common.decision import Parameters
 from common.errors import UserError, command
 from common.features import HOLDS, Features, Part, raw_of, size
@@ -44,6 +44,7 @@ def adopt(
     are of, one after the other; by default they are guessed.
     """
     _check_labels(labels, idle)
+    _check_layout(layout)
     with written(out) as draft:
         said = Features(kind="raw", parts=layout) if layout else None
         facts = rewrite(file, draft, size(said) if said else None)
@@ -64,7 +65,7 @@ def adopt(
             trained="unknown",
         )
         write_card(draft, card)
-        Classifier(draft)  # what does not run is not adopted
+        _check_runs(file, draft)
     return card
 
 
@@ -77,6 +78,12 @@ def _check_labels(labels: Sequence[str], idle: Sequence[str]) -> None:
         raise UserError(f"--idle {','.join(sorted(strangers))} is not one of the labels {','.join(labels)}.")
 
 
+def _check_layout(layout: Sequence[Part]) -> None:
+    held = [one for part in layout for one in HOLDS.get(part, (part,))]
+    if len(set(held)) < len(held):
+        raise UserError(f"--layout {','.join(layout)} names the same numbers twice: name each part once.")
+
+
 def _agreed(file: Path, facts: Facts, labels: Sequence[str], length: int | None) -> int:
     """Frames in a window; raises UserError where the network is not what was said."""
     if facts.labels != len(labels):
@@ -87,6 +94,14 @@ def _agreed(file: Path, facts: Facts, labels: Sequence[str], length: int | None)
     if not agreed:
         raise UserError(f"{file} takes windows of any number of frames: say how many by --length.")
     return agreed
+
+
+def _check_runs(file: Path, folder: Path) -> None:
+    """Raises UserError naming `file`: what does not run is not adopted."""
+    try:
+        Classifier(folder)
+    except UserError as error:
+        raise UserError(str(error).replace(str(weights_of(folder)), str(file))) from error
 
 
 def _guessed(file: Path, numbers: int) -> Features:

@@ -8,6 +8,7 @@ import math
 import shutil
 import warnings
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -15,6 +16,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from common.backends import reason
 from common.errors import UserError
 from common.landmarks import SIZE
 from common.lfs import refuse_pointer
@@ -44,9 +46,9 @@ def rewrite(file: Path, folder: Path, size: int | None = None) -> Facts:
 
     size: numbers in a frame, for a network that leaves them open.
     """
+    refuse_pointer(file)
     if file.suffix not in (".h5", ".hdf5", ".keras", ".onnx"):
         raise UserError(f"{file} is no .h5, .keras or .onnx file: save the whole model in one of these formats.")
-    refuse_pointer(file)
     try:
         with file.open("rb"), quiet(), warnings.catch_warnings():  # whatever is wrong is raised
             warnings.simplefilter("ignore")
@@ -56,14 +58,11 @@ def rewrite(file: Path, folder: Path, size: int | None = None) -> Facts:
     except ModuleNotFoundError as error:
         raise UserError(f"{file} needs the package {error.name}: install it.") from error
     except Exception as error:  # of h5py, Keras, onnx and onnxruntime, each with exceptions of its own
-        raise UserError(f"{file} cannot be read as a network: {_reason(error)}") from error
+        raise UserError(f"{file} cannot be read as a network: {reason(error)}") from error
 
 
-def _reason(error: Exception) -> str:
-    """The line that says what is wrong: Keras writes before it where, and writes it in bold letters."""
-    innermost = str(error).split("Exception encountered: ")[-1]
-    lines = [line.strip().removeprefix("\x1b[1m").removesuffix("\x1b[0m") for line in innermost.splitlines()]
-    return next((line for line in lines if line and not line.startswith("Exception encountered")), type(error).__name__)
+def _damaged(file: Path, what: str) -> UserError:
+    return UserError(f"{file} cannot be read as a network: it is damaged, or not {what}; save the model anew.")
 
 
 def _rewrite_keras(file: Path, folder: Path, size: int | None) -> Facts:
@@ -89,8 +88,11 @@ def _opened_h5(file: Path, folder: Path) -> tuple[Any, Path]:
     """How it describes its network, and a copy by the name that Keras expects; Keras 2 writes HDF5 by any name."""
     import h5py
 
-    with h5py.File(file) as stored:
-        described = stored.attrs.get("model_config")
+    try:
+        with h5py.File(file) as stored:
+            described = stored.attrs.get("model_config")
+    except OSError as error:
+        raise _damaged(file, "the HDF5 or the zip archive that Keras writes") from error
     if described is None:
         raise UserError(f"{file} holds weights without their network: save the whole model, by model.save.")
     return json.loads(described), Path(shutil.copyfile(file, folder / "draft.h5"))
@@ -99,16 +101,25 @@ def _opened_h5(file: Path, folder: Path) -> tuple[Any, Path]:
 def _opened_archive(file: Path, folder: Path) -> tuple[Any, Path]:
     """How it describes its network, and its weights."""
     weights = folder / "draft.weights.h5"
-    with zipfile.ZipFile(file) as stored:
-        weights.write_bytes(stored.read("model.weights.h5"))
-        return json.loads(stored.read("config.json")), weights
+    try:
+        with zipfile.ZipFile(file) as stored:
+            weights.write_bytes(stored.read("model.weights.h5"))
+            return json.loads(stored.read("config.json")), weights
+    except (KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise _damaged(file, "the archive that Keras writes, with config.json and model.weights.h5") from error
 
 
 def _rewrite_onnx(file: Path, folder: Path, size: int | None) -> Facts:
     import onnx
     import onnxruntime
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-    model = onnx.load(file)  # with what it keeps in files beside it, none of them outside its folder
+    try:
+        model = onnx.load(file)  # with what it keeps in files beside it, none of them outside its folder
+    except DecodeError as error:
+        raise _damaged(file, "ONNX") from error
+    if not model.graph.node:  # of an empty file too
+        raise _damaged(file, "ONNX")
     graph, stored = model.graph, {one.name for one in model.graph.initializer}
     inputs = [one for one in graph.input if one.name not in stored]
     outputs = [one for one in graph.output if one.type.tensor_type.elem_type == onnx.TensorProto.FLOAT]
@@ -153,7 +164,7 @@ def _check_row(file: Path, window: Window, outputs: Mapping[str, Shape]) -> None
     if len(outputs) != 1:
         raise UserError(f"{file} gives {_listed(outputs)}: save it with the one that tells the labels.")
     (shape,) = outputs.values()
-    if len(shape) == 3 and shape[1] == window[1]:
+    if len(shape) == 3:
         size = f"{window[2]} numbers" if window[2] else "any size"
         length = f"{window[1]} frames" if window[1] else "any length"
         raise UserError(

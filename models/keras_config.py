@@ -29,9 +29,12 @@ SETTINGS: Final = ("initializers", "regularizers", "constraints", "dtype_policie
 OPERATIONS: Final[dict[str, tuple[str, ...] | None]] = {
     "keras.src.ops.numpy": None,
     "keras.src.ops.nn": None,
-    "keras.src.ops.core": ("Cast", "Slice", "StopGradient", "Unstack"),  # others call what they are given
+    # Others of these call what they are given.
+    "keras.src.ops.core": ("Cast", "ConvertToTensor", "Slice", "StopGradient", "Unstack"),
 }
 MARKS: Final = ("__keras_tensor__", "__tensor__", "__numpy__", "__tuple__", "__slice__", "__ellipsis__")
+POLICIES: Final = ("DTypePolicy", "Policy")  # the latter of Keras 2; each says nothing but a type of numbers
+HALVES: Final = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")  # quick to train in on a GPU
 DROPPED: Final = ("time_major", "compile_config")  # always false, and of use in training only
 OF_KERAS: Final = ("keras", "tf_keras", "tensorflow")  # packages
 
@@ -73,7 +76,7 @@ def _module(described: dict[str, Any]) -> str | None:
     from tensorflow import keras
 
     name, said = described["class_name"], described.get("module", "keras")  # a .h5 file does not say it
-    if name in MARKS:
+    if name in MARKS or name in POLICIES:
         return ""
     if not isinstance(said, str) or said.split(".")[0] not in OF_KERAS:
         return None  # the author's own, whatever its name
@@ -102,17 +105,19 @@ def _is_operation(module: str, name: str) -> bool:
 
 
 def _modern(described: Any, size: int) -> Any:
-    """A harmless description as Keras 3 takes it, with `size` where a shape leaves it open."""
+    """A harmless description as Keras 3 takes it, in float32 throughout, with `size` where a shape leaves it open."""
     if isinstance(described, list):
         return [_modern(one, size) for one in described]
     if not isinstance(described, dict):
-        return described
+        return "float32" if described in HALVES else described
+    if described.get("class_name") in POLICIES:
+        return _modern(described["config"]["name"], size)
     modern = {key: _modern(value, size) for key, value in described.items() if key not in DROPPED}
     for key, value in modern.items():
         if key.endswith("shape") and isinstance(value, list) and len(value) == 3 and value[-1] is None:
             modern[key] = [*value[:-1], size]
     module = _module(described) if "class_name" in described else None
-    if module and ("module" in described or module in OPERATIONS):  # in a .h5 file Keras finds layers itself
+    if module:  # a .h5 file does not say it, and Keras's loader of these takes strings, such as "dot", for functions
         modern |= {"module": module, "registered_name": None}
         config = modern["config"]
         if described["class_name"] != "InputLayer":

@@ -15,7 +15,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassif
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from common.backends import KINDS
+from common.backends import KINDS, reason
 from common.classifier import CARD, Classifier, WindowShape, read_card, tempered
 from common.errors import UserError
 from common.features import Features, features, raw_of
@@ -165,6 +165,23 @@ def test_damaged_weights_are_told_in_a_sentence(tmp_path: Path, suffix: str, con
     with pytest.raises(UserError, match=f"model{suffix} cannot be loaded: .") as told:
         Classifier(tmp_path)
     assert "\n" not in str(told.value)
+
+
+def test_what_keras_and_tensorflow_say_is_told_by_the_line_that_says_what_is_wrong():
+    import tensorflow as tf
+
+    lstm = tf.keras.layers.LSTM(2)
+
+    def outside_a_layer(rows: object) -> object:
+        return tf.matmul(rows, tf.ones((3, 1)))
+
+    def in_a_layer(rows: object) -> object:
+        return lstm(rows[None], initial_state=[tf.ones((1, 5)), tf.ones((1, 5))])
+
+    for wrong in (outside_a_layer, in_a_layer):
+        with pytest.raises(ValueError, match="in user code:") as told:
+            tf.function(wrong)(tf.ones((1, 2)))
+        assert "Dimensions must be equal" in reason(told.value) and "\n" not in reason(told.value)
 
 
 def test_no_weights_and_two_of_them(tmp_path: Path):

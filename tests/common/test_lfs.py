@@ -1,10 +1,13 @@
 """A Git LFS pointer is known by its content, whatever it is called."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from common import sources
+from common.bus_file import BusReader
+from common.classifier import CARD, read_card
 from common.config import load
 from common.errors import UserError
 from common.lfs import refuse_pointer
@@ -32,6 +35,18 @@ def test_what_is_no_pointer_or_cannot_be_read_is_left_to_others(tmp_path: Path) 
 def test_the_given_pointer_is_known(shared: Path) -> None:
     with pytest.raises(UserError, match="git lfs pull"):
         refuse_pointer(shared / "cases" / "lfs_pointer.onnx")
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [(CARD, lambda path: read_card(path.parent)), ("run.mcap", lambda path: list(BusReader(path)))],
+)
+def test_a_pointer_is_known_by_what_reads_such_a_file(
+    tmp_path: Path, name: str, read: Callable[[Path], object]
+) -> None:
+    (tmp_path / name).write_text(POINTER)
+    with pytest.raises(UserError, match=f"{name} is a Git LFS pointer"):
+        read(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "sign.gif", "frames/1.jpg"])

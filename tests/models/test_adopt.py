@@ -185,15 +185,26 @@ def test_networks_for_something_else_are_refused(tmp_path: Path):
 @pytest.mark.parametrize("content", [b"", b"not a network", b"PK\x03\x04 cut", b"\x89HDF\r\n\x1a\n cut"])
 def test_damaged_files_are_refused(tmp_path: Path, name: str, content: bytes):
     (tmp_path / name).write_bytes(content)
-    refused(tmp_path / name, "cannot be read as a network|takes or gives something else")
+    refused(tmp_path / name, "cannot be read as a network: it is damaged, or not (the HDF5|the archive|ONNX)")
+
+
+def test_archives_of_something_else_or_cut_inside_are_refused(tmp_path: Path):
+    file = tmp_path / "model.keras"
+    with zipfile.ZipFile(file, "w") as other:
+        other.writestr("notes.txt", "no network")
+    refused(file, "damaged, or not the archive that Keras writes, with config.json and model.weights.h5; save")
+    content = bytearray(save(network(layers.LSTM(4)), file).read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    file.write_bytes(content)
+    refused(file, "damaged, or not the archive")
 
 
 def test_pickles_folders_and_nothing_are_refused(tmp_path: Path):
     (tmp_path / "model.pkl").write_bytes(b"\x80\x04N.")
     refused(tmp_path / "model.pkl", r"no \.h5, \.keras or \.onnx file")
     (tmp_path / "model.keras").mkdir()
-    refused(tmp_path / "model.keras", "cannot be read as a network")
-    refused(tmp_path / "absent.h5", "No such file")
+    refused(tmp_path / "model.keras", "cannot be read as a network: Is a directory")
+    refused(tmp_path / "absent.h5", "cannot be read as a network: No such file")
 
 
 @pytest.mark.filterwarnings("ignore:.*HDF5 file")

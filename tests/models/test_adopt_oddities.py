@@ -1,5 +1,6 @@
 """Networks of shapes and layouts that others have: what is taken, as what, and what is said of the rest."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -64,14 +65,27 @@ def arithmetic(frames: Any) -> Any:
     return layers.LSTM(4)(moved, mask=ops.any(ops.not_equal(frames[:, 1:], 0), axis=-1)) + 0.5
 
 
+def scored(frames: Any, make: Callable[..., Any], mask: bool = True) -> Any:
+    seen = layers.GRU(4, return_sequences=True)(layers.Masking()(frames) if mask else frames)
+    return layers.GlobalAveragePooling1D()(make()([seen, seen]))
+
+
 def nested(frames: Any) -> Any:
     inner = tf.keras.Sequential([layers.Input((LENGTH, NUMBERS)), layers.Masking()])
     return layers.LSTM(4)(inner(frames))
 
 
+TAKEN = [
+    *(masked, attending, weighted, arithmetic, nested),
+    lambda frames: scored(frames, layers.Attention),
+    lambda frames: scored(frames, layers.Attention, mask=False),
+    lambda frames: scored(frames, layers.AdditiveAttention),
+]
+
+
 @pytest.mark.filterwarnings("ignore:.*HDF5 file", "ignore:.*was passed an input with a mask")
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
-@pytest.mark.parametrize("body", [masked, attending, weighted, arithmetic, nested])
+@pytest.mark.parametrize("body", TAKEN)
 def test_functional_networks_with_masks_and_known_layers_are_taken(
     tmp_path: Path, body: Callable[[Any], Any], suffix: str
 ):
@@ -107,8 +121,41 @@ def ends_in(layer: Any, last: str = "softmax", inputs: int = 1, numbers: int = N
     return tf.keras.Model(frames, seen)
 
 
+def every_second(seen: Any) -> Any:
+    return layers.Dense(3, activation="softmax")(layers.Conv1D(4, 2, strides=2)(seen))
+
+
 def two(seen: Any) -> list[Any]:
     return [layers.Dense(3, name="sign")(layers.LSTM(4)(seen)), layers.Dense(2, name="verdict")(layers.LSTM(4)(seen))]
+
+
+@pytest.mark.filterwarnings("ignore:.*HDF5 file")
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16"])
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_a_network_trained_in_16_bits_is_taken_in_32(tmp_path: Path, suffix: str, policy: str):
+    def as_keras_2(described: Any) -> Any:
+        return json.loads(json.dumps(described).replace('"DTypePolicy"', '"Policy"'))
+
+    frames = layers.Input((LENGTH, NUMBERS))
+    seen = layers.LSTM(4, return_sequences=True, dtype=policy)(layers.Masking(dtype=policy)(frames))
+    seen = layers.LSTM(4, dtype=policy)(layers.Dense(4, dtype=policy)(seen))
+    model = tf.keras.Model(frames, layers.Dense(3, activation="softmax", dtype=policy)(seen))
+    classify = take(save(model, tmp_path / f"model{suffix}", as_keras_2 if suffix == ".h5" else lambda same: same))
+    rows = classify(WINDOWS)
+    assert rows.dtype == np.float32 and rows.sum(axis=1) == pytest.approx(1, abs=1e-5)
+    np.testing.assert_allclose(rows, tf.cast(model(THEIRS), tf.float32), atol=0.02)
+
+
+def test_what_does_not_run_is_told_by_the_name_of_its_own_file(tmp_path: Path):
+    write_onnx(tmp_path / "model.onnx", ["n", "frames", NUMBERS], {"sign": ["n", 3]})
+    model = onnx.load(tmp_path / "model.onnx")
+    fixed = helper.make_node("Reshape", ["in_0", "shape"], ["thirty"])
+    model.graph.initializer.append(numpy_helper.from_array(np.array([-1, 30, NUMBERS]), "shape"))
+    model.graph.node.insert(0, fixed)
+    model.graph.node[1].input[0] = "thirty"
+    onnx.save(model, tmp_path / "model.onnx")
+    told = refusal(tmp_path / "model.onnx", length=LENGTH)
+    assert "cannot be loaded: " in told and ".part" not in told
 
 
 def single_rows() -> Any:
@@ -118,8 +165,15 @@ def single_rows() -> Any:
 @pytest.mark.parametrize(
     ("made", "words"),
     [
-        (lambda: network(layers.LSTM(4, return_sequences=True)), "labels every frame .*of 126 numbers.* of 6 frames"),
-        (lambda: network(layers.LSTM(4, return_sequences=True), length=None), "labels every frame .* of any length"),
+        (
+            lambda: network(layers.LSTM(4, return_sequences=True)),
+            "labels every frame .*of 126 numbers.* of 6 frames",
+        ),
+        (
+            lambda: network(layers.LSTM(4, return_sequences=True), length=None),
+            "labels every frame .* of any length",
+        ),
+        (lambda: ends_in(every_second), "labels every frame .*of 126 numbers.* of 6 frames"),
         (lambda: ends_in(layers.LSTM(3), inputs=2), r"takes 2 arrays \(part_0 \(6, 126\), part_1 \(6, 126\)\): join"),
         (lambda: ends_in(two), r"gives 2 arrays \(.*\(3,\), .*\(2,\)\)"),
         (lambda: ends_in(layers.LSTM(1, activation="sigmoid")), r"gives \(1,\) numbers a window"),
@@ -198,11 +252,22 @@ def test_the_command_says_what_numbers_are_taken_as(tmp_path: Path):
     one, other = guessed.stdout.splitlines()[1], said.stdout.splitlines()[1]
     assert one == "The numbers of a frame are taken as pose (132) by their count; say --layout if they are others."
     assert other == "The numbers of a frame are taken as pose (132)."
-    strange = asked(file, "--layout", "pose,feet")
-    assert strange.returncode == 2 and "'feet' is none of pose, face, hands, left_hand, right_hand" in strange.stderr
 
 
-@pytest.mark.parametrize("suffix", [".h5", ".keras", ".onnx"])
+@pytest.mark.parametrize(
+    ("layout", "words"),
+    [
+        ("pose,feet", "'feet' is none of pose, face, hands, left_hand, right_hand"),
+        ("pose,pose", "pose,pose names the same numbers twice"),
+        ("left_hand,hands", "left_hand,hands names the same numbers twice"),
+    ],
+)
+def test_the_command_refuses_a_layout_that_cannot_be(tmp_path: Path, layout: str, words: str):
+    strange = asked(tmp_path / "model.keras", "--layout", layout)
+    assert strange.returncode == 2 and words in strange.stderr
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras", ".onnx", ".tflite", ".pt"])
 def test_a_pointer_in_place_of_a_model_is_known(tmp_path: Path, suffix: str):
     (tmp_path / f"model{suffix}").write_text(POINTER)
     assert "is a Git LFS pointer, not the file itself: run git lfs pull" in refusal(tmp_path / f"model{suffix}")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from common.fast_lstm import accelerated
 from common.features import RAW, size
@@ -65,3 +66,13 @@ def test_batches_are_seeded_and_have_lessons_as_often_as_their_shares_say():
         assert np.array_equal(labels.argmax(axis=1), targets[windows.ravel().astype(int) % 100])
     assert np.concatenate([labels for _, labels in found]).mean(axis=0) == pytest.approx([0.3, 0.7], abs=0.05)
     assert {bool(row >= 100) for windows, _ in found for row in windows.ravel()} == {True, False}, "of all rounds"
+
+
+@pytest.mark.parametrize("unroll", [False, True])
+def test_layers_that_run_fast_keep_to_the_type_they_compute_in(unroll: bool):
+    layers = tf.keras.layers
+    half = [layers.LSTM(4, return_sequences=True, dtype="mixed_float16"), layers.LSTM(4, dtype="mixed_float16")]
+    model = tf.keras.Sequential([layers.Input((6, 5)), *half, layers.Dense(3, activation="softmax")])
+    windows = np.random.default_rng(0).normal(0, 1, (2, 6, 5)).astype(np.float32)
+    told = accelerated(model, unroll)(windows, training=False)
+    assert told.numpy() == pytest.approx(model(windows).numpy(), abs=1e-3)
