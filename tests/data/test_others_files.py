@@ -12,8 +12,10 @@ from pose_format import Pose
 from pose_format.numpy import NumPyPoseBody
 from pose_format.pose_header import PoseHeader, PoseHeaderComponent, PoseHeaderDimensions
 
+from common import sequence as sequences
 from common.errors import UserError
 from common.landmarks import PARTS, SHAPES, SIZE, split
+from common.sequence import Sequence
 from data import convert, dataset, inspect, pose
 from data.foreign import SIDECAR
 from tests.common.test_lfs import POINTER
@@ -215,3 +217,41 @@ def test_the_given_project_asks_for_mp_data(shared: Path, caplog: pytest.LogCapt
     with caplog.at_level(logging.WARNING), pytest.raises(UserError, match=r"name .*/mp_data_mit/MP_Data if that"):
         dataset.read(shared / "mp_data_mit")
     assert not caplog.text
+
+
+# --- damage
+
+
+def as_native(folder: Path, keypoints: np.ndarray) -> None:
+    whole = Sequence("wave", np.nan_to_num(keypoints, nan=0.0), np.arange(3), "anna", "cam", 25.0)
+    (folder / "a.npz").write_bytes(sequences.pack(whole))
+
+
+@pytest.mark.filterwarnings("ignore")  # NumPy's, of headers that Python 2 may have written
+@pytest.mark.parametrize("write", [as_native, as_archive, as_sequence])
+def test_damage_anywhere_is_one_sentence(tmp_path: Path, write: Callable[[Path, np.ndarray], None]) -> None:
+    (tmp_path / "wave").mkdir()
+    write(tmp_path / "wave", with_nan())
+    (path,) = (tmp_path / "wave").iterdir()
+    whole, refused = path.read_bytes(), 0
+    for _ in range(500):
+        damaged = np.frombuffer(whole, np.uint8).copy()
+        ends = [*range(min(200, len(whole))), *range(len(whole) - 300, len(whole)), *RNG.integers(len(whole), size=500)]
+        damaged[RNG.choice(ends, 4)] = RNG.integers(256, size=4)
+        path.write_bytes(damaged.tobytes())
+        try:
+            dataset.read(path)
+        except UserError:
+            refused += 1
+    assert refused > 100
+
+
+@pytest.mark.parametrize("name", ["X", "y", "actions"])
+def test_python_objects_are_refused_in_our_words(tmp_path: Path, name: str) -> None:
+    arrays = {"X": np.zeros((1, 3, 132)), "y": np.array([0]), "actions": np.array(["wave"])}
+    np.savez(tmp_path / "all.npz", **{**arrays, name: arrays[name].astype(object)})
+    np.save(tmp_path / "all.npy", arrays[name].astype(object))
+    for path in (tmp_path / "all.npz", tmp_path / "all.npy"):
+        with pytest.raises(UserError, match="of Python objects, which are not opened") as said:
+            dataset.read(path)
+        assert "allow_pickle" not in str(said.value)
