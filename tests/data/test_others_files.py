@@ -18,7 +18,9 @@ from common.landmarks import PARTS, SHAPES, SIZE, split
 from common.sequence import Sequence
 from data import convert, dataset, inspect, pose
 from data.foreign import SIDECAR
+from data.videos import find
 from tests.common.test_lfs import POINTER
+from tests.data.test_videos import touched
 
 RNG = np.random.default_rng(0)
 
@@ -176,9 +178,46 @@ def test_a_projects_folder_asks_for_its_data_set(tmp_path: Path, inner: str) -> 
     assert {sequence.label for sequence in dataset.read(folder)} == {f"{inner}/hello", f"{inner}/thanks"}
 
 
-def test_right_and_wrong_are_verdicts(tmp_path: Path) -> None:
-    folder = project(tmp_path, "push up", ("right", "wrong"))
-    assert {sequence.label for sequence in dataset.read(folder)} == {"push up/right", "push up/wrong"}
+@pytest.mark.parametrize("beside", ["MP_Data/thanks", "MP_Data_old/hello", "rest", "rest/right", "squat/right"])
+def test_a_projects_folder_asks_for_its_data_set_whatever_lies_beside(tmp_path: Path, beside: str) -> None:
+    touched(tmp_path, *(f"MP_Data/{label}/0.mp4" for label in ("hello", "thanks")), f"{beside}/0.mp4")
+    with pytest.raises(
+        UserError, match=rf"verdicts \(hello, thanks\) of one action, MP_Data: name {tmp_path}/MP_Data if"
+    ):
+        find(tmp_path)
+
+
+@pytest.mark.parametrize("firsts", [("train", "test"), ("training", "validation"), ("anna", "bob"), ("2023", "2024")])
+def test_parts_of_a_data_set_are_no_actions(tmp_path: Path, firsts: tuple[str, str]) -> None:
+    for first in firsts:
+        project(tmp_path, first)
+        touched(tmp_path / "videos", f"{first}/hello/0.mp4", f"{first}/thanks/0.mp4")
+    one, other = sorted(firsts)
+    for folder, read in ((tmp_path / "videos", find), (tmp_path, dataset.read)):
+        with pytest.raises(UserError, match=rf"of one action, {one}: name {folder / one} or {folder / other} if"):
+            read(folder)
+    touched(tmp_path / "uneven", "train/hello/0.mp4", "train/thanks/0.mp4", "Test/hello/0.mp4")
+    with pytest.raises(UserError, match=r"uneven/Test or .*uneven/train if"):
+        find(tmp_path / "uneven")
+    touched(
+        tmp_path / "judged", *(f"{split}/{verdict}/0.mp4" for split in ("dev", "val") for verdict in ("right", "wrong"))
+    )
+    with pytest.raises(UserError, match=r"judged/dev or .*judged/val if"):
+        find(tmp_path / "judged")
+
+
+@pytest.mark.parametrize("seconds", [("right", "wrong"), ("good", "bad"), ("Correct form", "incorrect_form")])
+@pytest.mark.parametrize("firsts", [("push up",), ("push up", "squat"), ("big data", "rest")])
+def test_right_and_wrong_are_verdicts(tmp_path: Path, firsts: tuple[str, ...], seconds: tuple[str, ...]) -> None:
+    for first in firsts:
+        project(tmp_path, first, seconds)
+    expected = {f"{first}/{second}" for first in firsts for second in seconds}
+    assert {sequence.label for sequence in dataset.read(tmp_path)} == expected
+
+
+def test_verdicts_of_their_own_are_left_to_each_action(tmp_path: Path) -> None:
+    touched(tmp_path, "push up/elbows out/0.mp4", "push up/right/0.mp4", "squat/too high/0.mp4", "train/0.mp4")
+    assert len(find(tmp_path)) == 4
 
 
 def test_what_a_conversion_wrote_is_not_asked_about(tmp_path: Path) -> None:
