@@ -1,4 +1,4 @@
-"""What a video file's own time stamps say: its rate, and for each picture a time, later than the one before.
+"""What a video file itself says: its rate, how many pictures, and for each a time, later than the one before.
 
 Stamps are what the container holds. Browsers repeat them, cut files jump, damaged ones have some that are no times.
 """
@@ -86,6 +86,15 @@ def rate(path: Path, nominal: float) -> float | None:
         return None
     fps = min(intervals / span_s, FASTEST_FPS)
     return nominal if 1 - AGREEING < nominal / fps < 1 + AGREEING else fps
+
+
+def stated_frames(path: Path) -> int:
+    """How many pictures the container itself says are to be shown; 0 where it does not say, as Matroska and WebM."""
+    with contextlib.suppress(av.FFmpegError, ValueError), av.open(str(path)) as container:
+        stream = container.streams.best("video")
+        if stream and stream.frames:  # of a file that was cut without encoding it anew, also those before its start
+            return stream.frames - sum(packet.is_discard for packet in container.demux(stream))
+    return 0
 
 
 def _stamps(path: Path) -> Iterator[float]:
