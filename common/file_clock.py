@@ -66,7 +66,7 @@ class FileClock:
     def _is_leap(self, stamp: int, following: int | None) -> bool:
         """Whether the next one, which goes on from the last, lies so far before this one that this one is none."""
         assert self._last_ns is not None
-        return following is not None and self._last_ns < following < stamp - self._period_ns
+        return following is not None and self._last_ns < following <= stamp - self._period_ns
 
     def _began_again(self, stamp: int, following: int | None) -> bool:
         assert self._last_ns is not None

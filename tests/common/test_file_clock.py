@@ -69,7 +69,8 @@ def test_whatever_the_stamps_times_rise(stamps: list[int | None]) -> None:
 
 
 @given(st.integers(1, 20), st.integers(-(10**10), 10**12))
-@example(1, 3 * PERIOD)  # not so far behind the next stamp that it could not be one of two that are exchanged
+@example(1, 3 * PERIOD - 1)  # as far beyond the next stamp as one of two that are exchanged may be
+@example(1, 3 * PERIOD)
 def test_one_stamp_that_is_none_moves_no_other(place: int, stamp: int) -> None:
     stamps: list[int | None] = [PERIOD * number for number in range(24)]
     stamps[place] = stamp

@@ -350,7 +350,7 @@ def test_a_logo_is_nobody_and_frames_cut_away_are_not_missed(shared: Path) -> No
     video = Video(shared / "clips/nobody.mp4", "nobody.mp4", "rest")
     take = Extractor()(video)
     assert "neither face nor hands" in judged(video, take).reason
-    assert (len(take.captured_ns), take.warnings) == (95, []), "of 98, the first 3 lie before the start of the clip"
+    assert (len(take.captured_ns), take.warnings) == (95, ()), "of 98, the first 3 lie before the start of the clip"
 
 
 def test_landmarks_are_those_of_mediapipes_own_holistic(shared: Path) -> None:
