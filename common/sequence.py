@@ -2,9 +2,13 @@
 
 import contextlib
 import io
+import lzma
 import os
+import struct
+import tokenize
 import unicodedata
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -17,6 +21,11 @@ from common.lfs import refuse_pointer
 
 LONGEST_NAME: Final = 100
 PUNCTUATION: Final = frozenset(" _-.,'!?()+&")
+# What np.load raises for damaged bytes, from the zip file, what it is compressed by, and the header of the array.
+UNREADABLE: Final = (
+    ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError, TypeError,
+    ValueError, lzma.LZMAError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 class Sequence(NamedTuple):
@@ -50,12 +59,21 @@ def read(path: Path) -> Sequence:
                 str(stored["stream"]),
                 float(stored["fps"]),
             )
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         refuse_pointer(path)
-        raise UserError(f"{path} is not a sequence of this project: {error}.") from error
+        raise UserError(f"{path} is not a sequence of this project: {why_unreadable(error)}.") from error
     if layout != LAYOUT:
         raise UserError(f"{path} has landmarks of layout {layout}, this release has {LAYOUT}.")
     return checked(path, sequence)
+
+
+def why_unreadable(error: Exception) -> str:
+    """What np.load says, as part of a sentence for people; what it advises, to allow pickles, is no way out here."""
+    if "pickle" not in str(error):
+        return str(error)
+    return (
+        "it is no array saved by NumPy, or one of Python objects, which are not opened (save numbers, labels as text)"
+    )
 
 
 def checked(path: Path, sequence: Sequence) -> Sequence:

@@ -1,7 +1,7 @@
 """What other people's layouts have in common: labels that are folders, vectors of other lengths, and what they omit."""
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Annotated, Final
@@ -15,7 +15,10 @@ from common.landmarks import SIZE, SLICES, VECTORS, split
 from common.sequence import Sequence, checked, checked_label
 
 UNKNOWN: Final = "unknown"  # recorder
-VERDICTS: Final = frozenset(("right", "wrong"))
+# Folders by which other people's labels are known from their data sets' parts, and these from actions.
+VERDICTS: Final = frozenset(("right", "wrong", "good", "bad", "correct", "incorrect"))
+SPLITS: Final = frozenset(("train", "training", "test", "testing", "val", "valid", "validation", "dev"))
+HOLDER: Final = re.compile("data|video|clip|keypoint|landmark")
 SHOWN: Final = 5  # labels in a sentence
 SIDECAR: Final = "sequences.jsonl"
 # For sentences that say which vectors would do.
@@ -126,17 +129,38 @@ def label_of(root: Path, item: Path) -> str:
 
 
 def check_top(root: Path, labels: Set[str], otherwise: str) -> None:
-    """Raises UserError where folders give all labels one first level, as they do if the folder above is named."""
-    firsts = {label.partition("/")[0] for label in labels}
-    seconds = {label.partition("/")[2] for label in labels}
-    inner = root / min(firsts)
-    if len(firsts) > 1 or "" in seconds or seconds <= VERDICTS or not inner.is_dir():
+    """Raises UserError where labels would be verdicts of what is no action: of a split, or a project's folder."""
+    verdicts = defaultdict[str, set[str]](set)
+    for label in labels:
+        first, _, second = label.partition("/")
+        verdicts[first].add(second)
+    holders = [root / first for first in _holders(verdicts) if (root / first).is_dir()]
+    if not holders:
         return
-    shown = ", ".join(sorted(seconds)[:SHOWN]) + (" ..." if len(seconds) > SHOWN else "")
+    inside = sorted(second for second in verdicts[holders[0].name] if second)
+    shown = ", ".join(inside[:SHOWN]) + (" ..." if len(inside) > SHOWN else "")
     raise UserError(
-        f"All labels of {root} would be verdicts ({shown}) of one action, {inner.name}: name {inner} if that is meant, "
-        f"or {otherwise}."
+        f"Labels of {root} would be verdicts ({shown}) of one action, {holders[0].name}: name "
+        f"{' or '.join(map(str, holders))} if that is meant, or {otherwise}."
     )
+
+
+def _holders(verdicts: Mapping[str, Set[str]]) -> list[str]:
+    """The first levels that seem to hold a data set, and are no action; each comes with its second levels."""
+    strange = {first: {one for one in seconds if one and not _is_verdict(one)} for first, seconds in verdicts.items()}
+    asked = sorted(first for first in strange if strange[first])
+    if len(verdicts) == 1 and "" not in verdicts[min(verdicts)]:
+        return asked
+    if {first.casefold() for first in verdicts} <= SPLITS:
+        return sorted(first for first, seconds in verdicts.items() if any(seconds))
+    several = [first for first in asked if len(strange[first]) > 1]
+    if len(verdicts) == len(several) > 1 and len(set(map(frozenset, verdicts.values()))) == 1:
+        return several
+    return [first for first in several if HOLDER.search(first.casefold())]
+
+
+def _is_verdict(name: str) -> bool:
+    return not VERDICTS.isdisjoint(re.split(r"[\W_]+", name.casefold()))
 
 
 def place(path: Path, rows: NDArray[np.number]) -> NDArray[np.float32]:

@@ -9,7 +9,6 @@ A frame's number is in its name, and what is missing between two numbers is miss
 
 import io
 import re
-import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import UserError
-from common.sequence import Sequence
+from common.sequence import UNREADABLE, Sequence, why_unreadable
 from data.foreign import assumed, facts_of, label_of, made, numbered, place, read_facts, write_facts
 
 
@@ -73,8 +72,8 @@ def _load(path: Path) -> NDArray[np.number]:
     try:
         with path.open("rb") as file:
             array = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is not an array of numbers: {error}.") from error
+    except UNREADABLE as error:
+        raise UserError(f"{path} is not an array of numbers: {why_unreadable(error)}.") from error
     if not isinstance(array, np.ndarray) or array.ndim not in (1, 2) or array.dtype.kind not in "fiu":
         raise UserError(f"{path} holds neither one frame of numbers nor a sequence of frames.")
     return array

@@ -6,7 +6,6 @@
 An archive is read only: it has no place for sequences of different lengths.
 """
 
-import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from common import sequence as native
 from common.collection import Collection
 from common.errors import UserError
-from common.sequence import Sequence
+from common.sequence import UNREADABLE, Sequence, why_unreadable
 from data.foreign import KNOWN, assumed, made, numbered, place
 
 ARRAYS: Final = ("X", "y", "actions")
@@ -50,18 +49,9 @@ def _load(path: Path) -> tuple[NDArray, NDArray, NDArray] | None:
             if set(ARRAYS) <= set(stored.files):
                 return stored["X"], stored["y"], stored["actions"]
             found = _contents(stored)
-    # An .npy that is called .npz is no context manager.
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        EOFError,
-        MemoryError,
-        TypeError,
-        AttributeError,
-        zipfile.BadZipFile,
-    ) as error:
-        raise UserError(f"{path} holds neither a sequence of this project nor X, y and actions: {error}.") from error
+    except UNREADABLE as error:
+        reason = why_unreadable(error)
+        raise UserError(f"{path} holds neither a sequence of this project nor X, y and actions: {reason}.") from error
     raise UserError(
         f"{path} holds {found}, and neither a sequence of this project nor {WOULD_DO}: save it so by np.savez, or each "
         f"sequence as <label>/<name>.npy (frames, numbers), where the numbers of a frame are {KNOWN}."

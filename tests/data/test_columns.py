@@ -9,7 +9,9 @@ import pytest
 
 from common.errors import UserError
 from common.landmarks import SLICES
-from data import dataset
+from common.sequence import Sequence
+from data import dataset, parquet
+from data.videos import find
 
 RNG = np.random.default_rng(0)
 
@@ -72,3 +74,87 @@ def test_what_is_missing_in_a_table_is_not_seen(tmp_path: Path) -> None:
     (read,) = dataset.read(written(tmp_path / "a.csv", ["class", *names(POSE)], lines))
     assert not read.keypoints[0, :4].any()
     assert read.keypoints[0, SLICES["pose"]][4:].all()
+
+
+# --- names that contradict what their number is taken for
+
+
+def points(count: int, form: str = "{axis}{point}", axes: str = "xyz") -> list[object]:
+    return [form.format(axis=axis, point=point) for point in range(count) for axis in axes]
+
+
+RIGHT, LEFT = points(21, "rh_{axis}{point}"), points(21, "lh_{axis}{point}")
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ([*RIGHT, *LEFT], "'rh_x0' is where x of left hand"),
+        ([*points(21, "r_{point}_{axis}"), *points(21, "l_{point}_{axis}")], "'r_0_x' is where x of left hand"),
+        ([*points(21, "Right Hand {point} {axis}"), *points(21, "Left Hand {point} {axis}")], "'Right Hand 0 x' is"),
+        ([*points(33, axes="xyzv"), *RIGHT, *LEFT], "'rh_x0' is where x of left hand"),
+        ([*LEFT, *RIGHT, *points(33, axes="xyzv")], "'lh_x0' is where x of pose"),
+        ([f"{axis}{point}" for axis in "xyzv" for point in range(33)], "'x1' is where y of pose"),
+        (points(44), "'x1' is where v of pose"),
+        (points(66, axes="yx"), "'y0' is where x of pose"),
+        ([f"hand_{number}" for number in range(132)], "'hand_0' is where x of pose"),
+    ],
+)
+def test_names_that_contradict_their_place_are_refused(tmp_path: Path, header: list[object], said: str) -> None:
+    lines = [["x", *row] for row in numbers(len(header))]
+    with pytest.raises(UserError, match=rf"a\.csv: column {said}.* belongs: order the numbers as 1662 \(pose"):
+        dataset.read(written(tmp_path / "a.csv", ["class", *header], lines))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        [f"x{number}" for number in range(132)],
+        [*LEFT, *RIGHT],
+        points(42),
+        points(42, "hand{point}_{axis}"),
+        [*points(33, "pose_{point}_{axis}", "xyzv"), *points(21, "left_{point}_{axis}"), *points(21, "right_{axis}")],
+        points(33, "left_wrist_{point}_{axis}", "xyzv"),
+    ],
+)  # fmt: skip
+def test_names_that_agree_or_say_nothing_are_taken(tmp_path: Path, header: list[object]) -> None:
+    lines = [["x", *row] for row in numbers(len(header))]
+    assert len(dataset.read(written(tmp_path / "a.csv", ["class", *header], lines))) == 1
+
+
+# --- files that are no tables
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+@pytest.mark.parametrize("read", [find, dataset.read])
+def test_another_encoding_is_asked_to_be_utf_8(tmp_path: Path, encoding: str, read: Callable[[Path], object]) -> None:
+    (tmp_path / "a.csv").write_text("path,label,class\na.mp4,Grüße,Grüße\n", encoding=encoding)
+    with pytest.raises(UserError, match=r"a\.csv .* it is not in UTF-8: save it as CSV UTF-8\.$"):
+        read(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("read", [find, dataset.read])
+def test_a_field_without_end_is_said_to_be_one(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    (tmp_path / "a.csv").write_text('path,label\n"' + "a.mp4,x\n" * 20_000)
+    with pytest.raises(UserError, match="fields has more than 131072 characters: is a quotation mark not closed"):
+        read(tmp_path / "a.csv")
+
+
+def test_a_list_of_parquet_files_may_have_a_mark_and_must_be_utf_8(tmp_path: Path) -> None:
+    sequence = Sequence("Grüße", RNG.random((2, 1662)).astype(np.float32), np.arange(2), "anna", "", 25.0)
+    parquet.write(tmp_path / "set", [sequence])
+    train = tmp_path / "set" / "train.csv"
+    text = train.read_text(encoding="utf-8")
+    train.write_text(text, encoding="utf-8-sig")
+    assert [read.label for read in dataset.read(tmp_path / "set")] == ["Grüße"]
+    train.write_text(text, encoding="latin-1")
+    with pytest.raises(UserError, match=r"train\.csv is not a list .* save it as CSV UTF-8"):
+        dataset.read(tmp_path / "set")
+
+
+def test_a_row_for_each_landmark_is_told_from_a_row_for_each_frame(tmp_path: Path) -> None:
+    header: list[object] = ["frame", "row_id", "type", "landmark_index", "x", "y", "z"]
+    path = written(tmp_path / "a.csv", header, [[20, "20-face-0", "face", 0, 0.5, 0.5, 0.1]])
+    with pytest.raises(UserError, match=r"a row for each landmark.* save it as <label>/<file>\.parquet") as said:
+        dataset.read(path)
+    assert "rename" not in str(said.value)

@@ -12,11 +12,15 @@ from pose_format import Pose
 from pose_format.numpy import NumPyPoseBody
 from pose_format.pose_header import PoseHeader, PoseHeaderComponent, PoseHeaderDimensions
 
+from common import sequence as sequences
 from common.errors import UserError
 from common.landmarks import PARTS, SHAPES, SIZE, split
+from common.sequence import Sequence
 from data import convert, dataset, inspect, pose
 from data.foreign import SIDECAR
+from data.videos import find
 from tests.common.test_lfs import POINTER
+from tests.data.test_videos import touched
 
 RNG = np.random.default_rng(0)
 
@@ -131,6 +135,13 @@ def test_the_given_archive_is_refused_with_what_it_holds(shared: Path) -> None:
 # --- Git LFS
 
 
+@pytest.mark.parametrize("name", ["a.h5", "a.mp4", "a"])
+def test_a_pointer_of_any_name_is_refused_as_such(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(POINTER)
+    with pytest.raises(UserError, match=rf"{name} is a Git LFS pointer"):
+        dataset.read(tmp_path / name)
+
+
 @pytest.mark.parametrize("suffix", sorted(dataset.READERS))
 def test_a_pointer_in_a_data_set_is_refused_as_such(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / "wave" / f"a{suffix}"
@@ -174,9 +185,46 @@ def test_a_projects_folder_asks_for_its_data_set(tmp_path: Path, inner: str) -> 
     assert {sequence.label for sequence in dataset.read(folder)} == {f"{inner}/hello", f"{inner}/thanks"}
 
 
-def test_right_and_wrong_are_verdicts(tmp_path: Path) -> None:
-    folder = project(tmp_path, "push up", ("right", "wrong"))
-    assert {sequence.label for sequence in dataset.read(folder)} == {"push up/right", "push up/wrong"}
+@pytest.mark.parametrize("beside", ["MP_Data/thanks", "MP_Data_old/hello", "rest", "rest/right", "squat/right"])
+def test_a_projects_folder_asks_for_its_data_set_whatever_lies_beside(tmp_path: Path, beside: str) -> None:
+    touched(tmp_path, *(f"MP_Data/{label}/0.mp4" for label in ("hello", "thanks")), f"{beside}/0.mp4")
+    with pytest.raises(
+        UserError, match=rf"verdicts \(hello, thanks\) of one action, MP_Data: name {tmp_path}/MP_Data if"
+    ):
+        find(tmp_path)
+
+
+@pytest.mark.parametrize("firsts", [("train", "test"), ("training", "validation"), ("anna", "bob"), ("2023", "2024")])
+def test_parts_of_a_data_set_are_no_actions(tmp_path: Path, firsts: tuple[str, str]) -> None:
+    for first in firsts:
+        project(tmp_path, first)
+        touched(tmp_path / "videos", f"{first}/hello/0.mp4", f"{first}/thanks/0.mp4")
+    one, other = sorted(firsts)
+    for folder, read in ((tmp_path / "videos", find), (tmp_path, dataset.read)):
+        with pytest.raises(UserError, match=rf"of one action, {one}: name {folder / one} or {folder / other} if"):
+            read(folder)
+    touched(tmp_path / "uneven", "train/hello/0.mp4", "train/thanks/0.mp4", "Test/hello/0.mp4")
+    with pytest.raises(UserError, match=r"uneven/Test or .*uneven/train if"):
+        find(tmp_path / "uneven")
+    touched(
+        tmp_path / "judged", *(f"{split}/{verdict}/0.mp4" for split in ("dev", "val") for verdict in ("right", "wrong"))
+    )
+    with pytest.raises(UserError, match=r"judged/dev or .*judged/val if"):
+        find(tmp_path / "judged")
+
+
+@pytest.mark.parametrize("seconds", [("right", "wrong"), ("good", "bad"), ("Correct form", "incorrect_form")])
+@pytest.mark.parametrize("firsts", [("push up",), ("push up", "squat"), ("big data", "rest")])
+def test_right_and_wrong_are_verdicts(tmp_path: Path, firsts: tuple[str, ...], seconds: tuple[str, ...]) -> None:
+    for first in firsts:
+        project(tmp_path, first, seconds)
+    expected = {f"{first}/{second}" for first in firsts for second in seconds}
+    assert {sequence.label for sequence in dataset.read(tmp_path)} == expected
+
+
+def test_verdicts_of_their_own_are_left_to_each_action(tmp_path: Path) -> None:
+    touched(tmp_path, "push up/elbows out/0.mp4", "push up/right/0.mp4", "squat/too high/0.mp4", "train/0.mp4")
+    assert len(find(tmp_path)) == 4
 
 
 def test_what_a_conversion_wrote_is_not_asked_about(tmp_path: Path) -> None:
@@ -215,3 +263,41 @@ def test_the_given_project_asks_for_mp_data(shared: Path, caplog: pytest.LogCapt
     with caplog.at_level(logging.WARNING), pytest.raises(UserError, match=r"name .*/mp_data_mit/MP_Data if that"):
         dataset.read(shared / "mp_data_mit")
     assert not caplog.text
+
+
+# --- damage
+
+
+def as_native(folder: Path, keypoints: np.ndarray) -> None:
+    whole = Sequence("wave", np.nan_to_num(keypoints, nan=0.0), np.arange(3), "anna", "cam", 25.0)
+    (folder / "a.npz").write_bytes(sequences.pack(whole))
+
+
+@pytest.mark.filterwarnings("ignore")  # NumPy's, of headers that Python 2 may have written
+@pytest.mark.parametrize("write", [as_native, as_archive, as_sequence])
+def test_damage_anywhere_is_one_sentence(tmp_path: Path, write: Callable[[Path, np.ndarray], None]) -> None:
+    (tmp_path / "wave").mkdir()
+    write(tmp_path / "wave", with_nan())
+    (path,) = (tmp_path / "wave").iterdir()
+    whole, refused = path.read_bytes(), 0
+    for _ in range(500):
+        damaged = np.frombuffer(whole, np.uint8).copy()
+        ends = [*range(min(200, len(whole))), *range(len(whole) - 300, len(whole)), *RNG.integers(len(whole), size=500)]
+        damaged[RNG.choice(ends, 4)] = RNG.integers(256, size=4)
+        path.write_bytes(damaged.tobytes())
+        try:
+            dataset.read(path)
+        except UserError:
+            refused += 1
+    assert refused > 100
+
+
+@pytest.mark.parametrize("name", ["X", "y", "actions"])
+def test_python_objects_are_refused_in_our_words(tmp_path: Path, name: str) -> None:
+    arrays = {"X": np.zeros((1, 3, 132)), "y": np.array([0]), "actions": np.array(["wave"])}
+    np.savez(tmp_path / "all.npz", **{**arrays, name: arrays[name].astype(object)})
+    np.save(tmp_path / "all.npy", arrays[name].astype(object))
+    for path in (tmp_path / "all.npz", tmp_path / "all.npy"):
+        with pytest.raises(UserError, match="of Python objects, which are not opened") as said:
+            dataset.read(path)
+        assert "allow_pickle" not in str(said.value)
