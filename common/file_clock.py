@@ -1,4 +1,4 @@
-"""What a video file's own time stamps say: its rate, and for each picture a time, later than the one before.
+"""What a video file itself says: its rate, how many pictures, and for each a time, later than the one before.
 
 Stamps are what the container holds. Browsers repeat them, cut files jump, damaged ones have some that are no times.
 """
@@ -66,7 +66,7 @@ class FileClock:
     def _is_leap(self, stamp: int, following: int | None) -> bool:
         """Whether the next one, which goes on from the last, lies so far before this one that this one is none."""
         assert self._last_ns is not None
-        return following is not None and self._last_ns < following < stamp - self._period_ns
+        return following is not None and self._last_ns < following <= stamp - self._period_ns
 
     def _began_again(self, stamp: int, following: int | None) -> bool:
         assert self._last_ns is not None
@@ -86,6 +86,15 @@ def rate(path: Path, nominal: float) -> float | None:
         return None
     fps = min(intervals / span_s, FASTEST_FPS)
     return nominal if 1 - AGREEING < nominal / fps < 1 + AGREEING else fps
+
+
+def stated_frames(path: Path) -> int:
+    """How many pictures the container itself says are to be shown; 0 where it does not say, as Matroska and WebM."""
+    with contextlib.suppress(av.FFmpegError, ValueError), av.open(str(path)) as container:
+        stream = container.streams.best("video")
+        if stream and stream.frames:  # of a file that was cut without encoding it anew, also those before its start
+            return stream.frames - sum(packet.is_discard for packet in container.demux(stream))
+    return 0
 
 
 def _stamps(path: Path) -> Iterator[float]:

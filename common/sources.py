@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from common.clock import now_ns
 from common.config import Camera
 from common.errors import UserError
-from common.file_clock import FileClock, rate
+from common.file_clock import FileClock, rate, stated_frames
 from common.lfs import refuse_pointer
 from common.quiet import quiet
 from common.testcard import TestCard
@@ -125,10 +125,9 @@ class FileSource:
         return _Decoded(stamp_ns, np.asarray(picture, np.uint8))
 
     def _check_end(self) -> None:
-        declared = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         if not self._read:
             raise UserError(f"{self.name} is a video without a single picture that can be decoded: is it damaged?")
-        if self._read < declared:
+        if self._read < (declared := stated_frames(self._path)):  # OpenCV makes up what a container does not state
             log.warning("%s declares %d frames, of which %d could be decoded", self.name, declared, self._read)
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from common.file_clock import STEP_NS, FileClock
@@ -69,13 +69,15 @@ def test_whatever_the_stamps_times_rise(stamps: list[int | None]) -> None:
 
 
 @given(st.integers(1, 20), st.integers(-(10**10), 10**12))
+@example(1, 3 * PERIOD - 1)  # as far beyond the next stamp as one of two that are exchanged may be
+@example(1, 3 * PERIOD)
 def test_one_stamp_that_is_none_moves_no_other(place: int, stamp: int) -> None:
     stamps: list[int | None] = [PERIOD * number for number in range(24)]
     stamps[place] = stamp
     found = times(stamps)
     true = [PERIOD * number for number in range(24)]
     for number, (time, expected) in enumerate(zip(found, true, strict=True)):
-        assert abs(time - expected) <= PERIOD, (number, found)
+        assert abs(time - expected) <= 2 * PERIOD, (number, found)
     assert found[place + 2 :] == true[place + 2 :]
 
 
@@ -138,3 +140,16 @@ def test_a_file_that_claims_a_thousand_frames_a_second_has_the_rate_of_its_times
     source = FileSource(shared / "cases" / "thousand_fps.webm")
     assert source.fps == pytest.approx(149 / 6.6, rel=0.01)
     assert shots_ms(source)[-1] == 6600
+
+
+STALL = [*range(0, 1000, 40), *range(4000, 5000, 40)]
+VARYING = [*range(0, 1000, 16), *range(1000, 6000, 200)]
+
+
+@pytest.mark.parametrize(("name", "codec"), [("x.webm", "libvpx"), ("x.mkv", "mpeg4"), ("x.mp4", "mpeg4")])
+@pytest.mark.parametrize("stamps", [STALL, VARYING, range(5000, 6000, 40)])
+def test_a_whole_file_is_not_said_to_lack_frames(
+    tmp_path: Path, name: str, codec: str, stamps: Sequence[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert len(shots_ms(FileSource(film(tmp_path / name, stamps, codec)))) == len(stamps)
+    assert not caplog.text
