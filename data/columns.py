@@ -1,5 +1,6 @@
 """The first lines of somebody's .csv in; what to do with its columns before it can be read as a table, out."""
 
+import re
 from collections.abc import Collection, Iterator
 from collections.abc import Sequence as Row
 from typing import Final
@@ -10,6 +11,9 @@ LIKE_LABEL: Final = frozenset(
     ("action", "activity", "category", "classes", "gesture", "label", "labels", "sign", "target", "word")
 )
 LIKE_INDEX: Final = frozenset(("", "id", "idx", "index", "row", "frame", "frame_id", "unnamed: 0"))
+AXIS: Final = re.compile(r"(?:^|[^a-z])([xyzv])(?:[^a-z]|$)")
+SIDE: Final = re.compile(r"(?:^|[^a-z])(l|r)(?:eft|ight)?(?:[_ -]?h(?:ands?)?)?(?:[^a-z]|$)")
+HAND: Final = re.compile(r"hand|(?:^|[^a-z])[lr]h(?:[^a-z]|$)")
 
 
 def advice(header: Row[str], rows: Row[Row[str]], facts: Row[str], widths: Collection[int], known: str) -> str:
@@ -26,6 +30,35 @@ def advice(header: Row[str], rows: Row[Row[str]], facts: Row[str], widths: Colle
         return f"it has numbers where the names of columns belong: put {LABEL},x1,... before it"
     steps = list(_steps(header, rows, facts, widths, known))
     return f"of its {len(header)} columns ({_shown(header)}) " + ", and ".join(steps)
+
+
+def contradiction(names: Row[str], meant: Row[tuple[str, str]]) -> str | None:
+    """What to say, as the end of a sentence, of the first column whose name is of another part or axis than is meant.
+
+    meant: part and axis of each number, such as ("left_hand", "x").
+    """
+    axes = [_axis(name) for name in names]
+    if len({*axes} - {None}) < 2:  # x1, x2, x3, ... are numbers of a vector
+        axes = [None] * len(names)
+    only_hands = all("hand" in part for part, _ in meant)
+    for name, said, (part, axis) in zip(names, axes, meant, strict=True):
+        if said not in (None, axis) or not _is_of(name, part, only_hands):
+            return f"column {name!r} is where {axis} of {part.replace('_', ' ')} belongs"
+    return None
+
+
+def _axis(name: str) -> str | None:
+    found = AXIS.findall(name.casefold())
+    return found[0] if len(found) == 1 else None
+
+
+def _is_of(name: str, part: str, only_hands: bool) -> bool:
+    """Whether a column may be of the part, as far as its name says: pose, face, or which hand."""
+    name = name.casefold()
+    if HAND.search(name) or only_hands:
+        side = SIDE.search(name)
+        return "hand" in part and (side is None or part.startswith(side[1]))
+    return not any(other in name for other in ("pose", "face") if other != part)
 
 
 def _steps(

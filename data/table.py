@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from common.errors import UserError
 from common.landmarks import PARTS, SHAPES, SIZE, SLICES, VECTORS
 from common.sequence import Sequence
-from data.columns import advice
+from data.columns import advice, contradiction
 from data.foreign import KNOWN, assumed, made, numbered, place
 
 COLUMNS: Final = ("class", "sequence", "recorder", "stream", "fps", "captured_ns")
@@ -42,12 +42,7 @@ def read(_root: Path, files: Iterable[Path], fps: float) -> Iterator[Sequence]:
 
 
 def write(path: Path, sequences: Iterable[Sequence]) -> None:
-    numbers = [
-        f"{part}_{point}_{axis}"
-        for part, (points, values) in SHAPES.items()
-        for point in range(points)
-        for axis in "xyzv"[:values]
-    ]
+    numbers = [f"{part}_{point}_{axis}" for part, point, axis in _numbers(SIZE)]
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow([*COLUMNS, *numbers])
@@ -58,6 +53,14 @@ def write(path: Path, sequences: Iterable[Sequence]) -> None:
                 table.writerow([*facts, captured_ns, *row])
 
 
+def _numbers(width: int) -> Iterator[tuple[str, int, str]]:
+    """Part, point and axis of each of the numbers of a frame."""
+    for part in VECTORS.get(width) or WITH_FOURTH[width]:
+        points, values = SHAPES[part]
+        for point in range(points):
+            yield from ((part, point, axis) for axis in "xyzv"[: 4 if width in WITH_FOURTH else values])
+
+
 def _read(path: Path, fps: float) -> Iterator[Sequence]:
     with path.open(newline="", encoding="utf-8-sig") as file:  # with the mark that spreadsheets put before
         rows = csv.reader(file)
@@ -66,6 +69,11 @@ def _read(path: Path, fps: float) -> Iterator[Sequence]:
         if "class" not in columns or header[: len(columns)] != columns or len(header) - len(columns) not in WIDTHS:
             todo = advice(header, list(islice(rows, PEEKED)), columns, WIDTHS, KNOWN)
             raise UserError(f"{path}: its first line is neither class,x1,... nor {','.join(COLUMNS)},...: {todo}.")
+        meant = [(part, axis) for part, _, axis in _numbers(len(header) - len(columns))]
+        if wrong := contradiction(header[len(columns) :], meant):
+            raise UserError(
+                f"{path}: {wrong}: order the numbers as {KNOWN}, point by point, or name the columns 1,2,...."
+            )
         lines = ((rows.line_num, row) for row in rows if row)
         alike = len(columns) - ("captured_ns" in columns)
         for _, run in groupby(lines, key=lambda line: line[1][:alike]):

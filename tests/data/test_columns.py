@@ -72,3 +72,49 @@ def test_what_is_missing_in_a_table_is_not_seen(tmp_path: Path) -> None:
     (read,) = dataset.read(written(tmp_path / "a.csv", ["class", *names(POSE)], lines))
     assert not read.keypoints[0, :4].any()
     assert read.keypoints[0, SLICES["pose"]][4:].all()
+
+
+# --- names that contradict what their number is taken for
+
+
+def points(count: int, form: str = "{axis}{point}", axes: str = "xyz") -> list[object]:
+    return [form.format(axis=axis, point=point) for point in range(count) for axis in axes]
+
+
+RIGHT, LEFT = points(21, "rh_{axis}{point}"), points(21, "lh_{axis}{point}")
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ([*RIGHT, *LEFT], "'rh_x0' is where x of left hand"),
+        ([*points(21, "r_{point}_{axis}"), *points(21, "l_{point}_{axis}")], "'r_0_x' is where x of left hand"),
+        ([*points(21, "Right Hand {point} {axis}"), *points(21, "Left Hand {point} {axis}")], "'Right Hand 0 x' is"),
+        ([*points(33, axes="xyzv"), *RIGHT, *LEFT], "'rh_x0' is where x of left hand"),
+        ([*LEFT, *RIGHT, *points(33, axes="xyzv")], "'lh_x0' is where x of pose"),
+        ([f"{axis}{point}" for axis in "xyzv" for point in range(33)], "'x1' is where y of pose"),
+        (points(44), "'x1' is where v of pose"),
+        (points(66, axes="yx"), "'y0' is where x of pose"),
+        ([f"hand_{number}" for number in range(132)], "'hand_0' is where x of pose"),
+    ],
+)
+def test_names_that_contradict_their_place_are_refused(tmp_path: Path, header: list[object], said: str) -> None:
+    lines = [["x", *row] for row in numbers(len(header))]
+    with pytest.raises(UserError, match=rf"a\.csv: column {said}.* belongs: order the numbers as 1662 \(pose"):
+        dataset.read(written(tmp_path / "a.csv", ["class", *header], lines))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        [f"x{number}" for number in range(132)],
+        [*LEFT, *RIGHT],
+        points(42),
+        points(42, "hand{point}_{axis}"),
+        [*points(33, "pose_{point}_{axis}", "xyzv"), *points(21, "left_{point}_{axis}"), *points(21, "right_{axis}")],
+        points(33, "left_wrist_{point}_{axis}", "xyzv"),
+    ],
+)  # fmt: skip
+def test_names_that_agree_or_say_nothing_are_taken(tmp_path: Path, header: list[object]) -> None:
+    lines = [["x", *row] for row in numbers(len(header))]
+    assert len(dataset.read(written(tmp_path / "a.csv", ["class", *header], lines))) == 1
