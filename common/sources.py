@@ -23,7 +23,7 @@ from common.testcard import TestCard
 
 log = logging.getLogger(__name__)
 
-IMAGES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
+IMAGES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 DEFAULT_FPS = 25.0
 TEST_CARD_SIZE = (640, 480)
 DEVICES = Path("/dev")  # where Linux has its cameras, as video0, video1, ...

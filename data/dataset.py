@@ -55,6 +55,7 @@ def read(path: Path, fps: float = 25.0) -> list[Sequence]:
     elif ".parquet" in layouts:
         layouts.pop(".csv", None)  # the list of what they show
     if not layouts:
+        refuse_pointer(path)
         raise UserError(
             f"{path} is not a data set: no {', '.join(READERS)} file is there (of videos, data.extract makes one)."
         )

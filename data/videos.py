@@ -13,18 +13,22 @@ import logging
 import math
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from common.errors import UserError
 from common.lfs import refuse_pointer
 from common.sequence import checked_label
-from common.sources import DEFAULT_FPS, IMAGES, images
+from common.sources import DEFAULT_FPS, IMAGES, FileSource, images
 from data.foreign import UNKNOWN, check_top
 
 SUFFIXES: Final = frozenset(
-    (".3gp", ".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".webm", ".wmv")
-)
+    (
+        ".3g2", ".3gp", ".asf", ".avi", ".divx", ".f4v", ".flv", ".gif", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg",
+        ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".qt", ".ts", ".vob", ".webm", ".wmv",
+    )
+)  # fmt: skip
 COLUMNS: Final = ("path", "label", "start", "end", "recorder")  # of a list; the first two it must have
 
 log = logging.getLogger(__name__)
@@ -58,11 +62,11 @@ def find(source: Path, fps: float = DEFAULT_FPS) -> list[Video]:
     """
     if source.is_dir():
         found = [_placed(source, path, fps) for path in _performances(source)]
-    elif source.suffix.lower() in SUFFIXES and source.is_file():
-        found = [_placed(source.parent, source, fps)]
     elif source.suffix.lower() == ".csv" and source.is_file():
         refuse_pointer(source)
         found = list(dict.fromkeys(_listed(source, fps)))
+    elif _is_video(source):
+        found = [_placed(source.parent, source, fps)]
     else:
         raise UserError(f"{source} is neither a folder of videos nor a video, nor a .csv list of them.")
     if not found:
@@ -74,10 +78,21 @@ def find(source: Path, fps: float = DEFAULT_FPS) -> list[Video]:
     return found
 
 
+def _is_video(path: Path) -> bool:
+    """Of a file that somebody names, whatever it is called; raises UserError for a Git LFS pointer."""
+    refuse_pointer(path)
+    if not path.is_file() or path.suffix.lower() in SUFFIXES:
+        return path.is_file()
+    with suppress(UserError):
+        FileSource(path).close()
+        return True
+    return False
+
+
 def _performances(folder: Path) -> list[Path]:
     """The videos below the folder, and the folders with pictures and neither videos nor such folders in or below."""
     files = [path for path in folder.rglob("*") if not any(s.startswith(".") for s in path.relative_to(folder).parts)]
-    videos = [path for path in files if path.suffix.lower() in SUFFIXES]
+    videos = [path for path in files if path.suffix.lower() in SUFFIXES and not path.is_dir()]
     pictured = {path.parent for path in files if path.suffix.lower() in IMAGES}
     above = {parent for path in (*videos, *pictured) for parent in path.parents}
     for left in sorted(pictured & above):

@@ -135,6 +135,13 @@ def test_the_given_archive_is_refused_with_what_it_holds(shared: Path) -> None:
 # --- Git LFS
 
 
+@pytest.mark.parametrize("name", ["a.h5", "a.mp4", "a"])
+def test_a_pointer_of_any_name_is_refused_as_such(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(POINTER)
+    with pytest.raises(UserError, match=rf"{name} is a Git LFS pointer"):
+        dataset.read(tmp_path / name)
+
+
 @pytest.mark.parametrize("suffix", sorted(dataset.READERS))
 def test_a_pointer_in_a_data_set_is_refused_as_such(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / "wave" / f"a{suffix}"

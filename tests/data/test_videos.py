@@ -99,6 +99,36 @@ def test_a_list_that_is_a_pointer_is_refused_as_such(tmp_path: Path) -> None:
         find(tmp_path / "list.csv")
 
 
+@pytest.mark.parametrize("name", ["x.mp4", "x.ts", "x.of a camera", "x"])
+def test_a_video_that_is_a_pointer_is_refused_as_such(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(POINTER)
+    with pytest.raises(UserError, match=rf"{name} is a Git LFS pointer"):
+        find(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", ["ts", "m2ts", "asf", "vob", "f4v", "MTS", "m2v"])
+def test_a_video_is_found_in_its_folder_whatever_records_it(tmp_path: Path, suffix: str) -> None:
+    touched(tmp_path, f"wave/a.{suffix}")
+    assert found(tmp_path) == {f"wave/a.{suffix}": "wave"}
+
+
+def test_a_video_that_is_named_needs_no_ending_that_is_known(tmp_path: Path) -> None:
+    gif(tmp_path / "wave.gif")
+    (tmp_path / "wave.gif").rename(tmp_path / "wave.dat")
+    assert found(tmp_path / "wave.dat") == {"wave.dat": "wave"}
+    touched(tmp_path, "notes.txt", "empty")
+    for name in ("notes.txt", "nowhere.txt", "nowhere.mp4"):
+        with pytest.raises(UserError, match=rf"{name} is neither a folder of videos nor a video, nor a \.csv list"):
+            find(tmp_path / name)
+
+
+def test_a_folder_of_pictures_may_be_called_as_a_video(tmp_path: Path) -> None:
+    touched(tmp_path, "wave/a.mp4/frame_0.jpg", "wave/a.mp4/frame_1.jpg", "wave/b.gif/1.tif", "wave/c.mp4/1.TIFF")
+    assert [(video.name, video.fps) for video in find(tmp_path)] == [
+        ("wave/a.mp4", 25.0), ("wave/b.gif", 25.0), ("wave/c.mp4", 25.0)
+    ]  # fmt: skip
+
+
 # --- what is remarked
 
 
@@ -159,7 +189,7 @@ def pictures(folder: Path, suffix: str, width: int = 320) -> None:
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """What was said, and the data set that was made, of a folder with something of everything."""
     source, out = tmp_path_factory.mktemp("videos"), tmp_path_factory.mktemp("data") / "set"
-    for suffix in ("jpg", "png", "webp"):
+    for suffix in ("jpg", "png", "tiff", "webp"):
         pictures(source / "nod" / suffix, suffix, width=160)
     (source / "nod" / "jpg" / "frame_7.jpg").write_bytes(b"broken")
     (source / "nod" / "broken").mkdir()
@@ -185,16 +215,18 @@ def test_all_that_can_be_read_becomes_a_sequence_and_the_rest_a_sentence(made: t
     assert "1.png cannot be decoded" in reasons["nod/broken"]
     assert all("git lfs pull" in reasons[path] for path in ("nod/pointer.mp4", "nod/pointers"))
     assert set(read_manifest(out)) == {
-        *(f"nod/{suffix}-000.npz" for suffix in ("jpg", "png", "webp")), "shake/shake-000.npz", "still/still-000.npz"
-    }  # fmt: skip
-    assert "Folders of pictures (5) are each taken as one performance at 10 frames/s (--fps)" in said
-    assert "4 of 9 videos gave no sequence" in said
+        *(f"nod/{suffix}-000.npz" for suffix in ("jpg", "png", "tiff", "webp")),
+        "shake/shake-000.npz",
+        "still/still-000.npz",
+    }
+    assert "Folders of pictures (6) are each taken as one performance at 10 frames/s (--fps)" in said
+    assert "4 of 10 videos gave no sequence" in said
     table = {
         cells[0]: cells[1:]
         for line in said.splitlines()
         if len(cells := line.strip("│").replace("│", " ").split()) == 4
     }
-    assert table["nod"] == ["6", "3", "32"] and table["still"] == ["1", "1", "1"]
+    assert table["nod"] == ["7", "4", "43"] and table["still"] == ["1", "1", "1"]
 
 
 def test_pictures_come_in_natural_order_and_one_that_is_missing_is_missing_in_time(made: tuple[str, Path]) -> None:
