@@ -1,5 +1,6 @@
 """The first lines of somebody's .csv in; what to do with its columns before it can be read as a table, out."""
 
+import csv
 import re
 from collections.abc import Collection, Iterator
 from collections.abc import Sequence as Row
@@ -26,10 +27,24 @@ def advice(header: Row[str], rows: Row[Row[str]], facts: Row[str], widths: Colle
         return "it is empty"
     if len(header) == 1 and (found := [mark for mark in SEPARATORS if mark in header[0]]):
         return f"its columns are separated by {found[0]!r}: save it with commas between them and points in numbers"
+    if {"x", "y"} <= {name.strip().casefold() for name in header} and len(header) < min(widths):
+        return (
+            "it has a row for each landmark, where one for each frame belongs: save it as <label>/<file>.parquet, with "
+            "the columns frame, type, landmark_index, x, y, z"
+        )
     if sum(_is_measure(name) for name in header) > len(header) / 2:
         return f"it has numbers where the names of columns belong: put {LABEL},x1,... before it"
     steps = list(_steps(header, rows, facts, widths, known))
     return f"of its {len(header)} columns ({_shown(header)}) " + ", and ".join(steps)
+
+
+def why_unreadable(error: Exception) -> str:
+    """Why a .csv could not be read, as the end of a sentence for people."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not in UTF-8: save it as CSV UTF-8"
+    if "field limit" in str(error):
+        return f"one of its fields has more than {csv.field_size_limit()} characters: is a quotation mark not closed?"
+    return str(error).strip(".")
 
 
 def contradiction(names: Row[str], meant: Row[tuple[str, str]]) -> str | None:

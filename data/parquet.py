@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from common.errors import UserError
 from common.landmarks import SHAPES, SIZE, split
 from common.sequence import Sequence
+from data.columns import why_unreadable
 from data.foreign import Facts, assumed, facts_of, label_of, made, numbered
 
 TRAIN: Final = "train.csv"
@@ -66,10 +67,11 @@ def _listed(root: Path) -> dict[str, tuple[str, str]]:
     if not path.is_file():
         return {}
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             return {row["path"]: (row["sign"] or "", row["participant_id"] or "") for row in csv.DictReader(file)}
     except (OSError, UnicodeDecodeError, KeyError, csv.Error) as error:
-        raise UserError(f"{path} is not a list of path, participant_id, sequence_id and sign: {error}.") from error
+        reason = why_unreadable(error)
+        raise UserError(f"{path} is not a list of path, participant_id, sequence_id and sign: {reason}.") from error
 
 
 def _keypoints(table: pa.Table, frames: int, frame: NDArray[np.intp]) -> NDArray[np.float32]:

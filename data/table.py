@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from common.errors import UserError
 from common.landmarks import PARTS, SHAPES, SIZE, SLICES, VECTORS
 from common.sequence import Sequence
-from data.columns import advice, contradiction
+from data.columns import advice, contradiction, why_unreadable
 from data.foreign import KNOWN, assumed, made, numbered, place
 
 COLUMNS: Final = ("class", "sequence", "recorder", "stream", "fps", "captured_ns")
@@ -38,7 +38,7 @@ def read(_root: Path, files: Iterable[Path], fps: float) -> Iterator[Sequence]:
         try:
             yield from _read(path, fps)
         except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise UserError(f"{path} cannot be read as a table: {error}.") from error
+            raise UserError(f"{path} cannot be read as a table: {why_unreadable(error)}.") from error
 
 
 def write(path: Path, sequences: Iterable[Sequence]) -> None:

@@ -21,6 +21,7 @@ from common.errors import UserError
 from common.lfs import refuse_pointer
 from common.sequence import checked_label
 from common.sources import DEFAULT_FPS, IMAGES, FileSource, images
+from data.columns import why_unreadable
 from data.foreign import UNKNOWN, check_top
 
 SUFFIXES: Final = frozenset(
@@ -126,7 +127,7 @@ def _listed(path: Path, fps: float) -> Iterator[Video]:
                 except UserError as error:
                     raise UserError(f"{path}, line {rows.line_num}: {error}") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read as a list of videos: {error}.") from error
+        raise UserError(f"{path} cannot be read as a list of videos: {why_unreadable(error)}.") from error
 
 
 def _from_row(folder: Path, row: dict[str, str]) -> Video:

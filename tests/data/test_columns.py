@@ -9,7 +9,9 @@ import pytest
 
 from common.errors import UserError
 from common.landmarks import SLICES
-from data import dataset
+from common.sequence import Sequence
+from data import dataset, parquet
+from data.videos import find
 
 RNG = np.random.default_rng(0)
 
@@ -118,3 +120,41 @@ def test_names_that_contradict_their_place_are_refused(tmp_path: Path, header: l
 def test_names_that_agree_or_say_nothing_are_taken(tmp_path: Path, header: list[object]) -> None:
     lines = [["x", *row] for row in numbers(len(header))]
     assert len(dataset.read(written(tmp_path / "a.csv", ["class", *header], lines))) == 1
+
+
+# --- files that are no tables
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+@pytest.mark.parametrize("read", [find, dataset.read])
+def test_another_encoding_is_asked_to_be_utf_8(tmp_path: Path, encoding: str, read: Callable[[Path], object]) -> None:
+    (tmp_path / "a.csv").write_text("path,label,class\na.mp4,Grüße,Grüße\n", encoding=encoding)
+    with pytest.raises(UserError, match=r"a\.csv .* it is not in UTF-8: save it as CSV UTF-8\.$"):
+        read(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("read", [find, dataset.read])
+def test_a_field_without_end_is_said_to_be_one(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    (tmp_path / "a.csv").write_text('path,label\n"' + "a.mp4,x\n" * 20_000)
+    with pytest.raises(UserError, match="fields has more than 131072 characters: is a quotation mark not closed"):
+        read(tmp_path / "a.csv")
+
+
+def test_a_list_of_parquet_files_may_have_a_mark_and_must_be_utf_8(tmp_path: Path) -> None:
+    sequence = Sequence("Grüße", RNG.random((2, 1662)).astype(np.float32), np.arange(2), "anna", "", 25.0)
+    parquet.write(tmp_path / "set", [sequence])
+    train = tmp_path / "set" / "train.csv"
+    text = train.read_text(encoding="utf-8")
+    train.write_text(text, encoding="utf-8-sig")
+    assert [read.label for read in dataset.read(tmp_path / "set")] == ["Grüße"]
+    train.write_text(text, encoding="latin-1")
+    with pytest.raises(UserError, match=r"train\.csv is not a list .* save it as CSV UTF-8"):
+        dataset.read(tmp_path / "set")
+
+
+def test_a_row_for_each_landmark_is_told_from_a_row_for_each_frame(tmp_path: Path) -> None:
+    header: list[object] = ["frame", "row_id", "type", "landmark_index", "x", "y", "z"]
+    path = written(tmp_path / "a.csv", header, [[20, "20-face-0", "face", 0, 0.5, 0.5, 0.1]])
+    with pytest.raises(UserError, match=r"a row for each landmark.* save it as <label>/<file>\.parquet") as said:
+        dataset.read(path)
+    assert "rename" not in str(said.value)
