@@ -1,7 +1,7 @@
 """The videos that were found in; what was made of where they lie, and what looks like a mistake there, out."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
@@ -27,24 +27,36 @@ def _of_names(videos: Iterable[Video]) -> Iterator[str]:
     groups = defaultdict[str, list[Video]](list)
     for video in videos:
         groups[video.label].append(video)
+    labels = Counter(name for group in groups.values() for name in {_words(video.path.stem) for video in group})
     for label, group in groups.items():
-        if _all_differ([video.path.stem for video in group]):
-            shown = ", ".join(video.path.stem for video in group[:SHOWN]) + (" ..." if len(group) > SHOWN else "")
+        stems = [video.path.stem for video in group]
+        if _seem_signs(stems, label) and not any(labels[_words(stem)] > 1 for stem in stems):
+            shown = ", ".join(stems[:SHOWN]) + (" ..." if len(group) > SHOWN else "")
             yield (
                 f"All {len(group)} videos taken as {label} have names of their own ({shown}): if each shows something "
                 "else, give each a folder of its name, or list them in a .csv as path,label."
             )
 
 
-def _all_differ(stems: list[str]) -> bool:
-    """Whether they are words, which no two share: hello, thanks; not hello_1, hello_2; nor x7Qa2f, which is no word."""
+def _seem_signs(stems: list[str], label: str) -> bool:
+    """Whether the names differ by words, once numbers and the words that all share are left out.
+
+    As hello_1, thanks_1, and the letters A, B, C; not where the label is what they share, as hello_anna, hello_bob, nor
+    where numbered takes are unequally many, as people make them, nor where a name is no word, as x7Qa2f.
+    """
     phrases = [_words(stem) for stem in stems]
     shared = set[str].intersection(*map(set, phrases))
-    return len(stems) > 1 and all(phrases) and not shared and len(set(phrases)) == len(phrases)
+    if not shared.isdisjoint(_words(label)):
+        return False
+    takes = Counter(tuple(word for word in phrase if word not in shared) for phrase in phrases)
+    if () in takes or (len(set(takes.values())) > 1 and all(stem[-1].isdecimal() for stem in stems)):
+        return False
+    letters = any(len(word) == 1 for phrase in takes for word in phrase)
+    return len(takes) > (2 if letters else 1) and (not letters or all(len("".join(phrase)) == 1 for phrase in takes))
 
 
-def _words(stem: str) -> tuple[str, ...]:
+def _words(name: str) -> tuple[str, ...]:
     """The words of a name, without the numbers before, between and behind them; none where they are one."""
-    steps = [step for step in re.split(r"[\W_]+", stem.casefold()) if step and not step.isdecimal()]
+    steps = [step for step in re.split(r"[\W_]+", name.casefold()) if step and not step.isdecimal()]
     words = [re.sub(r"^\d+|\d+$", "", step) for step in steps]
-    return tuple(words) if all(len(word) > 1 and word.isalpha() for word in words) else ()
+    return tuple(words) if all(word.isalpha() for word in words) else ()

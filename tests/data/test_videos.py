@@ -144,6 +144,11 @@ def videos(label: str, *stems: str) -> list[Video]:
         ("good morning", "good night", "eat"),
         ("你好", "谢谢"),
         ("hello1", "thanks2"),
+        ("sign_hello", "sign_thanks", "sign_bye"),
+        ("hello_anna", "thanks_anna"),
+        ("hello_1", "hello_2", "thanks_1", "thanks_2"),
+        ("hello", "hello2", "thanks"),
+        ("A", "B", "C"),
     ],
 )
 def test_a_folder_whose_names_all_differ_is_remarked_on(stems: tuple[str, ...]) -> None:
@@ -163,10 +168,17 @@ def test_a_folder_whose_names_all_differ_is_remarked_on(stems: tuple[str, ...]) 
         ("SbTU6uS4cc1tZpqCnE3g", "Ui9Nq58yYSgkJslO02za"),
         ("a", "b"),
         ("hello",),
+        ("hello", "hello_slow", "hello_fast"),
+        ("take_1", "take_2"),
+        ("1", "anna"),
     ],
 )
 def test_takes_of_one_sign_are_not_remarked_on(stems: tuple[str, ...]) -> None:
     assert not list(remarks(videos("hello", *stems), listed=False))
+
+
+def test_names_that_recur_in_other_folders_are_of_people() -> None:
+    assert not list(remarks([*videos("hello", "anna", "bob"), *videos("thanks", "bob_2", "cem")], listed=False))
 
 
 # --- what becomes of them
