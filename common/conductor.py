@@ -96,11 +96,12 @@ class Conductor:
 
     def have_finished(self, streams: Iterable[str], taken: bool = True) -> bool:
         """Whether all have dealt with the end of the streams, or had time enough."""
+        now = time.monotonic()
         readers = [member for member in self._members if member.service != "hub"]
-        unfinished = sorted({s for stream in streams for s in self._roster.not_finished(readers, stream)})
+        unfinished = sorted({s for stream in streams for s in self._roster.not_finished(readers, stream, now)})
         if not unfinished and taken:
             return True
-        if time.monotonic() - self._since_s < FINISH_S:
+        if now - self._since_s < FINISH_S:
             self.detail = f"ended; waiting for {', '.join(unfinished) or 'the hub'}"
             return False
         log.error("%s did not finish within %.0f s", ", ".join(unfinished) or "the hub", FINISH_S)

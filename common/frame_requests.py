@@ -14,11 +14,14 @@ from common.bus import DRAIN_LIMIT, Endpoints, complain, open_socket
 from common.connection import SILENCE_MS, Link, connect
 from common.errors import UserError
 from common.messages import BadMessage, Frame, Header, Keypoints, Message
-from common.topics import TOPICS, address, picture_depth
+from common.topics import TOPICS, address
 from common.wire import MAX_MESSAGE_BYTES, decode_array, decode_header, pack
 
 READER_QUEUE: Final = 400  # messages the hub keeps for one slow reader; half of them may have been read already
 GIVEN_QUEUE: Final = 4  # pictures a camera keeps for a slow hub
+# Pictures the hub keeps for one slow viewer: what a file hands over at once, for eight extractors; 150 MB of 1080p. Not
+# changed while it is in use: libzmq does not wake a queue that was full when its depth was raised, and it may crash.
+WATCH_QUEUE: Final = 24
 
 # The first part of what passes between the hub and those who hand in or ask for frames.
 FRAME: Final = b"frame"
@@ -128,7 +131,6 @@ class HubSockets:
 
     def __init__(self, endpoints: Endpoints) -> None:
         self.bad = 0
-        self._largest = 0  # of the pictures to watch, bytes
         token = endpoints.token()
         self._context: zmq.Context[Any] = zmq.Context()
         self._admission = Admission(self._context, token)
@@ -139,7 +141,7 @@ class HubSockets:
         self._router.maxmsgsize = MAX_MESSAGE_BYTES
         self._router.router_mandatory = True  # a dead extractor shows as an error, not as silence
         self._router.tcp_maxrt = SILENCE_MS  # and one that takes nothing; readers may take as long as they like
-        self._watch = open_socket(zmq.PUB, send=picture_depth(), context=self._context)
+        self._watch = open_socket(zmq.PUB, send=WATCH_QUEUE, context=self._context)
         for offset, socket in enumerate((proxy_in, proxy_out, self._router, self._watch)):
             self._admission.guard(socket)
             self._bind(socket, endpoints, offset)
@@ -232,10 +234,6 @@ class HubSockets:
 
     def watch(self, header: Frame, payload: Any) -> None:
         """Show a frame to whoever watches."""
-        self._largest = max(self._largest, len(payload))
-        # Each time, since viewers that came in between have the depth from before; and never up again: libzmq does not
-        # wake a queue that was full when its depth was raised.
-        self._watch.sndhwm = picture_depth(self._largest)
         self._watch.send_multipart([address(header), msgspec.msgpack.encode(header), payload], copy=False)
 
     def close(self) -> None:

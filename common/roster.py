@@ -71,10 +71,15 @@ class Roster:
             }
         )
 
-    def not_finished(self, members: Iterable[Status], stream: str) -> list[str]:
-        """Services of which one of these processes neither has dealt with the end of a stream nor has said goodbye."""
-        last = [self._seen[member.stream].status for member in members if member.stream in self._seen]
-        return sorted({status.service for status in last if stream not in status.finished})
+    def not_finished(self, members: Iterable[Status], stream: str, now_s: float) -> list[str]:
+        """Services of which one of these processes neither has dealt with the end of a stream nor has said goodbye.
+
+        One that is silent is not asked while another of them is there: it had just crashed when the stream began.
+        """
+        last = [self._seen[member.stream] for member in members if member.stream in self._seen]
+        there = {seen.status.service for seen in last if seen.is_there(now_s)}
+        asked = [seen.status for seen in last if seen.is_there(now_s) or seen.status.service not in there]
+        return sorted({status.service for status in asked if stream not in status.finished})
 
     def behind_s(self, services: Iterable[str], now_s: float) -> float:
         """How much older frames are when the slowest of the services is done with them than when the hub has them."""

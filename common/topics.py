@@ -19,9 +19,6 @@ class Topic(NamedTuple):
     dtype: str = "<f4"
 
 
-PICTURE_BYTES: Final = 400_000_000  # that the hub's queue of pictures for a viewer holds: 16 of 4K, 64 of 1080p
-LEAST_PICTURES, MOST_PICTURES = 4, 500
-
 _ROWS: Final = (
     Topic("frames", m.Frame, "camera, through the hub", 16, counts="seq", array=(None, None, 3), dtype="u1"),
     Topic("keypoints", m.Keypoints, "keypoints, put in order by the hub", 500, counts="seq", array=(SIZE,)),
@@ -41,8 +38,3 @@ TOPIC_OF: Final[dict[type[m.Header], Topic]] = {row.header: row for row in _ROWS
 def address(header: m.Header) -> bytes:
     """The topic part of a message: `name/stream/`; its closing slash keeps cam1 from hearing cam10."""
     return f"{TOPIC_OF[type(header)].name}/{header.stream}/".encode()
-
-
-def picture_depth(largest_bytes: int = 0) -> int:
-    """How many pictures the hub's queue for a viewer may hold, where the largest is of this size."""
-    return min(max(PICTURE_BYTES // max(largest_bytes, 1), LEAST_PICTURES), MOST_PICTURES)

@@ -41,17 +41,25 @@ def test_two_extractors_are_waited_for_where_two_are_named() -> None:
 def test_a_stream_is_finished_when_every_process_that_heard_its_beginning_says_so() -> None:
     first, second = status("logger", 1, finished=("cam", "clip")), status("logger", 2, finished=("cam",))
     heard = roster(first, second)
-    assert heard.not_finished([first, second], "cam") == []
-    assert heard.not_finished([first, second], "clip") == ["logger"]
-    assert heard.not_finished([first], "clip") == []  # the other one began later, and will never hear of it
+    assert heard.not_finished([first, second], "cam", 0.0) == []
+    assert heard.not_finished([first, second], "clip", 0.0) == ["logger"]
+    assert heard.not_finished([first], "clip", 0.0) == []  # the other one began later, and will never hear of it
 
 
 def test_a_process_that_falls_silent_is_waited_for_and_one_that_says_goodbye_is_not() -> None:
     overlay = status("overlay")
     heard = roster(overlay)
-    assert heard.not_finished([overlay], "cam") == ["overlay"]
+    assert heard.not_finished([overlay], "cam", SILENT_S + 1) == ["overlay"]
     heard.hear(status("overlay", state="stopping"), 1.0)
-    assert heard.not_finished([overlay], "cam") == []
+    assert heard.not_finished([overlay], "cam", 1.0) == []
+
+
+def test_a_process_that_had_crashed_when_the_stream_began_is_not_waited_for() -> None:
+    dead, new = status("overlay", 1), status("overlay", 2)
+    heard = roster(dead, new)
+    heard.hear(status("overlay", 2, finished=("cam",)), 9.0)
+    assert heard.not_finished([dead, new], "cam", 9.0) == []
+    assert heard.not_finished([dead, new], "clip", 9.0) == ["overlay"]
 
 
 def test_a_process_is_replaced_when_it_is_silent_and_a_new_one_is_there() -> None:
