@@ -134,6 +134,7 @@ def test_an_extractor_that_comes_after_the_end_hears_of_it(bench: Bench) -> None
 def test_a_second_camera_of_a_name_is_refused_while_the_first_lives(bench: Bench) -> None:
     first, second = bench.camera(), bench.camera()
     give(bench, first, frame(0, live=True))
+    bench.until(lambda: "cam" in bench.hub._dispatcher.streams)  # each came by a connection of its own
     give(bench, second, frame(0, start=2, live=True))
     refused = []
 
