@@ -153,11 +153,11 @@ class Dispatcher(Generic[Payload, Result]):
         slot.done, slot.result, slot.payload = True, result, None
         return True
 
-    def failed(self, extractor: bytes, header: Header, now: float) -> bool:
-        """An extractor's answer cannot be used. True if the frame is given up with that."""
+    def failed(self, extractor: bytes, header: Header, now: float) -> None:
+        """An extractor's answer cannot be used."""
         self._heard[extractor] = now
-        found = self._with(extractor, header)
-        return found is not None and self._take_back(*found, blamed=True)
+        if found := self._with(extractor, header):
+            self._take_back(*found, blamed=True)
 
     def _with(self, extractor: bytes, header: Header) -> tuple[Stream[Payload, Result], _Slot[Payload, Result]] | None:
         """The frame that an extractor's answer is about, if it has it."""
@@ -167,8 +167,8 @@ class Dispatcher(Generic[Payload, Result]):
                 return stream, slot  # type: ignore[return-value]
         return None
 
-    def _take_back(self, stream: Stream[Payload, Result], slot: _Slot[Payload, Result], blamed: bool) -> bool:
-        """A live frame is lost, a file's goes to another extractor, or is given up: True."""
+    def _take_back(self, stream: Stream[Payload, Result], slot: _Slot[Payload, Result], blamed: bool) -> None:
+        """A live frame is lost, a file's goes to another extractor, or is given up."""
         slot.extractor = None
         slot.tries += blamed
         if slot.header.live:
@@ -177,8 +177,6 @@ class Dispatcher(Generic[Payload, Result]):
         elif slot.tries >= MAX_TRIES:
             slot.done, slot.payload = True, None
             self.given_up += 1
-            return True
-        return False
 
     def busy(self, now: float, for_s: float) -> set[bytes]:
         """Extractors that have had a frame for longer than for_s."""

@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from common import watchdog
 from common.messages import Status
 
 SILENT_S = 3.0  # a service reports every second
-ALIVE_S = 15.0  # and its keeper gives it so long
+ALIVE_S = float(watchdog.SILENT_S)  # and its keeper gives it so long
 STARTING_S = 60.0  # but not while it imports tensorflow or opens a camera
 
 

@@ -127,7 +127,9 @@ class FileSource:
     def _check_end(self) -> None:
         if not self._read:
             raise UserError(f"{self.name} is a video without a single picture that can be decoded: is it damaged?")
-        if self._read < (declared := stated_frames(self._path)):  # OpenCV makes up what a container does not state
+        # OpenCV makes up what a container does not state; asking the container itself takes a look at all of the file.
+        seems_cut = self._read < self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        if seems_cut and self._read < (declared := stated_frames(self._path)):
             log.warning("%s declares %d frames, of which %d could be decoded", self.name, declared, self._read)
 
     def close(self) -> None:

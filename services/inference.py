@@ -88,7 +88,7 @@ class Inference(Service):
             yield from self._close_stream(header)  # no action of the old model is ended by the new one
         self._classifier, self._parameters, self.health.detail = new, chosen, ""
         for stream, decider in self._deciders.items():
-            self._deciders[stream] = Decider(chosen, frozenset(new.card.idle), decider.next_id)
+            self._deciders[stream] = self._new_decider(decider.next_id)
         log.info("%s was replaced: it now knows %s", folder, ", ".join(new.card.labels))
 
     def _classify(self, inbox: list[Message]) -> dict[_Key, dict[str, float]]:
@@ -137,8 +137,11 @@ class Inference(Service):
 
     def _decider(self, stream: str) -> Decider:
         if stream not in self._deciders:
-            self._deciders[stream] = Decider(self._parameters, frozenset(self._classifier.card.idle))
+            self._deciders[stream] = self._new_decider()
         return self._deciders[stream]
+
+    def _new_decider(self, first_id: int = 1) -> Decider:
+        return Decider(self._parameters, frozenset(self._classifier.card.idle), first_id)
 
     def _refuse(self, header: Window) -> None:
         wanted = self._classifier.card.window.length
@@ -163,7 +166,7 @@ class Inference(Service):
         """What was under way when the process before this one crashed ended with it, as far as anybody can know."""
         left, self._open.left = self._open.left, {}
         for stream, known in left.items():
-            self._deciders[stream] = Decider(self._parameters, frozenset(self._classifier.card.idle), known.next_id)
+            self._deciders[stream] = self._new_decider(known.next_id)
             if known.action:
                 end_s = max(known.action.start_s, known.last_s)
                 ended = msgspec.structs.replace(known.action, event="ended", end_s=end_s)

@@ -68,14 +68,14 @@ class Overlay(Service):
 
     def _view(self, header: Header) -> View | None:
         """The view of a stream, a new one if the stream has begun anew; None for what is from before that."""
-        view = self._views.setdefault(header.stream, View(header.start))
-        beginnings = self._beginnings[header.stream]
-        if beginnings and header.start not in beginnings:
+        view, beginnings = self._views.get(header.stream), self._beginnings[header.stream]
+        if view is None or header.start not in beginnings:
+            if view is not None:
+                self._lost += view.missed
             if not header.live:
                 self._close_video(header.stream)  # a file from its first frame: its video is written over
-            self._lost += view.missed
             view = self._views[header.stream] = View(header.start)
-        beginnings.add(header.start)
+            beginnings.add(header.start)
         return view if header.start == view.start else None
 
     def _show_what_is_due(self) -> None:
