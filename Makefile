@@ -15,7 +15,7 @@ export SOURCE OUT MODEL LABELS RECORDER RECORDING
 
 .PHONY: run record replay test lint check lock clean
 
-START = exec $(BIN)/python -m services.start --keypoints "$(or $(KEYPOINTS),1)" $(if $(filter-out 0 no false,$(HEADLESS)),--headless) \
+START = exec $(BIN)/python -m services.launch --keypoints "$(or $(KEYPOINTS),1)" $(if $(filter-out 0 no false,$(HEADLESS)),--headless) \
   $(if $(SECONDS),--seconds "$(SECONDS)") $${SOURCE:+--source "$$SOURCE"} $${OUT:+--out "$$OUT"}
 
 run: .venv/ready

@@ -9,11 +9,12 @@ import msgspec
 import yaml
 from msgspec import Meta
 
-from common import RESTARTED, watchdog
-from common.bus import Endpoints
+from common import RESTARTED
+from common.bus.messages import Name
+from common.bus.pubsub import Endpoints
 from common.clock import OFFSET_VARIABLE
 from common.errors import UserError, command
-from common.messages import Name
+from common.runtime import watchdog
 
 DEFAULT_FILE = Path(__file__).parent.parent / "config" / "pipeline.yaml"
 FILES_VARIABLE = "ACTIONSTREAM_CONFIG"
@@ -132,7 +133,7 @@ class Settings(Section):
     @property
     def model(self) -> str:
         """The model folder that is chosen, or the shipped one that fits the source."""
-        shipped = "models/testcard" if self.camera.source in ("testcard", "auto") else "models/starter"
+        shipped = "pretrained/testcard" if self.camera.source in ("testcard", "auto") else "pretrained/starter"
         return self.inference.model or shipped
 
 

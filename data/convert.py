@@ -19,10 +19,11 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from common.collection import MANIFEST
 from common.errors import UserError, command
-from common.sequence import Sequence
-from data import dataset, npy, npz, parquet, pose, table
+from common.recording.dataset_writer import MANIFEST
+from common.recording.sequence import Sequence
+from data import dataset
+from data.formats import npy, npz, parquet, pose, table
 
 WRITERS: Final = {
     "dataset": npz.write,

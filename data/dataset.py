@@ -21,12 +21,12 @@ from typing import Final
 
 import numpy as np
 
-from common.collection import MANIFEST
 from common.errors import UserError
 from common.lfs import refuse_pointer
-from common.sequence import Sequence
-from data import npy, npz, packed, parquet, pose, table
-from data.foreign import SIDECAR, Misplaced, check_top, natural
+from common.recording.dataset_writer import MANIFEST
+from common.recording.sequence import Sequence
+from data.formats import npy, npz, packed, parquet, pose, table
+from data.formats.shared import SIDECAR, Misplaced, check_top, natural
 
 READERS: Final = {
     ".npz": npz.read,

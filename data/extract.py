@@ -2,8 +2,8 @@
 
     python -m data.extract clips/push_up --out data/push_up
 
-Videos, or folders of pictures, lie in folders by label, or a .csv lists them: see data/videos.py. What became of each
-is a line of extract.jsonl in the data set; by it a run that was cut off goes on where it was.
+Videos, or folders of pictures, lie in folders by label, or a .csv lists them: see data/extraction/videos.py. What
+became of each is a line of extract.jsonl in the data set; by it a run that was cut off goes on where it was.
 """
 
 import argparse
@@ -21,17 +21,17 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from common.collection import Collection
 from common.errors import command
-from common.landmarks import PARTS
-from common.sequence import LONGEST_NAME, PUNCTUATION, Sequence
-from common.sources import DEFAULT_FPS
-from data.flaws import PERSON
-from data.remarks import remarks
-from data.report import REPORT, Report, Row, judged, key, shows_face_or_hand
-from data.take import Extractor, Take
-from data.videos import Video, find
-from data.workers import Crash, LocalWorkers
+from common.keypoints.landmarks import PARTS
+from common.recording.dataset_writer import Collection
+from common.recording.sequence import LONGEST_NAME, PUNCTUATION, Sequence
+from common.video.sources import DEFAULT_FPS
+from data.curation.checks import PERSON
+from data.extraction.extractor import Extractor, Take
+from data.extraction.remarks import remarks
+from data.extraction.report import REPORT, Report, Row, judged, key, shows_face_or_hand
+from data.extraction.videos import Video, find
+from data.extraction.workers import Crash, LocalWorkers
 
 SHOWN: Final = 10  # of the videos without a sequence
 

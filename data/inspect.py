@@ -4,7 +4,7 @@
     python -m data.inspect data/mine --relabel wave/anna-003 hello
     python -m data.inspect data/mine --undo
 
-Every sequence is named as the corrections take it; data/edit.py says what is kept to undo them.
+Every sequence is named as the corrections take it; data/curation/edit.py says what is kept to undo them.
 """
 
 import argparse
@@ -18,13 +18,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from common import sequence as sequences
-from common.collection import read_manifest
 from common.errors import UserError, command
-from common.sequence import Sequence
-from data import dataset, sheet
-from data.edit import Editor, is_native
-from data.flaws import Named, by_label, flaws, rate, share_seen
+from common.recording import sequence as sequences
+from common.recording.dataset_writer import read_manifest
+from common.recording.sequence import Sequence
+from data import dataset
+from data.curation import contact_sheet
+from data.curation.checks import Named, by_label, flaws, rate, share_seen
+from data.curation.edit import Editor, is_native
 
 COLUMNS = ("label", "recorders", "sequences", "frames", "rate", "face", "left\nhand", "right\nhand")
 SLOWEST, FASTEST = 0.1, 1000.0  # frames/s of any camera
@@ -104,7 +105,7 @@ def show(arguments: argparse.Namespace) -> None:
     Console().print(table(named))
     print("\n".join(f"- {flaw}" for flaw in found) or "Nothing wrong was found.")
     if arguments.sheet:
-        written = sheet.write(arguments.sheet, arguments.dataset.resolve().name, named, found)
+        written = contact_sheet.write(arguments.sheet, arguments.dataset.resolve().name, named, found)
         print("Look at " + ", ".join(map(str, written)))
 
 

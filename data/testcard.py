@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from common.collection import Collection
 from common.errors import UserError, command
-from common.holistic import Holistic
-from common.sequence import Sequence
-from common.smoothing import PoseSmoother
-from common.testcard import TestCard, schedule
+from common.keypoints.holistic import Holistic
+from common.keypoints.smoothing import PoseSmoother
+from common.recording.dataset_writer import Collection
+from common.recording.sequence import Sequence
+from common.video.testcard import TestCard, schedule
 
 FPS = 25.0
 WIDTH, HEIGHT = 640, 480

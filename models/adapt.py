@@ -1,6 +1,6 @@
 """A model and a few examples of one's own in; a model that knows one's way of doing it, and new labels, out.
 
-    python -m models.adapt models/starter data/me --out models/mine
+    python -m models.adapt pretrained/starter data/me --out models/mine
 
 Three examples of an action are enough, and not every action needs them: the model learns them together with what it
 keeps of its own lessons, so that it forgets little. It takes seconds.
@@ -16,17 +16,18 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from common.classifier import CARD, WEIGHTS, Card, read_card, tempered, weights_of
 from common.errors import UserError, command
-from common.features import features
-from common.sequence import Sequence
+from common.keypoints.features import features
+from common.recognition.classifier import CARD, WEIGHTS, Card, read_card, tempered, weights_of
+from common.recording.sequence import Sequence
 from data import dataset
-from models import examples, lessons, memory, premises, rests
-from models.folder import check_free, in_text, write_card, written
-from models.learning import Trained, learn
-from models.lessons import Lessons
-from models.recipe import Recipe
+from models.evaluation import provenance
+from models.storage.folder import check_free, in_text, write_card, written
 from models.train import commit, shown, versions
+from models.training.fit import Trained, learn
+from models.training.recipe import Recipe
+from models.training_data import rehearsal, training_set, transitions, windows
+from models.training_data.training_set import Lessons
 
 OWN: Final = 0.8  # of the lessons of a label that one has examples of
 EPOCHS: Final = 20
@@ -58,11 +59,11 @@ def adapt(folder: Path, sequences: Row[Sequence], seed: int = 0) -> Adapted:
         raise UserError(f"{folder} has no {WEIGHTS}: only a network that was trained here can learn more.")
     new = sorted({sequence.label for sequence in sequences} - set(before.labels))
     card = msgspec.structs.replace(
-        before, labels=[*before.labels, *new], idle=[*before.idle, *filter(examples.is_idle, new)]
+        before, labels=[*before.labels, *new], idle=[*before.idle, *filter(windows.is_idle, new)]
     )
-    premises.check_alike(card.labels)
+    provenance.check_alike(card.labels)
     recipe = _recipe(folder, card)
-    known, own = memory.recall(folder, len(card.labels)), own_lessons(card, sequences, seed)
+    known, own = rehearsal.recall(folder, len(card.labels)), own_lessons(card, sequences, seed)
     everything = beside(known, own)
     with shown() as progress:
         trained = learn(recipe, everything, seed, progress=progress, knowing=folder / WEIGHTS)
@@ -92,14 +93,14 @@ def _recipe(folder: Path, card: Card) -> Recipe:
 def own_lessons(card: Card, sequences: Row[Sequence], seed: int) -> Lessons:
     """What one's own examples teach; raises UserError for a label without a window."""
     shape, idle = card.window, [card.labels.index(label) for label in card.idle]
-    cut = examples.cut(sequences, card.labels, shape, STRIDE)
+    cut = windows.cut(sequences, card.labels, shape, STRIDE)
     if silent := sorted({one.label for one in sequences} - {card.labels[number] for number in cut.targets}):
         raise UserError(f"No sequence of {silent[0]!r} has the {shape.length} frames of a window: record longer ones.")
-    held = examples.joined([], shape.length)
+    held = windows.joined([], shape.length)
     if idle:
-        held = rests.held(sequences, card.idle, shape.length, idle[0], seed)
+        held = transitions.held(sequences, card.idle, shape.length, idle[0], seed)
     together = np.zeros(len(sequences), int)
-    return lessons.varied(cut, held, idle, together, card.features, len(card.labels), seed)
+    return training_set.varied(cut, held, idle, together, card.features, len(card.labels), seed)
 
 
 def beside(known: Lessons, own: Lessons) -> Lessons:
@@ -109,7 +110,7 @@ def beside(known: Lessons, own: Lessons) -> Lessons:
     factors = wanted / np.maximum(wanted.sum(axis=0), LEAST) / np.maximum(there, LEAST)
     shares = [part.shares * (part.targets[0] @ factor) for part, factor in zip(parts, factors, strict=True)]
     whole = sum(share.sum() for share in shares)
-    return lessons.mixed(
+    return training_set.mixed(
         [
             (part._replace(shares=share / share.sum()), share.sum() / whole)
             for part, share in zip(parts, shares, strict=True)
@@ -119,10 +120,10 @@ def beside(known: Lessons, own: Lessons) -> Lessons:
 
 def _data(card: Card, name: str, sequences: Row[Sequence]) -> dict[str, Any]:
     """What the card says of its data, with one's own."""
-    before = premises.known(card)
+    before = provenance.known(card)
     return card.data | {
         "adapted": name,
-        "fingerprints": [*before.fingerprints, *map(premises.fingerprint, sequences)],
+        "fingerprints": [*before.fingerprints, *map(provenance.fingerprint, sequences)],
         "recorders": sorted({*before.recorders, *(sequence.recorder for sequence in sequences)}),
     }
 
@@ -136,7 +137,7 @@ def command_line(arguments: argparse.Namespace) -> None:
     adapted = adapt(arguments.model, sequences, arguments.seed)
     with written(arguments.out) as draft:
         adapted.trained.save(draft)
-        memory.keep(draft, adapted.lessons, arguments.seed)
+        rehearsal.keep(draft, adapted.lessons, arguments.seed)
         write_card(draft, adapted.card)
     new = set(adapted.card.labels) - set(read_card(arguments.model).labels)
     print(

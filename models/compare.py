@@ -23,15 +23,15 @@ from rich.console import Console
 from rich.table import Table
 
 from common.errors import UserError, command
-from common.features import RAW
-from common.sequence import Sequence, write_whole
+from common.keypoints.features import RAW
+from common.recording.sequence import Sequence, write_whole
 from data import dataset
-from models.course import Plan, labelled
-from models.crossed import Figures, crossed, figures_of, folded
-from models.folder import in_text
-from models.folds import Fold
-from models.recipe import KINDS, Recipe
+from models.storage.folder import in_text
 from models.train import options, planned
+from models.training.cross_validation import Figures, crossed, figures_of, folded
+from models.training.recipe import KINDS, Recipe
+from models.training.trainer import Plan, labelled
+from models.training_data.folds import Fold
 
 NOTEBOOK: Final = "notebook"
 CHOICES: Final = (*KINDS, NOTEBOOK)

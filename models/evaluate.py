@@ -1,6 +1,6 @@
 """A model folder and a data set in; how well the model does on it out, as tables, JSON, and a page with pictures.
 
-    python -m models.evaluate models/testcard data/others --report out/others
+    python -m models.evaluate pretrained/testcard data/others --report out/others
 
 Windows are cut as in training and as live. On the stream, the sequences follow each other with rests between them,
 and pass through the same windows and decision as live.
@@ -16,15 +16,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from common.classifier import Classifier, read_card
 from common.errors import UserError, command
-from common.sequence import write_whole
+from common.recognition.classifier import Classifier, read_card
+from common.recording.sequence import write_whole
 from data import inspect
-from models import report
-from models.folder import in_text
-from models.judge import Result, judge
-from models.metrics import Scores
-from models.premises import check_labels
+from models.evaluation import report
+from models.evaluation.evaluator import Result, judge
+from models.evaluation.metrics import Scores
+from models.evaluation.provenance import check_labels
+from models.storage.folder import in_text
 
 
 def evaluate(arguments: argparse.Namespace) -> None:

@@ -1,8 +1,8 @@
 """A model folder in, the same model for a runtime without TensorFlow out.
 
-    python -m models.export models/testcard --to tflite
+    python -m models.export pretrained/testcard --to tflite
 
-Writes models/testcard-tflite, after comparing both on real windows: those of --data, else of the built-in test card.
+Writes pretrained/testcard-tflite, after comparing both on real windows: those of --data, else of the test card.
 --quantize stores weights in 16 bits. 8 bits are too few for raw keypoints, which move by hundredths of the picture:
 they gave another label for 66 % of the test card's windows.
 """
@@ -17,14 +17,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from common.classifier import WEIGHTS, Classifier, WindowShape, read_card
 from common.errors import UserError, command
 from common.quiet import quiet
-from common.sequence import Sequence
+from common.recognition.classifier import WEIGHTS, Classifier, WindowShape, read_card
+from common.recording.sequence import Sequence
 from data import dataset
 from data.testcard import record
-from models import watch
-from models.folder import write_card, written
+from models.simulation import pipeline
+from models.storage.folder import write_card, written
 
 STRIDE: Final = 3  # frames from one window that is compared to the next
 OPSET: Final = 17  # of ONNX: runtimes since 2022 have it
@@ -63,7 +63,7 @@ def export(source: Path, target: Path, kind: str, quantize: bool, data: Path | N
 
 def cut(sequences: list[Sequence], shape: WindowShape) -> NDArray[np.float32]:
     """All full windows (n, length, 1662), as the live stage cuts them; raises UserError if there are none."""
-    windows = [window for sequence in sequences for window in watch.cut(sequence, shape, STRIDE)]
+    windows = [window for sequence in sequences for window in pipeline.cut(sequence, shape, STRIDE)]
     if not windows:
         raise UserError(f"No sequence has the {shape.length} frames of a window: choose other --data to compare on.")
     return np.stack(windows)
@@ -78,7 +78,7 @@ def _to_tflite(weights: Path, target: Path, quantize: bool) -> None:
     """Recurrent layers are unrolled, so that several windows can run at once: 0.3 ms each instead of 0.9."""
     import tensorflow as tf
 
-    from common.fast_lstm import accelerated
+    from common.recognition.fast_lstm import accelerated
 
     model = accelerated(tf.keras.models.load_model(weights, compile=False), unroll=True)
     converter = tf.lite.TFLiteConverter.from_keras_model(model)

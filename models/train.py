@@ -23,17 +23,18 @@ import msgspec
 from rich.console import Console
 from rich.progress import Progress
 
-from common.classifier import Card, WindowShape
 from common.errors import UserError, command
-from common.features import BODY, RAW, Features, Part
-from common.landmarks import LAYOUT
-from common.sequence import Sequence
+from common.keypoints.features import BODY, RAW, Features, Part
+from common.keypoints.landmarks import LAYOUT
+from common.recognition.classifier import Card, WindowShape
+from common.recording.sequence import Sequence
 from data import dataset
-from models import premises, watch
-from models.course import Course, Plan, Taught
-from models.folder import check_free, desk, in_text, write_card, written
-from models.learning import LOGS
-from models.recipe import KINDS, Recipe
+from models.evaluation import provenance
+from models.simulation import pipeline
+from models.storage.folder import check_free, desk, in_text, write_card, written
+from models.training.fit import LOGS
+from models.training.recipe import KINDS, Recipe
+from models.training.trainer import Course, Plan, Taught
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -42,7 +43,7 @@ def train(arguments: argparse.Namespace) -> None:
     check_free(arguments.out)
     sequences = [sequence for folder in arguments.datasets for sequence in dataset.read(folder)]
     course = Course(sequences, plan)
-    with desk(arguments.out, premises.work(plan, sequences)) as folder, shown() as progress:
+    with desk(arguments.out, provenance.work(plan, sequences)) as folder, shown() as progress:
         taught = course.teach(folder, progress)
         with written(arguments.out) as draft:
             save(draft, course, taught, [in_text(source.name) for source in arguments.datasets])
@@ -100,9 +101,9 @@ def card_of(taught: Taught, sequences: list[Sequence], sources: list[str], **mor
         parameters=taught.trained.parameters,
         data={
             "sources": sources,
-            "sha256": premises.digest(sequences),
-            "fingerprints": [premises.fingerprint(sequence) for sequence in sequences],
-            "parts": watch.parts_seen(sequences),
+            "sha256": provenance.digest(sequences),
+            "fingerprints": [provenance.fingerprint(sequence) for sequence in sequences],
+            "parts": pipeline.parts_seen(sequences),
             "sequences": len(sequences),
             "recorders": sorted({sequence.recorder for sequence in sequences}),
             **more,

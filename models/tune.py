@@ -26,14 +26,14 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from common.errors import UserError, command
-from common.sequence import write_whole
+from common.recording.sequence import write_whole
 from data import dataset
-from models import premises
-from models.course import VALIDATED, Course, Plan
-from models.folder import check_free, desk, in_text, written
-from models.learning import Progress
-from models.recipe import NETWORKS, Recipe
+from models.evaluation import provenance
+from models.storage.folder import check_free, desk, in_text, written
 from models.train import options, planned, save, shown, told
+from models.training.fit import Progress
+from models.training.recipe import NETWORKS, Recipe
+from models.training.trainer import VALIDATED, Course, Plan
 
 ALL: Final = "all"
 STUDY: Final = "study.db"
@@ -50,7 +50,7 @@ def tune(arguments: argparse.Namespace) -> None:
     check_free(arguments.out)
     sequences = [sequence for folder in arguments.datasets for sequence in dataset.read(folder)]
     course = Course(sequences, plan)
-    state = premises.work((plan, kinds), sequences)
+    state = provenance.work((plan, kinds), sequences)
     with desk(arguments.out, state) as folder:
         with opened(arguments.study or folder / STUDY, state) as study:
             search(study, course, kinds, arguments.trials)

@@ -13,14 +13,14 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from common.classifier import CARD, Classifier, read_card
-from common.decision import Parameters
 from common.errors import UserError, command
-from common.sequence import write_whole
+from common.recognition.classifier import CARD, Classifier, read_card
+from common.recognition.decision import Parameters
+from common.recording.sequence import write_whole
 from data import inspect
-from models import calibration, premises
-from models.calibration import Stream
-from models.judge import watched
+from models.evaluation import calibration, provenance
+from models.evaluation.calibration import Stream
+from models.evaluation.evaluator import watched
 
 SEEDS = range(3)  # orders of the sequences, and rests
 
@@ -28,8 +28,8 @@ SEEDS = range(3)  # orders of the sequences, and rests
 def tune(arguments: argparse.Namespace) -> None:
     """The command; raises UserError."""
     card, sequences = read_card(arguments.model), list(inspect.read(arguments.dataset, arguments.fps).values())
-    premises.check_labels({sequence.label for sequence in sequences}, card.labels)
-    for caution in premises.cautions(card, sequences):
+    provenance.check_labels({sequence.label for sequence in sequences}, card.labels)
+    for caution in provenance.cautions(card, sequences):
         print(f"Note: {caution}", file=sys.stderr)
     classify, body = Classifier(arguments.model), card.features.whole_body
     with Console(stderr=True).status("Watching streams ..."):

@@ -8,17 +8,20 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from common import RESTARTED, picture, sources, watchdog
+from common import RESTARTED
+from common.bus.messages import Frame, Message
+from common.bus.wire import MAX_MESSAGE_BYTES
 from common.clock import now_ns
-from common.conductor import Conductor
 from common.config import PREFIX, Settings
 from common.errors import UserError
-from common.frame_requests import FrameGiver, Refused
-from common.handover import Handover
-from common.messages import Frame, Message
-from common.service import Service, log, main
-from common.sources import Shot, Source, SourceLost
-from common.wire import MAX_MESSAGE_BYTES
+from common.frames.reliable_sender import Handover
+from common.frames.sockets import FrameGiver, Refused
+from common.runtime import watchdog
+from common.runtime.run_control import Conductor
+from common.runtime.service import Service, log, main
+from common.video import sources
+from common.video.image import arrange, to_jpeg
+from common.video.sources import Shot, Source, SourceLost
 
 RETRY_S = (0.5, 10.0)  # first and longest pause before a lost camera is opened again
 REFUSED_S = 15.0  # a camera whose name another one has gives up after this: until then that one may be found dead
@@ -162,10 +165,10 @@ class Camera(Service):
         assert self._source is not None
         if self._last is None:
             self._first_ns = shot.captured_ns
-        image = picture.arrange(shot.picture, self._options)
+        image = arrange(shot.picture, self._options)
         height, width = image.shape[:2]
         quality = self._options.jpeg_quality
-        payload = picture.to_jpeg(image, quality) if quality else image
+        payload = to_jpeg(image, quality) if quality else image
         self._check_size(payload.nbytes, width, height)
         header = Frame(
             stream=self._options.stream,

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.dispatch import MAX_TRIES, Dispatcher, Release
-from common.frame_requests import (
+from common.bus.messages import Frame, Keypoints, Message, about
+from common.frames.dispatcher import MAX_TRIES, Dispatcher, Release
+from common.frames.sockets import (
     ASK,
     ASK_AHEAD,
     FAILED,
@@ -19,10 +20,9 @@ from common.frame_requests import (
     HubSockets,
     Request,
 )
-from common.landmarks import SIZE
-from common.messages import Frame, Keypoints, Message, about
-from common.service import Service, log, main
-from common.smoothing import PoseSmoother
+from common.keypoints.landmarks import SIZE
+from common.keypoints.smoothing import PoseSmoother
+from common.runtime.service import Service, log, main
 
 TICK_MS = 100
 PING_AFTER_S = 0.2  # an extractor that has a frame for longer is asked whether it still lives

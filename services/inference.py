@@ -7,16 +7,16 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from common import watchdog
-from common.classifier import Classifier
+from common.bus.messages import Action, Header, Message, Prediction, Window, about
 from common.config import Settings
-from common.decision import Decider, Event, levels, parameters
 from common.errors import UserError
-from common.messages import Action, Header, Message, Prediction, Window, about
-from common.open_actions import OpenActions
-from common.replacement import Watch
-from common.service import Service, log, main
-from common.window import MIN_PRESENT
+from common.keypoints.window import MIN_PRESENT
+from common.recognition.classifier import Classifier
+from common.recognition.decision import Decider, Event, levels, parameters
+from common.recognition.model_watcher import Watch
+from common.recognition.open_actions import OpenActions
+from common.runtime import watchdog
+from common.runtime.service import Service, log, main
 
 _Key = tuple[str, int, int]  # stream, its beginning and the frame
 

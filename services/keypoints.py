@@ -7,13 +7,13 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from common import picture
+from common.bus.messages import BadMessage, Frame, Keypoints, Message, about
 from common.config import Settings
-from common.frame_requests import FrameTaker
-from common.holistic import Holistic, Result
-from common.landmarks import SIZE
-from common.messages import BadMessage, Frame, Keypoints, Message, about
-from common.service import Service, log, main
+from common.frames.sockets import FrameTaker
+from common.keypoints.holistic import Holistic, Result
+from common.keypoints.landmarks import SIZE
+from common.runtime.service import Service, log, main
+from common.video.image import decode
 
 WAIT_MS = 100
 ASK_AGAIN_S = 1.0  # a hub that was restarted has forgotten who asked
@@ -76,7 +76,7 @@ class Extractor(Service):
     def _extract(self, header: Frame, values: NDArray[np.uint8]) -> Result:
         """What Holistic finds; where it cannot say, nothing is seen, so that others need not wait for their turn."""
         try:
-            image = picture.decode(header, values)
+            image = decode(header, values)
             found = self._graph(header)(image, header.captured_ns)
             if not np.isfinite(found.vector).all():
                 raise BadMessage("MediaPipe answers with NaN or infinity")

@@ -14,14 +14,14 @@ from typing import Any
 import msgspec
 
 from common import RESTARTED, __version__
+from common.bus.messages import Action, Header, Message, Prediction, Status
 from common.config import Settings
 from common.errors import UserError
-from common.jsonl import JsonLines
-from common.messages import Action, Header, Message, Prediction, Status
-from common.roster import Roster
-from common.sequence import write_whole
-from common.service import Service, log, main
-from common.stream_record import NOBODY, TOO_EARLY, StreamRecord
+from common.files import JsonLines
+from common.recording.sequence import write_whole
+from common.runtime.presence import Roster
+from common.runtime.service import Service, log, main
+from common.runtime.stream_record import NOBODY, TOO_EARLY, StreamRecord
 
 RETRY_S = 1.0
 PACKAGES = ("mediapipe", "tensorflow-cpu", "tensorflow", "numpy", "opencv-contrib-python", "pyzmq")

@@ -12,10 +12,10 @@ from rich.live import Live
 from rich.table import Table
 
 from common import config
-from common.bus import Subscriber
+from common.bus.messages import Status
+from common.bus.pubsub import Subscriber
 from common.errors import UserError, command
-from common.messages import Status
-from common.roster import Roster
+from common.runtime.presence import Roster
 
 REFRESH_MS = 500
 COLUMNS = ("service", "process", "state", "per s", "age ms", "missed", "dropped", "cores", "MB")

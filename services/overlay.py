@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common import RESTARTED
+from common.bus.messages import Frame, Header, Keypoints, Message
 from common.config import Settings
-from common.messages import Frame, Header, Keypoints, Message
-from common.page import Page
-from common.pairing import make_room
-from common.picture import Decoder
-from common.service import Service, log, main
-from common.video import VideoFile
-from common.view import View
+from common.frames.pairing import make_room
+from common.runtime.service import Service, log, main
+from common.video.image import Decoder
+from common.video.mjpeg import Page
+from common.video.view import View
+from common.video.writer import VideoFile
 
 DRAW_S = 0.3  # of one step: the heartbeat must come every second, whatever waits to be drawn
 

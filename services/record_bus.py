@@ -15,13 +15,13 @@ from pathlib import Path
 import msgspec
 
 from common import __version__
-from common.bus_file import BusWriter
+from common.bus.messages import Message
+from common.bus.topics import ENDING, TOPIC_OF, TOPICS
 from common.clock import now_ns
 from common.config import Settings
 from common.errors import UserError
-from common.messages import Message
-from common.service import Service, log, main
-from common.topics import ENDING, TOPIC_OF, TOPICS
+from common.recording.mcap_file import BusWriter
+from common.runtime.service import Service, log, main
 
 DEPTH = 5000  # messages that may wait while the disk is slow
 

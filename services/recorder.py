@@ -12,16 +12,16 @@ from pathlib import Path
 
 import numpy as np
 
-from common.collection import Collection
+from common.bus.messages import Command, Frame, Header, Keypoints, Message, Recording, about
 from common.config import Settings
 from common.errors import UserError
-from common.keys import Keys
-from common.messages import Command, Frame, Header, Keypoints, Message, Recording, about
-from common.pairing import Pair, Pairing, make_room
-from common.sequence import Sequence
-from common.service import Service, log, main
-from common.session import Plan, Session, Take, check_plan
-from common.take_video import TakeVideo
+from common.frames.pairing import Pair, Pairing, make_room
+from common.recording.dataset_writer import Collection
+from common.recording.keyboard import Keys
+from common.recording.sequence import Sequence
+from common.recording.session import Plan, Session, Take, check_plan
+from common.recording.take_video import TakeVideo
+from common.runtime.service import Service, log, main
 
 KEYS = {"p": "pause", " ": "pause", "r": "retake", "s": "skip", "q": "stop"}
 

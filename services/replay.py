@@ -16,16 +16,16 @@ from typing import Any
 import msgspec
 from numpy.typing import NDArray
 
-from common.bus_file import BusReader, Heard
+from common.bus.messages import Action, Frame, Header, Message, Prediction, about
+from common.bus.topics import TOPIC_OF
 from common.clock import now_ns
-from common.conductor import Conductor
 from common.config import Settings
 from common.errors import UserError
-from common.frame_requests import FrameGiver, Refused
-from common.handover import Handover
-from common.messages import Action, Frame, Header, Message, Prediction, about
-from common.service import Service, log, main
-from common.topics import TOPIC_OF
+from common.frames.reliable_sender import Handover
+from common.frames.sockets import FrameGiver, Refused
+from common.recording.mcap_file import BusReader, Heard
+from common.runtime.run_control import Conductor
+from common.runtime.service import Service, log, main
 
 WAIT_MS = 100
 IN_FLIGHT = 150  # frames sent of which no prediction has come: they fit into a half of the hub's queue (READER_QUEUE)

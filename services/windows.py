@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from common.classifier import read_card
+from common.bus.messages import Keypoints, Message, Window, about
 from common.config import Settings
-from common.messages import Keypoints, Message, Window, about
-from common.service import Service, log, main
-from common.window import Windower
+from common.keypoints.window import Windower
+from common.recognition.classifier import read_card
+from common.runtime.service import Service, log, main
 
 
 class Windows(Service):

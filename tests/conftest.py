@@ -11,7 +11,7 @@ import hypothesis
 import pytest
 
 from common import config
-from common.messages import Message
+from common.bus.messages import Message
 from tests.recording import keypoints, stored
 
 # A shared processor may take its time over an example.

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from models.events import Span, f1
+from models.evaluation.event_metrics import Span, f1
 
 __all__ = ["Span", "f1", "spans"]
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-from common.picture import to_jpeg
+from common.video.image import to_jpeg
 
 
 @contextmanager

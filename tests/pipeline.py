@@ -13,8 +13,8 @@ from typing import IO, Any
 
 import psutil
 
-from common.bus import Endpoints, Subscriber
-from common.messages import Message
+from common.bus.messages import Message
+from common.bus.pubsub import Endpoints, Subscriber
 from tests.pace import patience
 
 ROOT = Path(__file__).parent.parent

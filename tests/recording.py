@@ -6,10 +6,10 @@ from typing import Final
 
 import numpy as np
 
-from common.landmarks import seen
-from common.messages import Keypoints, Message
-from common.smoothing import PoseSmoother
-from common.testcard import TestCard
+from common.bus.messages import Keypoints, Message
+from common.keypoints.landmarks import seen
+from common.keypoints.smoothing import PoseSmoother
+from common.video.testcard import TestCard
 
 FILE: Final = Path(__file__).parent / "golden" / "recording.npz"
 SEED: Final = 0  # the shipped model was trained on seeds from 101
@@ -22,7 +22,7 @@ Found = tuple[np.ndarray, float]  # landmarks (1662,), size of the person in pix
 
 def find(frames: int) -> Iterator[Found]:
     """By the real Holistic, now: two processors differ in the third digit."""
-    from common.holistic import Holistic
+    from common.keypoints.holistic import Holistic
 
     card, holistic = TestCard(SEED), Holistic()
     try:

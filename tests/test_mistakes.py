@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 
 from common.errors import EXIT_USER_ERROR
-from common.testcard import TestCard
+from common.video.testcard import TestCard
 from tests.pace import patience
 from tests.pipeline import ROOT, free_ports, pipeline
 
@@ -20,7 +20,7 @@ from tests.pipeline import ROOT, free_ports, pipeline
 def start(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     """`make run`, which calls this, on ports nobody uses."""
     port = free_ports(5)
-    command = [sys.executable, "-m", "services.start", "--set", f"bus.port={port}"]
+    command = [sys.executable, "-m", "services.launch", "--set", f"bus.port={port}"]
     return subprocess.run(
         [*command, "--set", f"overlay.page_port={port + 4}", *arguments],
         cwd=ROOT,
@@ -43,7 +43,7 @@ def refused(*arguments: str, **environment: str) -> str:
 
 
 def model(folder: Path, **changes: object) -> Path:
-    shutil.copytree(ROOT / "models" / "testcard", folder)
+    shutil.copytree(ROOT / "pretrained" / "testcard", folder)
     card = json.loads((folder / "card.json").read_text())
     (folder / "card.json").write_text(json.dumps(card | changes))
     return folder

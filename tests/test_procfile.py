@@ -11,9 +11,9 @@ import cv2
 import psutil
 import pytest
 
-from common.bus import Subscriber
-from common.messages import Action, Keypoints, Prediction, Status
-from common.testcard import TestCard, schedule
+from common.bus.messages import Action, Keypoints, Prediction, Status
+from common.bus.pubsub import Subscriber
+from common.video.testcard import TestCard, schedule
 from tests.events import Span, f1, spans
 from tests.mjpeg import network_camera
 from tests.pace import patience
@@ -23,7 +23,7 @@ SECONDS = 24.0  # of the test card: ends within a rest
 FRAMES = 70  # of a file
 LISTENER = """
 import sys
-from common.bus import listen
+from common.bus.pubsub import listen
 for _ in listen("keypoints", "windows", "frames", port=int(sys.argv[1])):
     pass
 """

@@ -25,15 +25,15 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from common.messages import Prediction, Status
-from common.testcard import TestCard
+from common.bus.messages import Prediction, Status
+from common.video.testcard import TestCard
 from tests.bench.contest import Pipelines, Programs, contest
 from tests.pipeline import collect, pipeline
 
 FPS = 25.0
 FRAMES = 600  # of the clip that is shown
 LIMIT_S = 900
-MODEL = Path("models/testcard")
+MODEL = Path("pretrained/testcard")
 
 # What is measured.
 NOTEBOOK = "notebook's loop"

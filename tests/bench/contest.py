@@ -20,8 +20,8 @@ from typing import Any
 
 import psutil
 
-from common.bus import Subscriber
-from common.messages import Prediction, Status
+from common.bus.messages import Prediction, Status
+from common.bus.pubsub import Subscriber
 from tests.pipeline import PAGE_OFFSET, pipeline
 
 SLICE_S = 0.7
@@ -100,7 +100,7 @@ class Pipelines(Contestant):
 
     def service(self, process: psutil.Process) -> str:
         module, *arguments = process.cmdline()[2:]
-        return arguments[0] if module == "services.keeper" else module.removeprefix("services.")
+        return arguments[0] if module == "services.supervisor" else module.removeprefix("services.")
 
     def more(self) -> dict[str, Any]:
         lost = Counter[str]()

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import cv2
 
 from data.extract import REPORT
-from data.videos import find
+from data.extraction.videos import find
 from tests.pipeline import ROOT
 
 CORES = os.cpu_count() or 1
@@ -44,7 +44,7 @@ def pictures(path: Path) -> Iterator[object]:
 
 def bare(paths: list[Path], ready: "Queue[int]", go: Event, done: "Queue[int]") -> None:
     """One graph for all videos, and nothing kept."""
-    from common.holistic import Holistic
+    from common.keypoints.holistic import Holistic
 
     holistic, frames = Holistic(), 0
     ready.put(0)

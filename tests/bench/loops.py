@@ -104,8 +104,8 @@ def holistic_graph() -> Any:
 
 def classifier(model: Path) -> None:
     """Windows of noise, one by one."""
-    from common.classifier import Classifier
-    from common.landmarks import SIZE
+    from common.keypoints.landmarks import SIZE
+    from common.recognition.classifier import Classifier
 
     classify, times_s = Classifier(model), []
     shape = (WARM_UP + 500, 1, classify.card.window.length, SIZE)

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import msgspec
 
-from common.bus_file import BusWriter
-from common.holistic import Holistic
-from common.messages import Keypoints, Message
-from common.smoothing import PoseSmoother
-from common.testcard import TestCard
+from common.bus.messages import Keypoints, Message
+from common.keypoints.holistic import Holistic
+from common.keypoints.smoothing import PoseSmoother
+from common.recording.mcap_file import BusWriter
+from common.video.testcard import TestCard
 from tests.pipeline import ROOT, free_ports
 
 FPS = 25
@@ -58,7 +58,7 @@ def main() -> None:
         path, out, port = Path(folder) / "run.mcap", Path(folder) / "out", free_ports(5)
         print(f"recording {minutes} minutes ...", file=sys.stderr)
         frames = record(path, minutes)
-        command = [sys.executable, "-m", "services.start", "--replay", str(path), "--speed", "0", "--out", str(out)]
+        command = [sys.executable, "-m", "services.launch", "--replay", str(path), "--speed", "0", "--out", str(out)]
         command += ["--set", f"bus.port={port}", "--set", f"overlay.page_port={port + 4}"]
         begun_s = time.monotonic()
         code = subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False).returncode

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-import common.holistic  # noqa: F401  MediaPipe without tensorflow
-from common.landmarks import MIN_VISIBILITY, PARTS, flatten, split
+import common.keypoints.holistic  # noqa: F401  MediaPipe without tensorflow
+from common.keypoints.landmarks import MIN_VISIBILITY, PARTS, flatten, split
 from tests.pipeline import collect, pipeline
 
 KINDS = ("one Holistic, smoothed", "one extractor", "two extractors")

@@ -4,9 +4,9 @@ import contextlib
 
 import pytest
 
-from common.bus import Endpoints
+from common.bus.pubsub import Endpoints
 from common.errors import UserError
-from common.frame_requests import HubSockets
+from common.frames.sockets import HubSockets
 from tests.common.sockets import free_ports
 
 

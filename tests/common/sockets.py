@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from common.bus import Endpoints, Subscriber
-from common.landmarks import SIZE
-from common.messages import Keypoints, Message
+from common.bus.messages import Keypoints, Message
+from common.bus.pubsub import Endpoints, Subscriber
+from common.keypoints.landmarks import SIZE
 from tests import pace
 
 DEADLINE_S = 10.0

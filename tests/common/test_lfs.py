@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from common import sources
-from common.bus_file import BusReader
-from common.classifier import CARD, read_card
 from common.config import load
 from common.errors import UserError
 from common.lfs import refuse_pointer
+from common.recognition.classifier import CARD, read_card
+from common.recording.mcap_file import BusReader
+from common.video import sources
 
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'20d59d27' * 8}\nsize 7330073\n"
 

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import UserError
-from common.landmarks import PARTS, SIZE, SLICES
-from common.sequence import Sequence
-from data import dataset, npz
+from common.keypoints.landmarks import PARTS, SIZE, SLICES
+from common.recording.sequence import Sequence
+from data import dataset
 from data.convert import WRITERS, convert
+from data.formats import npz
 from tests.pace import patience, until
 from tests.pipeline import ROOT, python
 

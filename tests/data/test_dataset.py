@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.classifier import WindowShape
-from common.collection import Collection
 from common.errors import UserError
-from common.landmarks import SIZE, SLICES
-from common.sequence import Sequence
-from data import dataset, table
-from data.foreign import SIDECAR, UNKNOWN, VECTORS, place
-from models.examples import cut
+from common.keypoints.landmarks import SIZE, SLICES
+from common.recognition.classifier import WindowShape
+from common.recording.dataset_writer import Collection
+from common.recording.sequence import Sequence
+from data import dataset
+from data.formats import table
+from data.formats.shared import SIDECAR, UNKNOWN, VECTORS, place
+from models.training_data.windows import cut
 
 RNG = np.random.default_rng(0)
 FPS = 20.0

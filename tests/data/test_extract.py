@@ -17,22 +17,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common import sequence as sequences
-from common.collection import Collection, read_manifest
 from common.errors import UserError
-from common.holistic import Holistic
-from common.landmarks import SIZE, SLICES
-from common.sequence import checked_name
-from common.smoothing import PoseSmoother
-from common.testcard import TestCard
-from common.video import VideoFile
+from common.keypoints.holistic import Holistic
+from common.keypoints.landmarks import SIZE, SLICES
+from common.keypoints.smoothing import PoseSmoother
+from common.recording import sequence as sequences
+from common.recording.dataset_writer import Collection, read_manifest
+from common.recording.sequence import checked_name
+from common.video.testcard import TestCard
+from common.video.writer import VideoFile
 from data.extract import fit_name
-from data.report import REPORT, Report, judged, key
-from data.take import Extractor, Take
-from data.videos import Video, find
-from data.workers import Crash
+from data.extraction.extractor import Extractor, Take
+from data.extraction.report import REPORT, Report, judged, key
+from data.extraction.videos import Video, find
+from data.extraction.workers import Crash
 from tests.bench.sharing import VISIBLE, distance, positions, reference
-from tests.data.test_workers import processes
+from tests.data.extraction.test_workers import processes
 from tests.pace import until
 from tests.pipeline import ROOT, python
 

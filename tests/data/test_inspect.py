@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common import sequence as sequences
-from common.collection import Collection, read_manifest
 from common.errors import EXIT_USER_ERROR
+from common.recording import sequence as sequences
+from common.recording.dataset_writer import Collection, read_manifest
 from data.inspect import read
 from tests.commands import Done, call, run
-from tests.common.test_sequence import made
+from tests.common.recording.test_sequence import made
 
 
 def inspect(*arguments: object) -> Done:

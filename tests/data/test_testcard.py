@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.classifier import Classifier
+from common.recognition.classifier import Classifier
 from data import dataset
 from tests.commands import call, run
 

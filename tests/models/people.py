@@ -3,11 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from common.classifier import Card, WindowShape
-from common.decision import Parameters
-from common.features import RAW
-from common.landmarks import LAYOUT, LEFT_WRIST, RIGHT_WRIST, SIZE, split
-from common.sequence import Sequence
+from common.keypoints.features import RAW
+from common.keypoints.landmarks import LAYOUT, LEFT_WRIST, RIGHT_WRIST, SIZE, split
+from common.recognition.classifier import Card, WindowShape
+from common.recognition.decision import Parameters
+from common.recording.sequence import Sequence
 
 LABELS = ["idle", "clap", "nod", "wave"]
 PERIOD_NS = 40_000_000

@@ -6,18 +6,18 @@ import msgspec
 import numpy as np
 import pytest
 
-from common.classifier import CARD, Classifier, read_card
 from common.errors import UserError
-from models import memory
+from common.recognition.classifier import CARD, Classifier, read_card
 from models.adapt import adapt
-from models.course import VALIDATED, Course
-from models.folder import write_card
-from models.lessons import Lessons
-from models.recipe import Recipe
+from models.storage.folder import write_card
 from models.train import save
+from models.training.recipe import Recipe
+from models.training.trainer import VALIDATED, Course
+from models.training_data import rehearsal
+from models.training_data.training_set import Lessons
 from tests.commands import call, run
-from tests.models.test_course import HEIGHTS, LENGTH, group, performed, plan
 from tests.models.test_train import collected
+from tests.models.training.test_trainer import HEIGHTS, LENGTH, group, performed, plan
 
 OWN_HEIGHT = 0.75  # of a hand below those of nod and wave
 
@@ -74,7 +74,7 @@ def test_what_cannot_learn_more_is_refused(tmp_path: Path, model: Path):
     (tmp_path / "model.keras").write_bytes((model / "model.keras").read_bytes())
     with pytest.raises(UserError, match=r"keeps no memory.npz"):
         adapt(tmp_path, own)
-    (tmp_path / memory.MEMORY).write_bytes(b"no numbers")
+    (tmp_path / rehearsal.MEMORY).write_bytes(b"no numbers")
     with pytest.raises(UserError, match=r"memory.npz is damaged"):
         adapt(tmp_path, own)
     (tmp_path / "model.keras").rename(tmp_path / "model.onnx")
@@ -82,7 +82,7 @@ def test_what_cannot_learn_more_is_refused(tmp_path: Path, model: Path):
         adapt(tmp_path, own)
     with pytest.raises(UserError, match="is not a model folder"):
         adapt(tmp_path / "none", own)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [CARD, memory.MEMORY, "model.onnx"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [CARD, rehearsal.MEMORY, "model.onnx"]
 
 
 def test_a_memory_holds_some_lessons_of_each_label(tmp_path: Path):
@@ -92,9 +92,9 @@ def test_a_memory_holds_some_lessons_of_each_label(tmp_path: Path):
     features = rng.normal(0, 1, (2, len(targets), 4, 5)).astype(np.float32)
     features[:, :, 0, 0] = np.arange(len(targets))
     numbers = np.arange(len(targets))
-    memory.keep(tmp_path, Lessons(features, np.stack([targets] * 2), np.ones(len(targets)), numbers), 0)
-    kept = memory.recall(tmp_path, 4)
-    assert kept.targets[0].sum(axis=0).tolist() == [memory.EACH, memory.EACH, 3, 0]
+    rehearsal.keep(tmp_path, Lessons(features, np.stack([targets] * 2), np.ones(len(targets)), numbers), 0)
+    kept = rehearsal.recall(tmp_path, 4)
+    assert kept.targets[0].sum(axis=0).tolist() == [rehearsal.EACH, rehearsal.EACH, 3, 0]
     assert kept.shares.sum() == pytest.approx(1)
     assert kept.shares @ kept.targets[0] == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0])
     numbers = kept.features[0, :, 0, 0].astype(int)

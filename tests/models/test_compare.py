@@ -10,13 +10,13 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from common.collection import Collection
 from common.errors import UserError
-from common.features import BODY, RAW
+from common.keypoints.features import BODY, RAW
+from common.recording.dataset_writer import Collection
 from models import compare
-from models.course import Course, Plan
-from models.crossed import Figures, folded
-from models.recipe import Recipe
+from models.training.cross_validation import Figures, folded
+from models.training.recipe import Recipe
+from models.training.trainer import Course, Plan
 from tests.models.people import LABELS, card, sequence
 from tests.pipeline import ROOT, python
 

@@ -11,17 +11,17 @@ import msgspec
 import numpy as np
 import pytest
 
-from common.classifier import WindowShape
-from common.collection import Collection
-from common.decision import Parameters
+from common.bus.messages import Message
 from common.errors import UserError
-from common.landmarks import SLICES
-from common.messages import Message
-from common.sequence import Sequence
-from common.testcard import schedule
+from common.keypoints.landmarks import SLICES
+from common.recognition.classifier import WindowShape
+from common.recognition.decision import Parameters
+from common.recording.dataset_writer import Collection
+from common.recording.sequence import Sequence
+from common.video.testcard import schedule
 from data.testcard import MARGIN_S
-from models import judge, report
-from models.judge import Result
+from models.evaluation import evaluator, report
+from models.evaluation.evaluator import Result
 from tests.commands import call, run
 from tests.models.people import LABELS, card, read_number, sequence
 from tests.pipeline import ROOT
@@ -60,13 +60,13 @@ def people() -> dict[str, Sequence]:
 
 @pytest.fixture(scope="module")
 def result(people: dict[str, Sequence]) -> Result:
-    return judge.judge(read_number, card(data={"recorders": ["anna"]}), people)
+    return evaluator.judge(read_number, card(data={"recorders": ["anna"]}), people)
 
 
 def test_the_shipped_model_on_the_test_card(cards: Path, tmp_path: Path):
     asked = run(
         "models.evaluate",
-        "models/testcard",
+        "pretrained/testcard",
         cards,
         "--json",
         tmp_path / "new" / "out.json",
@@ -88,18 +88,18 @@ def test_what_does_not_fit_is_one_sentence_that_names_both_sides(cards: Path, tm
     other = tmp_path / "other"
     with Collection(other) as collection:
         collection.add("000", sequence("nod")._replace(label="Nod"))
-    assert "says 'Nod' where the model says 'nod'" in refused("models/testcard", other)
+    assert "says 'Nod' where the model says 'nod'" in refused("pretrained/testcard", other)
     (tmp_path / "empty").mkdir()
-    assert "is not a data set" in refused("models/testcard", tmp_path / "empty")
+    assert "is not a data set" in refused("pretrained/testcard", tmp_path / "empty")
     assert "is not a model folder" in refused(tmp_path, cards)
-    assert "--stride 0 will not do: it must be 1 or more" in refused("models/testcard", cards, "--stride", 0)
+    assert "--stride 0 will not do: it must be 1 or more" in refused("pretrained/testcard", cards, "--stride", 0)
     (tmp_path / "file").touch()
-    assert "file" in refused("models/testcard", cards, "--report", tmp_path / "file" / "below")
+    assert "file" in refused("pretrained/testcard", cards, "--report", tmp_path / "file" / "below")
 
 
 def test_a_card_that_was_edited(cards: Path, tmp_path: Path):
     model = tmp_path / "model"
-    shutil.copytree(ROOT / "models" / "testcard", model)
+    shutil.copytree(ROOT / "pretrained" / "testcard", model)
     facts = json.loads((model / "card.json").read_text())
     (model / "card.json").write_text(json.dumps(facts | {"labels": ["rest", "nod", "shake"]}))
     assert "they do not belong together" in refused(model, cards)
@@ -121,12 +121,12 @@ def test_a_card_that_was_edited(cards: Path, tmp_path: Path):
 )
 def test_a_card_whose_numbers_were_edited(people: dict[str, Sequence], change: dict[str, object], words: str):
     with pytest.raises(UserError, match=re.escape(words)):
-        judge.judge(read_number, card(**change), people)
+        evaluator.judge(read_number, card(**change), people)
 
 
 def test_other_peoples_layouts(shared: Path):
     """Thirty frames each, as the notebook writes them, and labels that the model does not know."""
-    asked = refused("models/testcard", shared / "mp_data_mit" / "MP_Data")
+    asked = refused("pretrained/testcard", shared / "mp_data_mit" / "MP_Data")
     assert "labels that the model does not know" in asked and "it knows 'nod', 'rest', 'shake', 'tilt'" in asked
 
 
@@ -149,7 +149,7 @@ def test_ten_actions_pass_in_seconds(shared: Path):
         return np.exp(-distances) / np.exp(-distances).sum(axis=1, keepdims=True)
 
     shape = msgspec.structs.replace(card().window, length=30)
-    result = judge.judge(nearest, card(labels=known, idle=[], window=shape), named)
+    result = evaluator.judge(nearest, card(labels=known, idle=[], window=shape), named)
     assert result.sequences.count == result.windows.count == len(named) == 30
     assert result.sequences.accuracy > 0.3 and result.stream.actions == 30
     assert [case.probability for case in result.cases] == sorted(case.probability for case in result.cases)
@@ -166,19 +166,19 @@ def test_sequences_are_judged_by_the_mean_of_their_windows(result: Result, peopl
 
 def test_the_stride_and_short_sequences(people: dict[str, Sequence]):
     short = sequence("wave", frames=5)
-    result = judge.judge(read_number, card(), people | {"wave/short": short}, stride=3)
+    result = evaluator.judge(read_number, card(), people | {"wave/short": short}, stride=3)
     assert result.windows.count == 7 * len(people) and result.sequences.count == len(people)
     assert "1 of 26 sequences are too short for a window" in result.cautions[-1]
     with pytest.raises(
         UserError, match=r"windows of 10 frames at 25 frames/s, but the longest sequence has 5 in 0\.16 s"
     ):
-        judge.judge(read_number, card(), {"wave/short": short})
+        evaluator.judge(read_number, card(), {"wave/short": short})
 
 
 def test_one_label_and_a_pose_alone_can_be_judged():
     poses = sequence("wave")
     poses.keypoints[:, SLICES["pose"].stop :] = 0
-    result = judge.judge(read_number, card(), {"wave/0": poses})
+    result = evaluator.judge(read_number, card(), {"wave/0": poses})
     assert result.sequences.accuracy == 1.0 and result.stream.found == 1
     assert len(result.cautions) == 2
 
@@ -188,7 +188,7 @@ def test_a_model_that_tells_no_numbers_is_refused():
         return np.full((len(windows), len(LABELS)), np.nan, np.float32)
 
     with pytest.raises(UserError, match="are not numbers"):
-        judge.judge(broken, card(), {"wave/0": sequence("wave")})
+        evaluator.judge(broken, card(), {"wave/0": sequence("wave")})
 
 
 class Texts(HTMLParser):
@@ -222,7 +222,7 @@ def test_a_page_of_a_model_that_finds_nothing(people: dict[str, Sequence], tmp_p
     def unsure(windows: np.ndarray) -> np.ndarray:
         return np.full((len(windows), len(LABELS)), 0.25, np.float32)
 
-    result = judge.judge(unsure, card(), people)
+    result = evaluator.judge(unsure, card(), people)
     assert result.found == [] and result.stream.from_start is None
     assert "0 of 19 actions found" in report.page("nothing", result, people)
 

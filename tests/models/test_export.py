@@ -6,16 +6,16 @@ import msgspec
 import numpy as np
 import pytest
 
-from common.classifier import CARD, read_card
-from common.collection import Collection
+from common.bus.messages import Message
 from common.errors import UserError
-from common.messages import Message
-from common.sequence import Sequence
+from common.recognition.classifier import CARD, read_card
+from common.recording.dataset_writer import Collection
+from common.recording.sequence import Sequence
 from models.export import LEAST_AGREEMENT, compared, export
 from tests.commands import call, run
 from tests.pipeline import ROOT
 
-TESTCARD = ROOT / "models" / "testcard"
+TESTCARD = ROOT / "pretrained" / "testcard"
 
 
 @pytest.fixture(scope="module")

@@ -14,14 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.classifier import CARD, Classifier, read_card
-from common.collection import Collection
 from common.errors import UserError
-from common.sequence import Sequence
+from common.recognition.classifier import CARD, Classifier, read_card
+from common.recording.dataset_writer import Collection
+from common.recording.sequence import Sequence
 from data import dataset
-from models import premises, train
-from models.learning import LOGS
-from tests.models.test_course import LENGTH, group, performed
+from models import train
+from models.evaluation import provenance
+from models.training.fit import LOGS
+from tests.models.training.test_trainer import LENGTH, group, performed
 from tests.pace import until
 from tests.pipeline import ROOT, python
 
@@ -103,8 +104,8 @@ def test_the_folder_says_what_it_was_made_of(data: Path, model: Path):
     card, sequences = read_card(model), dataset.read(data)
     assert (card.labels, card.idle, card.window.length) == (["idle", "wave"], ["idle"], LENGTH)
     assert card.data["sources"] == ["people"] and card.data["sequences"] == len(sequences)
-    assert card.data["sha256"] == premises.digest(sequences)
-    assert card.data["fingerprints"] == [premises.fingerprint(one) for one in sequences]
+    assert card.data["sha256"] == provenance.digest(sequences)
+    assert card.data["fingerprints"] == [provenance.fingerprint(one) for one in sequences]
     assert card.data["recorders"] == ["anna", "bert"] and 0 <= card.metrics["validation"]["accuracy"] <= 1
     assert card.recipe["epochs"] == 4 and card.decision.leave <= card.decision.enter
     assert {path.name for path in model.parent.iterdir()} == {"forest"}

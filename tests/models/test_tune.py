@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
-from common.classifier import Classifier
 from common.errors import UserError
-from common.features import RAW
+from common.keypoints.features import RAW
+from common.recognition.classifier import Classifier
 from models import tune
-from models.course import Plan
-from models.recipe import NETWORKS, Recipe
+from models.training.recipe import NETWORKS, Recipe
+from models.training.trainer import Plan
 from tests.models.people import person
 from tests.models.test_compare import SHORT, people, stored
 from tests.pipeline import python

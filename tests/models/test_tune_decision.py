@@ -5,14 +5,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from common.classifier import read_card
-from common.decision import Parameters
-from models.course import Course
-from models.folder import write_card
+from common.recognition.classifier import read_card
+from common.recognition.decision import Parameters
+from models.storage.folder import write_card
 from models.train import save
+from models.training.trainer import Course
 from tests.commands import call, run
-from tests.models.test_course import HEIGHTS, group, plan
 from tests.models.test_train import collected
+from tests.models.training.test_trainer import HEIGHTS, group, plan
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from common import RESTARTED, config
-from common.landmarks import SIZE
-from common.messages import Action, Frame, Message, Prediction
-from common.open_actions import VARIABLE
-from common.service import Service
+from common.bus.messages import Action, Frame, Message, Prediction
+from common.keypoints.landmarks import SIZE
+from common.recognition.open_actions import VARIABLE
+from common.runtime.service import Service
 from services.inference import Inference
 from services.keypoints import Extractor
 from services.logger import Logger
@@ -38,7 +38,7 @@ def windows(recording: list[Message]) -> list[Message]:
 def handed_on(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """What the keeper has heard for the next process."""
     heard: dict[str, str] = {}
-    monkeypatch.setattr("common.watchdog.hand_on", heard.__setitem__)
+    monkeypatch.setattr("common.runtime.watchdog.hand_on", heard.__setitem__)
     return heard
 
 
@@ -52,7 +52,7 @@ def test_an_action_under_way_ends_after_a_crash_and_ids_go_on(windows, handed_on
     (started,) = actions(sent)
     assert started.event == "started"
 
-    monkeypatch.setattr("common.open_actions._left", handed_on[VARIABLE])
+    monkeypatch.setattr("common.recognition.open_actions._left", handed_on[VARIABLE])
     second = Inference(config.load())
     second.setup()
     (ended,) = actions(list(second.step([])))  # before any window comes

@@ -15,12 +15,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from common import config, drawing
+from common import config
+from common.bus.messages import Action, Message, Recording
 from common.config import Settings
-from common.landmarks import split
-from common.messages import Action, Message, Recording
-from common.service import Service
-from common.testcard import TestCard
+from common.keypoints.landmarks import split
+from common.runtime.service import Service
+from common.video import drawing
+from common.video.testcard import TestCard
 from services.inference import Inference
 from services.logger import Logger
 from services.recorder import Recorder

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from common import config
-from common.bus import Endpoints
-from common.dispatch import MAX_TRIES
-from common.frame_requests import FrameGiver, FrameTaker, Refused
-from common.handover import Handover
-from common.landmarks import SIZE
-from common.messages import Frame, Keypoints, Message, about
+from common.bus.messages import Frame, Keypoints, Message, about
+from common.bus.pubsub import Endpoints
+from common.frames.dispatcher import MAX_TRIES
+from common.frames.reliable_sender import Handover
+from common.frames.sockets import FrameGiver, FrameTaker, Refused
+from common.keypoints.landmarks import SIZE
 from services.hub import Hub
 from tests.pace import patience
 from tests.pipeline import free_ports

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from common import config
-from common.classifier import CARD, WindowShape, read_card
-from common.messages import Action, Message, Prediction
+from common.bus.messages import Action, Message, Prediction
+from common.recognition.classifier import CARD, WindowShape, read_card
 from services.inference import Inference
 from services.windows import Windows
 from tests.pipeline import ROOT
@@ -16,13 +16,13 @@ from tests.pipeline import ROOT
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    shutil.copytree(ROOT / "models" / "testcard", tmp_path / "model")
+    shutil.copytree(ROOT / "pretrained" / "testcard", tmp_path / "model")
     return tmp_path / "model"
 
 
 @pytest.fixture
 def inference(model: Path, monkeypatch: pytest.MonkeyPatch) -> Inference:
-    monkeypatch.setattr("common.replacement.LOOK_S", 0)  # at every step instead of once a second
+    monkeypatch.setattr("common.recognition.model_watcher.LOOK_S", 0)  # at every step instead of once a second
     stage = Inference(config.load(sets=[f"inference.model={model}"]))
     stage.setup()
     return stage
@@ -69,7 +69,7 @@ def test_a_half_written_model_is_not_taken_until_it_is_whole(inference, model, w
     weights = (model / "model.keras").read_bytes()
     change_card(model, labels=["yes", "still", "no", "maybe"], idle=["still"])
     (model / "model.keras").write_bytes(weights[:1000])
-    assert set(play(inference, windows[30:40])[0]) <= set(read_card(ROOT / "models" / "testcard").labels)
+    assert set(play(inference, windows[30:40])[0]) <= set(read_card(ROOT / "pretrained" / "testcard").labels)
     assert "the model before stays" in inference.health.detail
     assert "cannot be loaded" in inference.health.detail
     (model / "model.keras").write_bytes(weights)

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from common import RESTARTED, config
-from common.landmarks import SIZE
-from common.messages import Frame, Keypoints, Message
-from common.pairing import HEADER_BYTES, MOST_BYTES
-from common.service import HEARTBEAT_S
-from common.sources import FileSource
+from common.bus.messages import Frame, Keypoints, Message
+from common.frames.pairing import HEADER_BYTES, MOST_BYTES
+from common.keypoints.landmarks import SIZE
+from common.runtime.service import HEARTBEAT_S
+from common.video.sources import FileSource
 from services.overlay import DRAW_S, Overlay
 from tests.pace import patience
 from tests.pipeline import free_ports

@@ -17,12 +17,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from common import sequence as sequences
-from common.bus import Endpoints, Subscriber
-from common.collection import Collection, read_manifest
+from common.bus.messages import Command, Frame, Keypoints, Message, Recording, about
+from common.bus.pubsub import Endpoints, Subscriber
 from common.config import Settings
-from common.frame_requests import HubSockets
-from common.messages import Command, Frame, Keypoints, Message, Recording, about
+from common.frames.sockets import HubSockets
+from common.recording import sequence as sequences
+from common.recording.dataset_writer import Collection, read_manifest
 from services.recorder import Recorder
 from tests.pace import patience
 from tests.pipeline import ROOT, Pipeline, free_ports, pipeline, python
@@ -79,7 +79,7 @@ def test_twenty_sequences_though_it_is_killed_in_the_middle_and_keys_are_pressed
 
 def test_make_record_records_by_itself_and_tells_everybody_what_to_do(tmp_path: Path) -> None:
     port = free_ports(5)
-    command = [sys.executable, "-m", "services.start", "--record", "nod, shake", "--source", "testcard", "--headless"]
+    command = [sys.executable, "-m", "services.launch", "--record", "nod, shake", "--source", "testcard", "--headless"]
     sets = [f"bus.port={port}", f"overlay.page_port={port + 4}", "recorder.sequences=2", "recorder.countdown_s=0.2"]
     command += ["--out", str(tmp_path / "set"), *(word for text in sets for word in ("--set", text))]
     with (tmp_path / "log").open("w") as log:
@@ -102,7 +102,7 @@ def test_make_record_records_by_itself_and_tells_everybody_what_to_do(tmp_path: 
 
 
 def test_commands_come_over_the_bus(tmp_path: Path) -> None:
-    tell = [sys.executable, "-m", "services.tell", "recorder"]
+    tell = [sys.executable, "-m", "services.control", "recorder"]
     with pipeline(
         tmp_path, without=("windows", "inference", "logger", "overlay"), camera__source="testcard"
     ) as running:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from common.bus_file import BusReader
-from common.messages import Keypoints
+from common.bus.messages import Keypoints
+from common.recording.mcap_file import BusReader
 from tests.pace import patience
 from tests.pipeline import ROOT, free_ports, pipeline, python
 
@@ -54,7 +54,7 @@ def _size(path: Path) -> int:
 def replay(folder: Path, recording: Path, *arguments: str) -> str:
     """`make replay`, which calls this; what it said."""
     port = free_ports(5)
-    command = [sys.executable, "-m", "services.start", "--replay", str(recording), "--out", str(folder), "--headless"]
+    command = [sys.executable, "-m", "services.launch", "--replay", str(recording), "--out", str(folder), "--headless"]
     command += ["--set", f"bus.port={port}", "--set", f"overlay.page_port={port + 4}", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=patience(100), check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from common import RESTARTED, config
+from common.bus.messages import Action, Frame, Keypoints, Message, Prediction, Status, Window, about
 from common.errors import UserError
-from common.landmarks import SIZE
-from common.messages import Action, Frame, Keypoints, Message, Prediction, Status, Window, about
-from common.service import Service
-from common.testcard import TestCard, schedule
+from common.keypoints.landmarks import SIZE
+from common.runtime.service import Service
+from common.video.testcard import TestCard, schedule
 from services.inference import Inference
 from services.logger import Logger
 from services.overlay import Overlay

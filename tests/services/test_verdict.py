@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from common import config
-from common.drawing import VERDICTS
-from common.landmarks import SIZE
-from common.messages import Action, Frame, Keypoints, Message, Prediction, about
-from common.view import LINGER_NS
+from common.bus.messages import Action, Frame, Keypoints, Message, Prediction, about
+from common.keypoints.landmarks import SIZE
+from common.video.drawing import VERDICTS
+from common.video.view import LINGER_NS
 from services.inference import Inference
 from services.logger import Logger
 from services.overlay import Overlay
@@ -28,7 +28,7 @@ PERIOD_NS = 40_000_000
 def said(recording: list[Message], tmp_path_factory: pytest.TempPathFactory) -> list[Message]:
     """Of a model that takes a nod for a head moved rightly, and a shake for one moved wrongly."""
     model = tmp_path_factory.mktemp("two") / "model"
-    shutil.copytree(ROOT / "models" / "testcard", model)
+    shutil.copytree(ROOT / "pretrained" / "testcard", model)
     change_card(model, labels=["head/right", "rest", "head/wrong", "tilt"])
     stages = [Windows(config.load()), Inference(config.load(sets=[f"inference.model={model}"]))]
     messages = recording

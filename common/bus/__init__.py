@@ -1,0 +1,1 @@
+"""Which messages there are, and how any process sends and receives them."""

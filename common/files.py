@@ -1,0 +1,67 @@
+"""Records in, a file of JSON lines out that never holds half a line, even on a full disk."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from common.recording.sequence import write_whole
+
+
+class JsonLines:
+    """Appends to a file. What cannot be written stays in memory and is tried again with the next flush."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._pending: list[bytes] = []
+        self._file = path.open("ab+", buffering=0)
+        self._cut_half_line()
+
+    def _cut_half_line(self) -> None:
+        """A process killed in the middle of a write leaves one."""
+        self._file.seek(0)
+        content = self._file.read()
+        self._file.truncate(content.rfind(b"\n") + 1)
+
+    def add(self, record: Any) -> None:
+        self._pending.append(msgspec.json.encode(record) + b"\n")
+
+    def records(self) -> Iterator[Any]:
+        """What is in the file."""
+        self._file.seek(0)
+        for line in self._file.read().splitlines():
+            yield msgspec.json.decode(line)
+
+    def remove(self, stream: str) -> None:
+        """Take out the records of a stream, written or pending; raises OSError, and the file is as it was."""
+        lines = [*self.path.read_bytes().splitlines(keepends=True), *self._pending]
+        kept = b"".join(line for line in lines if msgspec.json.decode(line)["stream"] != stream)
+        if kept:
+            write_whole(self.path, kept)
+            self._file.close()
+            self._file = self.path.open("ab+", buffering=0)
+        else:
+            self._file.truncate(0)  # there is room for that on a full disk, too
+        self._pending.clear()
+
+    @property
+    def pending(self) -> int:
+        return len(self._pending)
+
+    def flush(self) -> None:
+        """Write what is pending, whole or not at all; raises OSError, and the file is as it was."""
+        if not self._pending:
+            return
+        data, size = b"".join(self._pending), self.path.stat().st_size
+        try:
+            written = 0
+            while written < len(data):  # a disk that fills up takes a part first
+                written += self._file.write(data[written:])
+        except OSError:
+            self._file.truncate(size)
+            raise
+        self._pending.clear()
+
+    def close(self) -> None:
+        self._file.close()

@@ -1,0 +1,1 @@
+"""How frames reach extractors on request, and how results come back in order."""

@@ -1,0 +1,214 @@
+"""Windows float32 (n, T, 1662) in; what a network sees of them, float32 (n, T, F), out: live and in training alike.
+
+`raw` is the numbers of the chosen parts as they are, one part after the other in the order in which they are named.
+`body` is what a movement looks like wherever the person is, however large in the picture, and whichever hand they
+prefer:
+
+* x and y are relative to the middle of the shoulders, in shoulder widths, both averaged over the window;
+* a hand's shape is relative to its wrist, in palms, with the left hand mirrored onto the right one; bends of joints
+  and distances of fingertips say it once more, however the hand is turned;
+* where the left hand is the more raised one the window is mirrored, so that it is the right one that acts;
+* joints, for who moves the whole body, are how far it is bent at each, whichever way it faces;
+* a part that is missing in some frames is interpolated; a part that is never there is zeros.
+"""
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from common.keypoints.landmarks import SHAPES, SIZE, SLICES, VECTORS
+
+Part = Literal["pose", "face", "hands", "joints", "left_hand", "right_hand"]  # hands: the left one, then the right
+Floats = NDArray[np.float32]
+Truths = NDArray[np.bool_]
+
+METRIC: Final = np.array([4 / 3, 1, 4 / 3], np.float32)  # x and z are in widths of a picture, most often 640 x 480
+MIRROR: Final = np.array([-1, 1], np.float32)
+LIMIT: Final = np.float32(5)  # shoulder widths or palms: what is farther off is an error of the extraction
+LOWEST: Final = 1.7  # shoulder widths below the mouth; where a hand hangs lower is mostly guessed
+SEEN: Final = 0.5  # a hand in view counts as much as one held half a shoulder width higher
+SMALLEST: Final = np.float32(1e-4)  # nothing is divided by less
+
+# Nose, shoulders, elbows, wrists, and the corners of the mouth; hands and face say the rest better.
+_POSE: Final = (0, 11, 12, 13, 14, 15, 16, 9, 10)
+_NOSE, _SHOULDERS, _ARMS, _WRISTS, _MOUTH = 0, [1, 2], slice(0, 7), [5, 6], [7, 8]
+_POSE_MIRROR: Final = [0, 2, 1, 4, 3, 6, 5, 8, 7]
+# The middle of the lips, the corners of the mouth, and of each brow the outer end and the middle.
+_FACE: Final = (13, 14, 61, 291, 70, 105, 300, 334)
+_FACE_MIRROR: Final = [0, 1, 3, 2, 6, 7, 4, 5]
+
+# Elbow, shoulder, hip, knee, the whole body, the neck, each between two others; of the left, the right ones are next.
+_BENT: Final = np.array([(11, 13, 15), (13, 11, 23), (11, 23, 25), (23, 25, 27), (11, 23, 27), (7, 11, 23)])
+
+_KNUCKLES: Final = [5, 9, 17]  # of index, middle and little finger
+_TIPS: Final = [0, 4, 8, 12, 16, 20]  # with the wrist
+_BONES: Final = np.array([(0 if link % 4 == 0 else link, link + 1) for link in range(20)])
+_JOINTS: Final = np.array([link for link in range(20) if link % 4 != 3])  # of each bone with the next of its finger
+_SPANS: Final = np.array(
+    [(4, 0), (8, 0), (12, 0), (16, 0), (20, 0), (4, 8), (8, 12), (12, 16), (16, 20), (4, 20), (4, 12), (4, 5), (4, 17)]
+)
+
+
+class Features(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a window a model looks at; its card carries this."""
+
+    kind: Literal["raw", "body"]
+    parts: Annotated[tuple[Part, ...], Meta(min_length=1)] = ("pose", "hands")
+
+    def __post_init__(self) -> None:
+        if self.kind == "raw" and "joints" in self.parts:
+            raise ValueError("raw features have no joints: these are numbers of the body features")
+        if self.kind == "body" and {"left_hand", "right_hand"} & set(self.parts):
+            raise ValueError("body features have both hands, named hands")
+
+    @property
+    def whole_body(self) -> bool:
+        """Whether they are of the body alone, of neither face nor hands: it may be far from the camera."""
+        return set(self.parts) <= {"pose", "joints"}
+
+
+HOLDS: Final[dict[Part, tuple[str, ...]]] = {"hands": ("left_hand", "right_hand")}
+RAW: Final = Features(kind="raw", parts=("pose", "face", "hands"))  # all 1662, as they come
+BODY: Final = Features(kind="body")
+
+
+def raw_of(numbers: int) -> Features:
+    """Other people's vectors of so many numbers, one of VECTORS."""
+    held = {part.split("_")[-1].replace("hand", "hands") for part in VECTORS[numbers]}
+    return Features(kind="raw", parts=tuple(part for part in RAW.parts if part in held))
+
+
+def features(vectors: Floats, options: Features) -> Floats:
+    """What `options` ask for, (n, T, F) of (n, T, 1662); finite, each window on its own."""
+    if vectors.ndim != 3 or vectors.shape[-1] != SIZE:
+        raise ValueError(f"features are of windows (n, T, {SIZE}), not of {vectors.shape}")
+    return _raw(vectors, options.parts) if options.kind == "raw" else _body(vectors, options.parts)
+
+
+def size(options: Features) -> int:
+    """F, how many numbers a frame has."""
+    return features(np.zeros((1, 1, SIZE), np.float32), options).shape[-1]
+
+
+def _raw(vectors: Floats, parts: tuple[Part, ...]) -> Floats:
+    if parts == RAW.parts:
+        return vectors
+    return np.concatenate([vectors[..., SLICES[one]] for part in parts for one in HOLDS.get(part, (part,))], axis=-1)
+
+
+def _body(vectors: Floats, parts: tuple[Part, ...]) -> Floats:
+    pose, face, hands = _landmarks(vectors)
+    person, in_view = pose.any((2, 3)), hands.any((3, 4))  # (n, T) and (n, T, 2)
+    nobody = ~person.any(axis=1)
+    origin, unit = _place(pose, person)
+    pose = _filled((pose - origin) / unit, person)
+    mouth, wrists = pose[:, :, _MOUTH].mean(axis=2)[:, :, None], pose[:, :, _WRISTS, None]
+    tips = (hands[..., _TIPS, :2] - origin[:, :, None]) / unit[:, :, None] - wrists
+    tips = wrists + _filled(tips, in_view & ~nobody[:, None, None]) - mouth[:, :, None]
+    face = _filled((face - origin) / unit - mouth, face.any((2, 3)) & ~nobody[:, None])
+    shape = _filled(_shape(hands), in_view)
+
+    left_acts = _raised(tips, in_view)
+    for pair in (tips, shape, in_view):
+        pair[left_acts] = pair[left_acts][:, :, ::-1]
+    tips[left_acts] *= MIRROR
+    pose[left_acts] = pose[left_acts][:, :, _POSE_MIRROR] * MIRROR
+    face[left_acts] = face[left_acts][:, :, _FACE_MIRROR] * MIRROR
+
+    of_part: dict[Part, tuple[NDArray, ...]] = {
+        "pose": (pose[:, :, _ARMS], person),
+        "face": (face,),
+        "hands": (tips, tips[:, :, 1] - tips[:, :, 0], shape, in_view),
+        "joints": (_filled(_joints(vectors), person),) if "joints" in parts else (),
+    }
+    n, frames = person.shape
+    chosen = [values.reshape(n, frames, -1) for part in parts for values in of_part[part]]
+    return np.clip(np.concatenate(chosen, axis=-1, dtype=np.float32), -LIMIT, LIMIT)
+
+
+def _landmarks(vectors: Floats) -> tuple[Floats, Floats, Floats]:
+    """Of the pose (n, T, 9, 2), of the face (n, T, 8, 2), of both hands (n, T, 2, 21, 3); in heights of the picture."""
+    n, frames = vectors.shape[:2]
+    metric = vectors[..., _COLUMNS].reshape(n, frames, -1, 3) * METRIC
+    pose, face, hands = np.split(metric, [len(_POSE), len(_POSE) + len(_FACE)], axis=2)
+    return pose[..., :2], face[..., :2], hands.reshape(n, frames, 2, -1, 3)
+
+
+def _place(pose: Floats, person: Truths) -> tuple[Floats, Floats]:
+    """The middle of the shoulders (n, 1, 1, 2) and the unit of length (n, 1, 1, 1) of windows.
+
+    The unit is the shoulders' width, or the neck's height where a person who stands sideways has less width.
+    """
+    middle = pose[:, :, _SHOULDERS].mean(axis=2)
+    width = _length(pose[:, :, _SHOULDERS[0]] - pose[:, :, _SHOULDERS[1]])
+    length = np.maximum(width, _length(pose[:, :, _NOSE] - middle))[..., None]
+    weight = person[..., None] / np.maximum(person.sum(axis=1), 1)[:, None, None].astype(np.float32)
+    origin, unit = ((values * weight).sum(axis=1)[:, None, None] for values in (middle, length))
+    return origin, np.maximum(unit, SMALLEST)
+
+
+def _filled(values: Floats, seen: Truths) -> Floats:
+    """Values (n, T, ...) where they were seen (n, T) or (n, T, 2); else interpolated in time, zeros if never seen."""
+    frames = seen.shape[1]
+    time = np.arange(frames).reshape(-1, *[1] * (seen.ndim - 2))
+    before = np.maximum.accumulate(np.where(seen, time, -1), axis=1)
+    after = np.minimum.accumulate(np.where(seen, time, frames)[:, ::-1], axis=1)[:, ::-1]
+    values = np.where(_beside(seen, values), values, np.float32(0))
+    window, at, *part = gaps = np.nonzero(~seen)
+    first, last = before[gaps], after[gaps]
+    first, last = np.where(first < 0, last, first), np.where(last == frames, first, last)
+    share = ((at - first) / np.maximum(last - first, 1)).astype(np.float32)
+    first, last = (np.clip(frame, 0, frames - 1) for frame in (first, last))  # if never seen, zeros are found there
+    start, end = values[(window, first, *part)], values[(window, last, *part)]
+    values[gaps] = start + (end - start) * _beside(share, start)
+    return values
+
+
+def _beside(few: NDArray, many: NDArray) -> NDArray:
+    """`few` with as many dimensions as `many`, to be broadcast over its last ones."""
+    return few.reshape(*few.shape, *[1] * (many.ndim - few.ndim))
+
+
+def _shape(hands: Floats) -> Floats:
+    """How the hands (n, T, 2, 21, 3) are formed and turned, (n, T, 2, 34); of the left one, as if it were right."""
+    shape = hands - hands[..., :1, :]
+    shape[:, :, 0, :, 0] *= -1
+    shape /= np.maximum(_length(shape[..., _KNUCKLES, :]).mean(axis=-1), SMALLEST)[..., None, None]
+    bones = shape[..., _BONES[:, 1], :] - shape[..., _BONES[:, 0], :]
+    bones /= np.maximum(_length(bones), SMALLEST)[..., None]
+    bends = (bones[..., _JOINTS, :] * bones[..., _JOINTS + 1, :]).sum(axis=-1)
+    spans = _length(shape[..., _SPANS[:, 0], :] - shape[..., _SPANS[:, 1], :]) / 2
+    index, middle, little = (shape[..., knuckle, :] for knuckle in _KNUCKLES)
+    normal = index[..., [1, 2, 0]] * little[..., [2, 0, 1]] - index[..., [2, 0, 1]] * little[..., [1, 2, 0]]
+    return np.concatenate([bends, spans, middle, normal], axis=-1)
+
+
+def _joints(vectors: Floats) -> Floats:
+    """How far the body is bent, (n, T, 12): cosines at _BENT, of the straighter side each and then of the other."""
+    pose = vectors[..., SLICES["pose"]].reshape(*vectors.shape[:2], *SHAPES["pose"])[..., :2] * METRIC[:2]
+    one, at, other = (pose[:, :, np.stack([_BENT[:, place], _BENT[:, place] + 1])] for place in range(3))
+    one, other = ((end - at) / np.maximum(_length(end - at), SMALLEST)[..., None] for end in (one, other))
+    cosines = (one * other).sum(axis=-1)  # (n, T, 2 sides, 6)
+    return np.concatenate([cosines.min(axis=2), cosines.max(axis=2)], axis=-1)
+
+
+def _raised(tips: Floats, in_view: Truths) -> Truths:
+    """In which windows (n,) the left hand is the more raised one."""
+    height = -np.minimum(tips[..., 0, 1], LOWEST) + SEEN * in_view
+    left, right = height.mean(axis=1).T
+    return left > right
+
+
+def _length(vectors: Floats) -> Floats:
+    return np.sqrt((vectors * vectors).sum(axis=-1))
+
+
+_COLUMNS: Final = np.concatenate(
+    [
+        SLICES[part].start + SHAPES[part][1] * np.array(points)[:, None] + np.arange(3)
+        for part, points in (("pose", _POSE), ("face", _FACE), ("left_hand", range(21)), ("right_hand", range(21)))
+    ]
+).ravel()

@@ -1,0 +1,116 @@
+"""Messages of the bus in, an MCAP file out, and back.
+
+A channel is a topic of a stream, such as `keypoints/cam`; a message is the header as it was on the wire, a
+MessagePack map, with the array's bytes under the key `array`. Two metadata records frame it: `begin` (settings,
+versions) and `end` (the reason, what was missed). A file without an end was cut.
+"""
+
+import struct
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import zstandard
+from mcap import records
+from mcap.exceptions import McapError
+from mcap.stream_reader import StreamReader
+from mcap.writer import CompressionType, Writer
+
+from common.bus.messages import BadMessage, Message
+from common.bus.topics import TOPIC_OF
+from common.bus.wire import pack, unpack
+from common.errors import UserError
+from common.lfs import refuse_pointer
+
+CHUNK_BYTES: Final = 1 << 20
+MAX_RECORD_BYTES: Final = 1 << 28  # a damaged length must not fill the memory
+_ARRAY: Final = "array"
+_DAMAGE: Final = (McapError, zstandard.ZstdError, struct.error, EOFError, BadMessage, msgspec.MsgspecError, ValueError)
+
+
+class Heard(NamedTuple):
+    """A message and when it came, in Unix nanoseconds."""
+
+    heard_ns: int
+    message: Message
+
+
+class BusWriter:
+    """Writes a new file; raises OSError when the disk is full, and what was flushed before stays readable."""
+
+    def __init__(self, path: Path, begin: Mapping[str, str]) -> None:
+        self._file = path.open("xb")
+        self._writer = Writer(self._file, chunk_size=CHUNK_BYTES, compression=CompressionType.ZSTD)
+        self._writer.start(profile="actionstream")
+        self._writer.add_metadata("begin", dict(begin))
+        self._channels: dict[tuple[str, str], int] = {}
+        self.counts: Counter[str] = Counter()
+
+    def add(self, heard_ns: int, message: Message) -> None:
+        header, array = message
+        topic = TOPIC_OF[type(header)].name
+        if (topic, header.stream) not in self._channels:
+            channel = self._writer.register_channel(f"{topic}/{header.stream}", "msgpack", schema_id=0)
+            self._channels[topic, header.stream] = channel
+        parts = pack(header, array)
+        data = bytes(parts[1])
+        if len(parts) == 3:
+            data = msgspec.msgpack.encode({**msgspec.msgpack.decode(data), _ARRAY: parts[2]})
+        channel, sent_ns = self._channels[topic, header.stream], max(0, header.entered_ns)
+        self._writer.add_message(channel, heard_ns, data, publish_time=sent_ns, sequence=header.seq % 2**32)
+        self.counts[topic] += 1
+
+    def flush(self) -> None:
+        """Put everything on the disk; a process that is killed loses what came after."""
+        self._writer.flush()
+
+    def close(self, end: Mapping[str, str]) -> None:
+        """Write the end and the index."""
+        try:
+            self._writer.add_metadata("end", dict(end))
+            self._writer.finish()
+        finally:
+            self._file.close()
+
+
+class BusReader:
+    """Iterates over a file once; raises UserError if it is none. Afterwards `end` is None where it was cut."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.begin: dict[str, str] = {}
+        self.end: dict[str, str] | None = None
+
+    def __iter__(self) -> Iterator[Heard]:
+        refuse_pointer(self.path)
+        try:
+            with self.path.open("rb") as file:
+                yield from self._read(file)
+        except OSError as error:
+            raise UserError(f"The recording {self.path} cannot be read: {error.strerror}.") from error
+
+    def _read(self, file: Any) -> Iterator[Heard]:
+        channels: dict[int, str] = {}
+        try:
+            for record in StreamReader(file, record_size_limit=MAX_RECORD_BYTES).records:
+                if isinstance(record, records.Channel):
+                    channels[record.id] = record.topic
+                elif isinstance(record, records.Message):
+                    yield _heard(channels[record.channel_id], record)
+                elif isinstance(record, records.Metadata) and record.name == "begin":
+                    self.begin = record.metadata
+                elif isinstance(record, records.Metadata) and record.name == "end":
+                    self.end = record.metadata
+        except _DAMAGE as error:
+            if not self.begin:
+                raise UserError(f"{self.path} is not a recording of the bus ({type(error).__name__}).") from error
+        if not self.begin:
+            raise UserError(f"{self.path} is an MCAP file, but not a recording of this bus.")
+
+
+def _heard(topic: str, record: records.Message) -> Heard:
+    fields = msgspec.msgpack.decode(record.data)
+    parts: list[Any] = [fields.pop(_ARRAY)] if _ARRAY in fields else []
+    return Heard(record.log_time, unpack([f"{topic}/".encode(), msgspec.msgpack.encode(fields), *parts]))

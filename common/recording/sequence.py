@@ -1,0 +1,127 @@
+"""One recorded performance in, one .npz file out, and back; and which names labels and files may have."""
+
+import contextlib
+import io
+import lzma
+import os
+import struct
+import tokenize
+import unicodedata
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import UserError
+from common.keypoints.landmarks import LAYOUT, SIZE
+from common.lfs import refuse_pointer
+
+LONGEST_NAME: Final = 100
+PUNCTUATION: Final = frozenset(" _-.,'!?()+&")
+# What np.load raises for damaged bytes, from the zip file, what it is compressed by, and the header of the array.
+UNREADABLE: Final = (
+    ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError, TypeError,
+    ValueError, lzma.LZMAError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+
+
+class Sequence(NamedTuple):
+    """One performance of one action."""
+
+    label: str  # one level, or two as in "push up/right"
+    keypoints: NDArray[np.float32]  # (T, 1662)
+    captured_ns: NDArray[np.int64]  # (T,), rising
+    recorder: str  # who performs
+    stream: str
+    fps: float  # nominal
+
+
+def pack(sequence: Sequence) -> bytes:
+    """The content of its .npz file."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, layout=LAYOUT, **{key: np.asarray(value) for key, value in sequence._asdict().items()})
+    return buffer.getvalue()
+
+
+def read(path: Path) -> Sequence:
+    """The sequence in a .npz file; raises UserError naming the file."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            layout = str(stored["layout"])
+            sequence = Sequence(
+                str(stored["label"]),
+                stored["keypoints"].astype(np.float32),
+                stored["captured_ns"].astype(np.int64),
+                str(stored["recorder"]),
+                str(stored["stream"]),
+                float(stored["fps"]),
+            )
+    except UNREADABLE as error:
+        refuse_pointer(path)
+        raise UserError(f"{path} is not a sequence of this project: {why_unreadable(error)}.") from error
+    if layout != LAYOUT:
+        raise UserError(f"{path} has landmarks of layout {layout}, this release has {LAYOUT}.")
+    return checked(path, sequence)
+
+
+def why_unreadable(error: Exception) -> str:
+    """What np.load says, as part of a sentence for people; what it advises, to allow pickles, is no way out here."""
+    if "pickle" not in str(error):
+        return str(error)
+    return (
+        "it is no array saved by NumPy, or one of Python objects, which are not opened (save numbers, labels as text)"
+    )
+
+
+def checked(path: Path, sequence: Sequence) -> Sequence:
+    """The sequence, if it is one; raises UserError naming `path`."""
+    keypoints, times = sequence.keypoints, sequence.captured_ns
+    if not len(times) or keypoints.shape != (len(times), SIZE):
+        raise UserError(f"{path} holds keypoints {keypoints.shape}, not ({len(times) or 1}, {SIZE}).")
+    if not np.isfinite(keypoints).all():
+        frame = int(np.flatnonzero(~np.isfinite(keypoints).all(axis=1))[0])
+        raise UserError(f"{path} holds a number that is not finite in frame {frame}: remove or repair it.")
+    if (np.diff(times) <= 0).any():
+        raise UserError(f"{path}: its capture times do not rise.")
+    return sequence
+
+
+def checked_label(label: str) -> str:
+    """A label of one or two levels that can be a folder; raises UserError."""
+    levels = label.split("/")
+    if len(levels) > 2:
+        raise UserError(f"{label[:60]!r} cannot be a label: it has more than two levels.")
+    for level in levels:
+        checked_name(level)
+    return label
+
+
+def checked_name(name: str) -> str:
+    """A name that stays in its folder on any disk: letters, digits, some punctuation; raises UserError."""
+    allowed = all(unicodedata.category(letter)[0] in "LMN" or letter in PUNCTUATION for letter in name)
+    if not name.strip(" .") or name.startswith((".", " ")) or name.endswith(" ") or not allowed:
+        raise UserError(
+            f"{name[:60]!r} cannot name a label or file: use letters, digits, spaces and {''.join(sorted(PUNCTUATION))}"
+            " only, and begin with no dot."
+        )
+    if len(name.encode()) > LONGEST_NAME:
+        raise UserError(f"{name[:30]!r}... cannot name a label or file: it has more than {LONGEST_NAME} bytes.")
+    return name
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: what was there before stays until the new one is on the disk."""
+    draft = path.with_name(path.name + ".part")
+    try:
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise

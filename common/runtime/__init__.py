@@ -1,0 +1,1 @@
+"""How a service runs, reports, starts and ends together with others."""

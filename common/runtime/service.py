@@ -1,0 +1,245 @@
+"""The runner of a service: settings, sockets, loop, heartbeat, signals, and closing whatever happens."""
+
+import argparse
+import gc
+import json
+import logging
+import os
+import secrets
+import socket
+import statistics
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import psutil
+
+from common import __version__, config
+from common.bus.messages import Message, Status
+from common.bus.pubsub import Publisher, Subscriber
+from common.bus.topics import ENDING, TOPIC_OF
+from common.clock import now_ns
+from common.errors import EXIT_USER_ERROR, UserError
+from common.runtime import watchdog
+from common.runtime.signals import when_asked_to_stop
+
+log = logging.getLogger(__name__)
+
+THIS_START: Final = secrets.token_hex(4)  # tells starts apart: containers and restarts may have the same process id
+HEARTBEAT_S = 1.0
+BUNDLE_S = 0.15  # how long a reader lets the messages of a file come together
+
+
+@dataclass
+class Health:
+    """What a service reports of itself; it fills in what the runner cannot know."""
+
+    state: Literal["starting", "running", "waiting", "stopping"] = "starting"
+    detail: str = ""
+    done: int = 0
+    missed: int = 0
+    gaps: int = 0  # frames that never reached it, counted by the runner
+    dropped: int = 0
+    finished: set[str] = field(default_factory=set)
+    ages_ms: list[float] = field(default_factory=list)
+
+    def worked_on(self, entered_ns: int) -> None:
+        """One more message or frame is done; it entered the pipeline at this Unix time."""
+        self.done += 1
+        self.ages_ms.append((now_ns() - entered_ns) / 1e6)
+
+
+class Service:
+    """One stage: messages in, messages out. Subclasses say what they read and do in `step`."""
+
+    topics: tuple[str, ...] = ()  # what it reads
+    every: bool = False  # also messages of a live stream that a newer one has superseded
+    poll_ms: int = 100  # how long to wait for messages; 0 where `step` waits for something itself
+
+    def __init__(self, settings: config.Settings) -> None:
+        self.settings = settings
+        self.health = Health()
+        self.over = False  # set it when there is nothing left to do: the process ends with exit code 0
+
+    def counted(self) -> tuple[str, ...]:
+        """The topics whose missed messages, rate and age are reported."""
+        return self.topics[:1]
+
+    def ends(self) -> set[str]:
+        """The topics whose end, all of them together, means that a stream is dealt with."""
+        return ENDING & set(self.counted())
+
+    def depths(self) -> dict[str, int]:
+        """Queue depths that differ from the topics' own."""
+        return {}
+
+    def setup(self) -> None:
+        """What takes long or may fail: imports, models, devices. Raises UserError."""
+
+    def step(self, inbox: list[Message]) -> Iterable[Message]:
+        """Work on what has arrived, possibly nothing; yields what is to be sent."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Called once, whatever happened, even if setup did not end."""
+
+
+class Heartbeat:
+    """Turns a Health into a Status message every second."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._process = psutil.Process()
+        self._seq = 0
+        self._since = time.monotonic()
+        self._done = 0
+        self._cpu_s = 0.0
+        self._rate = 0.0
+        self._busy = 0.0
+        self._age_ms = self._least_age_ms = 0.0
+
+    def due(self) -> bool:
+        return time.monotonic() - self._since >= HEARTBEAT_S
+
+    def status(self, health: Health, subscriber: Subscriber) -> Message:
+        elapsed = time.monotonic() - self._since
+        cpu_s = sum(self._process.cpu_times()[:2])
+        if elapsed >= HEARTBEAT_S:
+            self._rate, self._busy = (health.done - self._done) / elapsed, (cpu_s - self._cpu_s) / elapsed
+            self._age_ms = statistics.median(health.ages_ms) if health.ages_ms else 0.0
+            self._least_age_ms = min(health.ages_ms, default=0.0)
+            self._since, self._done, self._cpu_s = time.monotonic(), health.done, cpu_s
+            health.ages_ms.clear()
+        now = now_ns()
+        self._seq += 1
+        return Message(
+            Status(
+                stream=f"{self._name}.{THIS_START}",
+                seq=self._seq,
+                captured_ns=now,
+                entered_ns=now,
+                service=self._name,
+                pid=os.getpid(),
+                host=socket.gethostname(),
+                release=__version__,
+                state=health.state,
+                detail=health.detail,
+                rate=self._rate,
+                missed=health.missed + health.gaps,
+                dropped=health.dropped + subscriber.skipped + subscriber.bad,
+                age_ms=self._age_ms,
+                least_age_ms=self._least_age_ms,
+                busy=self._busy,
+                cpu_s=cpu_s,
+                memory_mb=self._process.memory_info().rss / 1e6,
+                finished=tuple(sorted(health.finished)),
+            )
+        )
+
+
+class Runner:
+    """Runs one service until it is over or told to stop."""
+
+    def __init__(self, service: Service, name: str) -> None:
+        self._service = service
+        self._stopping = False
+        self._in_setup = True
+        self._ended: defaultdict[str, set[str]] = defaultdict(set)  # of each stream, the topics that have ended
+        endpoints = service.settings.bus.endpoints
+        self._publisher = Publisher(endpoints)
+        self._subscriber = Subscriber(endpoints, service.topics, depths=service.depths(), every=service.every)
+        self._heartbeat = Heartbeat(name)
+        when_asked_to_stop(self._stop)
+
+    def _stop(self, number: int, frame: object) -> None:
+        self._stopping = True
+        if self._in_setup:
+            raise SystemExit(0)  # an import of many seconds cannot look at a flag
+
+    def run(self) -> None:
+        health = self._service.health
+        try:
+            self._report(watchdog.LONG_S)
+            self._service.setup()
+            self._in_setup = False
+            gc.freeze()  # what was imported stays: no need to look through it again and again
+            if health.state == "starting":
+                health.state = "running"
+            self._report()
+            while not (self._stopping or self._service.over):
+                self._turn()
+            if self._service.poll_ms:
+                self._turn()  # what has arrived by now is still dealt with
+        finally:
+            self._in_setup = False
+            health.state = "stopping"
+            watchdog.beat(watchdog.LONG_S)
+            self._service.close()
+            self._report()
+            self._publisher.close()
+            self._subscriber.close()
+
+    def _turn(self) -> None:
+        health, finished = self._service.health, set(self._service.health.finished)
+        inbox = self._subscriber.receive(self._service.poll_ms) if self._service.topics else []
+        for message in self._service.step(inbox):
+            self._publisher.send(*message)
+        self._count(inbox)
+        if self._heartbeat.due() or health.finished != finished:
+            self._report()
+        if inbox and self._service.poll_ms and not any(header.live for header, _ in inbox):
+            time.sleep(BUNDLE_S)  # nobody waits for a file's messages, and each waking up costs
+
+    def _count(self, inbox: list[Message]) -> None:
+        """Rate, age and finished streams of a service that reads."""
+        health, main = self._service.health, self._service.counted()
+        health.gaps = sum(self._subscriber.missed[topic] for topic in main)
+        for header, _ in inbox:
+            topic = TOPIC_OF[type(header)].name
+            if header.end:
+                self._note_end(header.stream, topic)
+            elif topic in main and not isinstance(header, Status):
+                self._ended.pop(header.stream, None)
+                health.finished.discard(header.stream)
+                health.worked_on(header.entered_ns)
+
+    def _note_end(self, stream: str, topic: str) -> None:
+        needed, ended = self._service.ends(), self._ended[stream]
+        ended.add(topic)
+        if needed and ended >= needed:
+            self._service.health.finished.add(stream)
+
+    def _report(self, allowed_s: int = watchdog.SILENT_S) -> None:
+        """To everybody how it goes, to the keeper that it goes on; without its keeper it ends."""
+        self._publisher.send(*self._heartbeat.status(self._service.health, self._subscriber))
+        self._stopping |= not watchdog.beat(allowed_s)
+
+
+def main(kind: type[Service], name: str, options: argparse.ArgumentParser | None = None) -> None:
+    """The command `python -m services.<name>`: run the service; exit codes as common.errors says.
+
+    `options` may add some of its own, whose dest is the setting they stand for, such as `recorder.out`.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"python -m services.{name}",
+        description=sys.modules["__main__"].__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[options] if options else [],
+    )
+    config.add_arguments(parser)
+    arguments = parser.parse_args()
+    own = [f"{key}={_text(value)}" for key, value in vars(arguments).items() if "." in key and value is not None]
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        Runner(kind(config.load(arguments.config, [*own, *arguments.set])), name).run()
+    except UserError as error:
+        log.error("%s", error)
+        sys.exit(EXIT_USER_ERROR)
+
+
+def _text(value: str | list[str]) -> str:
+    """As YAML: of several words a list, whatever is in them."""
+    return value if isinstance(value, str) else json.dumps(value)

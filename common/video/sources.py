@@ -1,0 +1,334 @@
+"""Where pictures come from: cameras, video files, folders of images, addresses and the test card."""
+
+import logging
+import math
+import re
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from common.clock import now_ns
+from common.config import Camera
+from common.errors import UserError
+from common.lfs import refuse_pointer
+from common.quiet import quiet
+from common.video.file_clock import FileClock, rate, stated_frames
+from common.video.testcard import TestCard
+
+log = logging.getLogger(__name__)
+
+IMAGES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+DEFAULT_FPS = 25.0
+TEST_CARD_SIZE = (640, 480)
+DEVICES = Path("/dev")  # where Linux has its cameras, as video0, video1, ...
+MAX_CAMERAS = 10  # looked for where they cannot be listed
+ANSWER_MS = 5000  # a network camera that keeps silent for longer is lost
+
+
+class Shot(NamedTuple):
+    """One picture, BGR uint8 (height, width, 3), and its time on the source's own clock."""
+
+    captured_ns: int
+    picture: NDArray[np.uint8]
+
+
+class SourceLost(Exception):
+    """A camera or an address gives no more pictures; it may come back."""
+
+
+class Source(Protocol):
+    """What all sources have in common."""
+
+    name: str
+    fps: float  # nominal
+    live: bool  # pictures that nobody takes in time are gone
+    scripted: bool  # has a first picture worth waiting for
+
+    def read(self) -> Shot | None:
+        """The next picture, None when there are no more; raises SourceLost."""
+
+    def close(self) -> None: ...
+
+
+class TestCardSource:
+    """The test card at its own pace, like a camera: what is not read in time is gone."""
+
+    live = scripted = True
+
+    def __init__(self, seed: int, width: int, height: int, fps: float) -> None:
+        self.name, self.fps = "testcard", fps
+        self._card = TestCard(seed, width, height)
+        self._begun_s: float | None = None
+        self._next = 0
+
+    def read(self) -> Shot:
+        now = time.monotonic()
+        if self._begun_s is None:
+            self._begun_s = now
+        late = int((now - self._begun_s) * self.fps)
+        number = max(self._next, late)
+        time.sleep(max(0.0, self._begun_s + number / self.fps - now))
+        self._next = number + 1
+        captured_s = number / self.fps
+        return Shot(round(captured_s * 1e9), self._card.frame(captured_s))
+
+    def close(self) -> None:
+        pass
+
+
+class FileSource:
+    """A video file, every frame of it; with live=True at its own pace, as a camera would show it."""
+
+    scripted = True
+
+    def __init__(self, path: Path, live: bool = False, loop: bool = False) -> None:
+        self.name, self.live = str(path), live
+        self._path, self._loop = path, loop
+        self._capture = _open_video(path)
+        nominal = _fps(self._capture)
+        stamped = rate(path, nominal)
+        self.fps, self._has_stamps = stamped or nominal, stamped is not None
+        self._clock = FileClock(self.fps)
+        self._read = 0
+        self._next: _Decoded | None = None  # the picture after the one that was read last
+        self._pace = Pace() if live else None
+
+    def read(self) -> Shot | None:
+        decoded = self._next or self._decode()
+        if decoded is None and self._loop and self._read:
+            self._capture.release()
+            self._capture = _open_video(self._path)
+            self._clock.begin_again()
+            decoded = self._decode()
+        if decoded is None:
+            self._check_end()
+            return None
+        self._next = self._decode()
+        captured_ns = self._clock.time(decoded.stamp_ns, self._next and self._next.stamp_ns)
+        if self._pace:
+            self._pace.wait_until(captured_ns)
+        return Shot(captured_ns, decoded.picture)
+
+    def _decode(self) -> "_Decoded | None":
+        ok, picture = self._capture.read()
+        if not ok:
+            return None
+        self._read += 1
+        stamp_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
+        stamp_ns = round(stamp_ms * 1e6) if self._has_stamps and math.isfinite(stamp_ms) else None
+        return _Decoded(stamp_ns, np.asarray(picture, np.uint8))
+
+    def _check_end(self) -> None:
+        if not self._read:
+            raise UserError(f"{self.name} is a video without a single picture that can be decoded: is it damaged?")
+        # OpenCV makes up what a container does not state; asking the container itself takes a look at all of the file.
+        seems_cut = self._read < self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        if seems_cut and self._read < (declared := stated_frames(self._path)):
+            log.warning("%s declares %d frames, of which %d could be decoded", self.name, declared, self._read)
+
+    def close(self) -> None:
+        self._capture.release()
+
+
+class _Decoded(NamedTuple):
+    stamp_ns: int | None  # what the container says
+    picture: NDArray[np.uint8]
+
+
+class FolderSource:
+    """The images of a folder in the natural order of their names, as frames of one file."""
+
+    scripted = True
+
+    def __init__(self, path: Path, fps: float, live: bool = False, loop: bool = False) -> None:
+        self.name, self.fps, self.live = str(path), fps, live
+        self._files = images(path)
+        if not self._files:
+            raise UserError(f"The folder {path} holds no images ({', '.join(sorted(IMAGES))}).")
+        self._loop, self._next, self._read = loop, 0, 0
+        self._pace = Pace() if live else None
+
+    def read(self) -> Shot | None:
+        while self._next < len(self._files) or self._loop:
+            path, captured_ns = self._files[self._next % len(self._files)], round(self._next / self.fps * 1e9)
+            self._next += 1
+            with quiet():
+                picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+            if picture is None:
+                self._leave_out(path)
+                continue
+            self._read += 1
+            if self._pace:
+                self._pace.wait_until(captured_ns)
+            return Shot(captured_ns, np.asarray(picture, np.uint8))
+        return None
+
+    def _leave_out(self, path: Path) -> None:
+        """What is missing is missing in time, as in a damaged video."""
+        refuse_pointer(path)
+        if not self._read and self._next >= len(self._files):
+            raise UserError(f"The image {path} cannot be decoded, nor any other of its folder: are they damaged?")
+        if self._next <= len(self._files):  # not each time around
+            log.warning("the image %s cannot be decoded and is left out", path)
+
+    def close(self) -> None:
+        pass
+
+
+class CameraSource:
+    """A camera by number or device, or an rtsp:// or http:// address. It is open when it has given a picture."""
+
+    live, scripted = True, False
+
+    def __init__(self, address: int | str, width: int | None, height: int | None) -> None:
+        self.name = f"camera {address}" if isinstance(address, int) else address
+        with quiet():
+            self._capture = _open_address(address) if "://" in str(address) else _open_device(address)
+            if not self._capture.isOpened():
+                raise SourceLost(f"{self.name} does not open")
+            for key, value in ((cv2.CAP_PROP_FRAME_WIDTH, width), (cv2.CAP_PROP_FRAME_HEIGHT, height)):
+                if value:
+                    self._capture.set(key, value)
+            self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # an older picture is of no use
+            self.fps = _fps(self._capture)
+            self._first: Shot | None = self._grab("opens, but gives no picture")
+
+    def read(self) -> Shot:
+        shot, self._first = self._first, None
+        return shot or self._grab("gives no more pictures")
+
+    def _grab(self, otherwise: str) -> Shot:
+        ok, picture = self._capture.read()
+        if not ok:
+            self.close()
+            raise SourceLost(f"{self.name} {otherwise}")
+        return Shot(now_ns(), np.asarray(picture, np.uint8))
+
+    def close(self) -> None:
+        self._capture.release()
+
+
+class Pace:
+    """Shows times of a file as they would pass."""
+
+    def __init__(self) -> None:
+        self._origin_s: float | None = None
+
+    def wait_until(self, captured_ns: int) -> None:
+        now = time.monotonic()
+        if self._origin_s is None:
+            self._origin_s = now - captured_ns / 1e9
+        time.sleep(max(0.0, self._origin_s + captured_ns / 1e9 - now))
+
+
+def choose(options: Camera, again: bool = False) -> Source:
+    """The source that the settings name; raises UserError, or SourceLost for what may come (back).
+
+    That is an address which does not answer, and `again`, in a run that has begun, a camera which is not there.
+    """
+    source = options.source
+    if source == "auto":
+        return _first_camera(options, again)
+    if isinstance(source, int) or source.isdecimal():
+        return _camera(int(source), options, again)
+    if source == "testcard":
+        return _test_card(options)
+    if "://" in source:
+        return CameraSource(source, options.width, options.height)
+    path = Path(source).expanduser()
+    if path.is_char_device() or (again and not path.exists() and path.resolve().is_relative_to(DEVICES)):
+        return _camera(str(path), options, again)  # such as /dev/video0
+    if path.is_dir():
+        return FolderSource(path, options.fps or DEFAULT_FPS, bool(options.live), options.loop)
+    if path.exists():
+        return FileSource(path, bool(options.live), options.loop)
+    raise UserError(f"There is no file, folder or camera {source!r} (camera.source).")
+
+
+def _first_camera(options: Camera, again: bool) -> Source:
+    """The first that gives a picture, else the test card; but that stands in for none that was there."""
+    for number in _numbers():
+        with suppress(SourceLost):
+            return CameraSource(number, options.width, options.height)
+    if again:
+        raise SourceLost("no camera gives a picture")
+    log.info("no camera gives a picture: the test card stands in for one")
+    return _test_card(options)
+
+
+def _camera(address: int | str, options: Camera, again: bool) -> Source:
+    try:
+        return CameraSource(address, options.width, options.height)
+    except SourceLost as lost:
+        if again:
+            raise
+        there = ", ".join(map(str, cameras())) or "none; SOURCE=testcard needs no camera"
+        raise UserError(f"{str(lost)[0].upper()}{str(lost)[1:]}; cameras that do: {there}.") from lost
+
+
+def _test_card(options: Camera) -> Source:
+    width, height = options.width or TEST_CARD_SIZE[0], options.height or TEST_CARD_SIZE[1]
+    try:
+        return TestCardSource(options.seed, width, height, options.fps or DEFAULT_FPS)
+    except (ValueError, ImportError, OSError) as error:
+        raise UserError(f"The test card cannot be shown: {error}.") from error
+
+
+def images(folder: Path) -> list[Path]:
+    """The pictures in a folder, in the natural order of their names; not what is hidden, as by macOS in archives."""
+    found = (file for file in folder.iterdir() if file.suffix.lower() in IMAGES and not file.name.startswith("."))
+    return sorted(found, key=_natural)
+
+
+def cameras() -> list[int]:
+    """The numbers of the cameras that give a picture."""
+    found = []
+    for number in _numbers():
+        with suppress(SourceLost):
+            CameraSource(number, None, None).close()
+            found.append(number)
+    return found
+
+
+def _numbers() -> list[int]:
+    """Of what may be a camera."""
+    if sys.platform != "linux":
+        return list(range(MAX_CAMERAS))
+    names = (path.name.removeprefix("video") for path in DEVICES.glob("video*"))
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+def _open_device(address: int | str) -> cv2.VideoCapture:
+    return cv2.VideoCapture(address)
+
+
+def _open_address(address: int | str) -> cv2.VideoCapture:
+    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, ANSWER_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, ANSWER_MS]
+    return cv2.VideoCapture(str(address), cv2.CAP_FFMPEG, limits)
+
+
+def _open_video(path: Path) -> cv2.VideoCapture:
+    if not path.stat().st_size:
+        raise UserError(f"{path} is empty (0 bytes): it is no video.")
+    refuse_pointer(path)
+    with quiet():
+        capture = cv2.VideoCapture(str(path))
+    if not capture.isOpened():
+        raise UserError(f"{path} is not a video that can be decoded: is it damaged, or another kind of file?")
+    return capture
+
+
+def _fps(capture: cv2.VideoCapture) -> float:
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    return float(fps) if 0 < fps <= 1000 else DEFAULT_FPS
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """frame2 before frame10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name)]

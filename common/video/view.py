@@ -1,0 +1,85 @@
+"""What is known of one stream in; its pictures with all of that drawn on them out."""
+
+import time
+from collections import deque
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.bus.messages import Action, Frame, Header, Keypoints, Message, Prediction, Recording
+from common.clock import now_ns
+from common.frames.pairing import Pairing
+from common.video import drawing
+
+SENTENCE_WORDS: Final = 12
+RATE_FRAMES: Final = 30
+LINGER_NS: Final = 2_000_000_000  # the last word on an action stays for somebody who is just getting up
+
+
+class View:
+    """One stream from one beginning to its end, or to the next beginning."""
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+        self.pairing = Pairing()
+        self.ended = False
+        self.missed = 0  # keypoints that never came
+        self._next_seq: int | None = None
+        self._probabilities: dict[str, float] = {}
+        self._recording: Recording | None = None
+        self._sentence: deque[Action] = deque(maxlen=SENTENCE_WORDS)
+        self._shown_s: deque[float] = deque(maxlen=RATE_FRAMES)
+
+    def hear(self, message: Message, shown: bool) -> None:
+        """Anything about the stream; pictures are kept only where they are to be shown."""
+        header = message.header
+        if isinstance(header, Keypoints):
+            self.ended = header.end
+        if header.end:
+            return
+        if isinstance(header, Frame):
+            self.pairing.add_frame(message if shown else Message(header))
+        elif isinstance(header, Keypoints):
+            self.missed += max(0, header.seq - self._next_seq) if self._next_seq is not None else 0
+            self._next_seq = header.seq + 1
+            self.pairing.add_keypoints(message)
+        elif isinstance(header, Prediction):
+            self._probabilities = header.smoothed
+        elif isinstance(header, Recording):
+            self._recording = header
+        elif isinstance(header, Action):
+            if header.event == "ended" and self._active():
+                self._sentence.pop()  # for the last word on it
+            self._sentence.append(header)
+
+    def is_drawn(self) -> bool:
+        """Whether the stream has ended and nothing of it waits."""
+        return self.ended and not self.pairing.waiting
+
+    def draw(self, image: NDArray[np.uint8], header: Header, vector: NDArray[np.float32], missed: int) -> None:
+        """Draw on a BGR picture what is known of it, and how many others were missed."""
+        self._shown_s.append(time.monotonic())
+        drawing.draw_skeleton(image, vector)
+        drawing.draw_sentence(image, self._sentence)
+        if judged := self._judged(header.captured_ns):
+            drawing.draw_verdict(image, judged)
+        active = self._active()
+        drawing.draw_probabilities(image, self._probabilities, active.label if active else None)
+        if self._recording:
+            drawing.draw_recording(image, self._recording)
+        age_ms = (now_ns() - header.entered_ns) / 1e6
+        drawing.draw_figures(image, f"{self._rate():.1f} frames/s   {age_ms:.0f} ms   {missed} missed")
+
+    def _active(self) -> Action | None:
+        """What is under way."""
+        return self._sentence[-1] if self._sentence and self._sentence[-1].event == "started" else None
+
+    def _judged(self, captured_ns: int) -> Action | None:
+        """What is under way, or was over just before this frame."""
+        just = self._sentence and captured_ns - self._sentence[-1].captured_ns < LINGER_NS
+        return self._sentence[-1] if just else self._active()
+
+    def _rate(self) -> float:
+        span = self._shown_s[-1] - self._shown_s[0] if len(self._shown_s) > 1 else 0.0
+        return (len(self._shown_s) - 1) / span if span else 0.0

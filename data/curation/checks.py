@@ -1,0 +1,173 @@
+"""Sequences by name in; a sentence for each thing that one may not want to train on out."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from typing import Final
+
+import numpy as np
+
+from common.keypoints.landmarks import SLICES
+from common.recording.dataset_writer import Entry
+from common.recording.sequence import Sequence
+
+Named = Mapping[str, Sequence]  # by <label>/<name>
+
+FEW: Final = 10  # sequences of a label: a fifth held out of fewer is one, and measures nothing
+IMBALANCE: Final = 3.0  # times as many: a model begins to profit from guessing the commonest label
+FROZEN: Final = 0.1  # of the frames: cameras repeat single frames, a picture that stands still is another thing
+HANDS: Final = 0.1  # of the frames: those who sign lose a hand now and then, not in nine of ten
+PERSON: Final = 0.8  # of the frames: a window of 30 may miss six
+UNEVEN: Final = 3.0  # times the usual interval: two frames in a row are missing
+RATES: Final = 1.1  # times another rate: 25 and 24 frames/s are alike to a model, 25 and 30 are not
+SHOWN: Final = 4  # names in a sentence
+
+
+def flaws(named: Named, entries: Mapping[str, Entry]) -> list[str]:
+    """One sentence a finding: what, where, and what to do. `entries`: the manifest, by file."""
+    checks = (_few, _imbalance, _recorders, _case, _folders, _duplicates, _frozen, _hands, _person, _uneven, _rates)
+    return [*chain.from_iterable(check(named) for check in checks), *_recorded(named, entries)]
+
+
+def by_label(named: Named) -> dict[str, list[Sequence]]:
+    """The sequences of each label, labels in order."""
+    groups: dict[str, list[Sequence]] = {label: [] for label in sorted({s.label for s in named.values()})}
+    for sequence in named.values():
+        groups[sequence.label].append(sequence)
+    return groups
+
+
+def rate(sequence: Sequence) -> float:
+    """Frames a second by the capture times; not a number for a single frame."""
+    times = sequence.captured_ns
+    return (len(times) - 1) / (times[-1] - times[0]) * 1e9 if len(times) > 1 else float("nan")
+
+
+def share_seen(sequence: Sequence, *parts: str) -> float:
+    """The share of frames in which any of the parts was seen."""
+    return float(np.any([sequence.keypoints[:, SLICES[part]].any(axis=1) for part in parts], axis=0).mean())
+
+
+def _few(named: Named) -> Iterator[str]:
+    few = {label: len(group) for label, group in by_label(named).items() if len(group) < FEW}
+    if few:
+        counts = _some([f"{label} ({count})" for label, count in few.items()])
+        yield f"Few sequences: {counts}: record {FEW} of each label at least."
+
+
+def _imbalance(named: Named) -> Iterator[str]:
+    counts = Counter(sequence.label for sequence in named.values()).most_common()
+    (most, many), (least, few) = counts[0], counts[-1]
+    if many > IMBALANCE * few:
+        yield f"Unequal labels: {most} has {many} sequences, {least} {few}: record more of the rare ones."
+
+
+def _recorders(named: Named) -> Iterator[str]:
+    groups = by_label(named)
+    alone = [label for label, group in groups.items() if len({sequence.recorder for sequence in group}) == 1]
+    if alone:
+        labels = "any label" if len(alone) == len(groups) else _some(alone)
+        yield f"One recorder only for {labels}: record other people too, few models of one person work for another."
+
+
+def _case(named: Named) -> Iterator[str]:
+    spellings = defaultdict(list)
+    for label in by_label(named):
+        spellings[label.casefold().strip()].append(label)
+    alike = [" = ".join(labels) for labels in spellings.values() if len(labels) > 1]
+    if alike:
+        yield f"Labels that differ only in case: {_some(alike)}: relabel all but one of each."
+
+
+def _folders(named: Named) -> Iterator[str]:
+    moved = [f"{name} ({s.label})" for name, s in named.items() if name.rpartition("/")[0] != s.label]
+    if moved:
+        yield f"Files in a folder that is not their label's: {_some(moved)}: relabel them."
+
+
+def _duplicates(named: Named) -> Iterator[str]:
+    names = defaultdict(list)
+    for name, sequence in named.items():
+        if sequence.keypoints.any():
+            names[hash(sequence.keypoints.tobytes())].append(name)
+    equal = [" = ".join(group) for group in names.values() if len(group) > 1]
+    if equal:
+        yield f"Equal keypoints: {_some(equal)}: delete all but one of each."
+
+
+def _frozen(named: Named) -> Iterator[str]:
+    frozen = []
+    for name, sequence in named.items():
+        now, before = sequence.keypoints[1:], sequence.keypoints[:-1]
+        if np.count_nonzero((now == before).all(axis=1) & now.any(axis=1)) > FROZEN * len(sequence.keypoints):
+            frozen.append(name)
+    if frozen:
+        yield f"Frozen for over {FROZEN:.0%} of the frames: {_some(frozen)}: trim, delete or record again."
+
+
+def _hands(named: Named) -> Iterator[str]:
+    shares = {name: share_seen(sequence, "left_hand", "right_hand") for name, sequence in named.items()}
+    if not any(shares.values()):
+        yield "No hand in view in any frame: good for bodies and faces, but no sign can be learned from it."
+    of_label = defaultdict(list)
+    for name, share in shares.items():
+        of_label[named[name].label].append(share)
+    usual = {label: np.median(of_one) for label, of_one in of_label.items()}  # a nod needs no hands
+    absent = [name for name, share in shares.items() if share < HANDS <= usual[named[name].label]]
+    if absent:
+        yield (
+            f"Hands in view in under {HANDS:.0%} of the frames, unlike in most of the label: {_some(absent)}: "
+            "look at them, delete or record again."
+        )
+
+
+def _person(named: Named) -> Iterator[str]:
+    absent = [name for name, sequence in named.items() if sequence.keypoints.any(axis=1).mean() < PERSON]
+    if absent:
+        yield (
+            f"Nobody in view in over {1 - PERSON:.0%} of the frames: {_some(absent)}: trim or delete, unless the label "
+            "means nobody."
+        )
+
+
+def _uneven(named: Named) -> Iterator[str]:
+    intervals = {
+        name: np.diff(sequence.captured_ns) for name, sequence in named.items() if len(sequence.captured_ns) > 1
+    }
+    uneven = [name for name, between in intervals.items() if between.max() > UNEVEN * np.median(between)]
+    if uneven:
+        yield f"Uneven capture times, with gaps over {UNEVEN:g} intervals: {_some(uneven)}: trim or record again."
+
+
+def _rates(named: Named) -> Iterator[str]:
+    rates = {name: rate(sequence) for name, sequence in named.items() if len(sequence.captured_ns) > 1}
+    wrong = [
+        f"{name} ({rate:.1f}, not {named[name].fps:g})"
+        for name, rate in rates.items()
+        if not 1 / RATES < rate / named[name].fps < RATES
+    ]
+    if wrong:
+        yield f"Captured at another rate than said: {_some(wrong)}: go by the capture times, or record again."
+    if rates:
+        slow, fast = min(rates, key=rates.__getitem__), max(rates, key=rates.__getitem__)
+        if rates[fast] > RATES * rates[slow]:
+            yield (
+                f"Different rates, from {rates[slow]:.1f} ({slow}) to {rates[fast]:.1f} frames/s ({fast}): windows "
+                "follow the capture times, so see that these are true."
+            )
+
+
+def _recorded(named: Named, entries: Mapping[str, Entry]) -> Iterator[str]:
+    """What was noticed when the sequences were recorded or extracted."""
+    names = defaultdict(list)
+    for file, entry in entries.items():
+        for flaw in entry.flaws if file.removesuffix(".npz") in named else ():
+            names[flaw].append(file.removesuffix(".npz"))
+    for flaw, flawed in names.items():
+        yield f"Noted in the manifest, {flaw}: {_some(flawed)}: look at them, trim or delete."
+
+
+def _some(names: Iterable[str]) -> str:
+    """The first few, and how many more."""
+    names = list(names)
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

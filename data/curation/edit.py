@@ -1,0 +1,271 @@
+"""A correction in; a native data set corrected, whole or not at all, and the way back kept, out.
+
+    <data set>/.undo/000001/edit.json               what was done, an Edit
+    <data set>/.undo/000001/sequence.npz.removed    the sequence as it was
+    <data set>/.undo/000001/anna-000.mp4.removed    what lay beside a sequence that was deleted
+
+An edit that has begun but not ended is called begun.json; whoever edits next takes it back. At no moment does a
+reader find a sequence twice, in part, or missing: a file is only ever replaced or renamed, and files below .undo end
+in .removed, so that nobody takes them for data.
+"""
+
+import contextlib
+import hashlib
+import math
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from common.errors import UserError
+from common.recording import sequence as sequences
+from common.recording.dataset_writer import MANIFEST, Collection, Entry, read_manifest
+from common.recording.sequence import Sequence, checked_label, checked_name, write_whole
+
+UNDO: Final = ".undo"
+BEGUN: Final = "begun.json"
+DONE: Final = "edit.json"
+REMOVED: Final = ".removed"
+KEPT: Final = f"sequence.npz{REMOVED}"
+
+
+class Edit(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What was done to one sequence."""
+
+    what: str  # for people, "relabel wave/anna-000 hello"
+    before: Entry
+    was: str  # SHA-256 of its file before
+    after: Entry | None = None  # None where it was deleted
+    now: str = ""  # SHA-256 of its file after
+
+
+class Editor(Collection):
+    """A native data set, open for corrections by this process alone. Use it in a `with`.
+
+    A sequence is named by its label and file as in `wave/anna-000` or `push up/right/anna-000`. Every method returns
+    what it did, and raises UserError where it cannot: then the data set is as it was. `interrupted` says which edit
+    was found begun, and taken back.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.exists():
+            raise UserError(f"There is no data set {folder}.")
+        if not is_native(folder):
+            raise UserError(
+                f"{folder} is not a data set of this project: convert it first with python -m data.convert."
+            )
+        if (folder / UNDO).is_symlink():  # its folders are cleared: a stranger's link must not lead elsewhere
+            raise UserError(f"{folder / UNDO} is a link: remove it.")
+        super().__init__(folder)
+        try:
+            with _told(folder):
+                self.interrupted = self._take_back_begun()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> "Editor":
+        return self
+
+    def delete(self, name: str) -> str:
+        """Move a sequence, and what lies beside it under the same name, out of the data set."""
+        return self._make(f"delete {name}", self._find(name), None, None)
+
+    def relabel(self, name: str, label: str) -> str:
+        """Give a sequence, and what lies beside it under the same name, another label."""
+        before = self._find(name)
+        after = msgspec.structs.replace(before, label=label, file=f"{checked_label(label)}/{Path(before.file).name}")
+        if after == before:
+            raise UserError(f"{name} has the label {label} already.")
+        if after.file != before.file and (taken := _family(self.folder / after.file)):
+            raise UserError(f"{taken[0]} is there already: delete or rename it first.")
+        sequence = sequences.read(self.folder / before.file)
+        return self._make(f"relabel {name} {label}", before, after, sequence._replace(label=label))
+
+    def trim(self, name: str, start_s: float, end_s: float) -> str:
+        """Keep the frames from start_s to end_s, in seconds from the first frame, both included.
+
+        Capture times stay as they are, so that a video beside the sequence still fits it.
+        """
+        before = self._find(name)
+        if not (math.isfinite(end_s) and 0 <= start_s < end_s):
+            raise UserError(f"{name} cannot be trimmed to {start_s:g} ... {end_s:g} s: start at 0 or later, end later.")
+        sequence = sequences.read(self.folder / before.file)
+        elapsed_s = (sequence.captured_ns - sequence.captured_ns[0]) / 1e9
+        inside = (elapsed_s >= start_s) & (elapsed_s <= end_s)
+        if inside.all() or not inside.any():
+            kept = "all" if inside.all() else "none"
+            raise UserError(
+                f"{name} lasts {elapsed_s[-1]:g} s, and {kept} of its frames lie between {start_s:g} and {end_s:g} s: "
+                "choose other times."
+            )
+        after = msgspec.structs.replace(before, frames=int(np.count_nonzero(inside)))
+        trimmed = sequence._replace(keypoints=sequence.keypoints[inside], captured_ns=sequence.captured_ns[inside])
+        return self._make(f"trim {name} {start_s:g} {end_s:g}", before, after, trimmed)
+
+    def undo(self) -> str:
+        """Take back the last edit; again and again, down to the first."""
+        if self.interrupted:
+            what, self.interrupted = self.interrupted, ""
+            return f"Taken back: {what}."
+        steps = self._steps()
+        if not steps:
+            raise UserError(f"There is nothing to undo in {self.folder}.")
+        edit = _load(steps[-1] / DONE)
+        old, new = self._paths(edit)
+        stays = edit.after is not None and new == old
+        if _digest(new) != edit.now or (not stays and _family(old)):
+            changed = new if _digest(new) != edit.now else _family(old)[0]
+            raise UserError(
+                f"{edit.what!r} cannot be taken back, since {changed} was changed by something else: put that right, "
+                f"or remove {steps[-1].parent} to give up undoing."
+            )
+        with _told(self.folder):
+            self._take_back(edit, steps[-1])
+        return f"Taken back: {edit.what}."
+
+    def _find(self, name: str) -> Entry:
+        label, _, stem = name.removesuffix(".npz").rpartition("/")
+        file = f"{checked_label(label)}/{checked_name(stem)}.npz"
+        if file not in self.entries:
+            raise UserError(f"There is no sequence {name} in {self.folder}: its {MANIFEST} names them all.")
+        return self.entries[file]
+
+    def _make(self, what: str, before: Entry, after: Entry | None, sequence: Sequence | None) -> str:
+        content = sequences.pack(sequence) if sequence else None
+        with _told(self.folder):
+            try:
+                self._do(what, before, after, content)
+            except BaseException:
+                with contextlib.suppress(OSError):  # else whoever edits next does it
+                    self._take_back_begun()
+                raise
+        return f"Done: {what}. Take it back with --undo."
+
+    def _do(self, what: str, before: Entry, after: Entry | None, content: bytes | None) -> None:
+        """The steps, in an order in which each may be the last; _take_back knows the way back from each."""
+        old = self.folder / before.file
+        was = old.read_bytes()
+        edit = Edit(what=what, before=before, was=_sha256(was), after=after, now=_sha256(content) if content else "")
+        steps = self._steps()
+        step = self.folder / UNDO / f"{int(steps[-1].name) + 1 if steps else 1:06d}"
+        step.mkdir(parents=True)
+        write_whole(step / KEPT, was)
+        write_whole(step / BEGUN, msgspec.json.encode(edit))
+        beside = [path for path in _family(old) if path != old]
+        if content and after:
+            new = self.folder / after.file
+            new.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(old, content)  # first the content, with its label, then the place: one of them at any moment
+            for path in [old, *beside]:
+                path.replace(new.parent / path.name)
+        else:
+            old.unlink()
+            for path in beside:
+                path.replace(step / (path.name + REMOVED))
+        self._enter(gone=before, come=after)
+        self._prune(old.parent)
+        (step / BEGUN).replace(step / DONE)
+
+    def _take_back_begun(self) -> str:
+        """What was begun and not ended, by a program that was killed; empty where there is nothing."""
+        what = ""
+        for step in reversed(self._steps()):
+            if (step / BEGUN).exists():
+                edit = _load(step / BEGUN)
+                self._take_back(edit, step)
+                what = edit.what
+            elif not (step / DONE).exists():
+                shutil.rmtree(step)  # the data were not touched yet, or are back already
+        with contextlib.suppress(OSError):
+            (self.folder / UNDO).rmdir()  # where it is empty
+        return what
+
+    def _take_back(self, edit: Edit, step: Path) -> None:
+        """Needs no space on the disk, and may itself be interrupted and begun again at any moment."""
+        old, new = self._paths(edit)
+        if _digest(old) not in ("", edit.was, edit.now):
+            raise UserError(f"{old} lies where {edit.what!r}, which was interrupted, must be taken back: move it away.")
+        if (step / DONE).exists():
+            (step / DONE).replace(step / BEGUN)
+        old.parent.mkdir(parents=True, exist_ok=True)
+        place = new if _digest(new) in (edit.was, edit.now) else old  # where it is: the edit may not have come to new
+        if (step / KEPT).exists():
+            (step / KEPT).replace(place)
+        place.replace(old)
+        if not new.exists():  # else somebody else's came there, and what lies beside it is not ours
+            for path in _family(new):
+                path.replace(old.parent / path.name)
+        for path in step.glob(f"{old.stem}*{REMOVED}"):
+            path.replace(old.parent / path.name.removesuffix(REMOVED))
+        self._enter(gone=edit.after, come=edit.before)
+        self._prune(new.parent)
+        (step / BEGUN).unlink()
+        shutil.rmtree(step)
+
+    def _enter(self, gone: Entry | None, come: Entry | None) -> None:
+        if gone:
+            self.entries.pop(gone.file, None)
+        if come:
+            self.entries[come.file] = come
+        if read_manifest(self.folder) != self.entries:
+            self._write_manifest(self.entries.values())
+
+    def _prune(self, label: Path) -> None:
+        """A label without sequences has no folder."""
+        for level in (label, label.parent):
+            if level != self.folder and level.is_dir() and not any(level.iterdir()):
+                level.rmdir()
+
+    def _steps(self) -> list[Path]:
+        """The folders of all edits, the last one last."""
+        undo = self.folder / UNDO
+        return sorted(path for path in undo.iterdir() if path.name.isdecimal()) if undo.is_dir() else []
+
+    def _paths(self, edit: Edit) -> tuple[Path, Path]:
+        """Where the sequence was, and where it is now."""
+        return self.folder / edit.before.file, self.folder / (edit.after or edit.before).file
+
+
+def is_native(folder: Path) -> bool:
+    return (folder / MANIFEST).is_file()
+
+
+def _family(path: Path) -> list[Path]:
+    """The file, and what lies beside it under the same name."""
+    folder = path.parent
+    return sorted(p for p in folder.iterdir() if p.is_file() and p.stem == path.stem) if folder.is_dir() else []
+
+
+def _load(record: Path) -> Edit:
+    """An Edit from its file; raises UserError, also where it would lead out of the data set."""
+    try:
+        edit = msgspec.json.decode(record.read_bytes(), type=Edit)
+        for entry in filter(None, (edit.before, edit.after)):
+            label, _, name = entry.file.rpartition("/")
+            checked_label(label), checked_name(name)
+    except (OSError, msgspec.MsgspecError, UserError) as error:
+        raise UserError(f"{record} cannot be followed, remove {record.parent} to go on without it: {error}") from error
+    return edit
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file, empty where there is none."""
+    return _sha256(path.read_bytes()) if path.exists() else ""
+
+
+@contextlib.contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"The data set {folder} cannot be changed: {error.strerror}; what was begun is taken back."
+        ) from error

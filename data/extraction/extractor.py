@@ -1,0 +1,97 @@
+"""One video after another in, what the person in it does, as keypoints, out."""
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import UserError
+from common.keypoints.landmarks import SIZE
+from common.keypoints.smoothing import PoseSmoother
+from common.quiet import quiet
+from common.video.sources import FileSource, FolderSource, Shot, Source
+from data.extraction.videos import Video
+
+
+class Take(NamedTuple):
+    """What was found in a video."""
+
+    keypoints: NDArray[np.float32]  # (T, 1662), the pose smoothed; T is 0 if there is no picture
+    captured_ns: NDArray[np.int64]  # (T,), the video's own times
+    fps: float  # nominal
+    work_s: float  # what it took
+    failure: str = ""  # why there is nothing, or no more
+    warnings: tuple[str, ...] = ()
+
+
+class Extractor:
+    """Follows the person through one video after another as the live pipeline does, with one graph for all."""
+
+    def __init__(self) -> None:
+        from common.keypoints.holistic import Holistic  # only workers need it: it takes a second and 300 MB
+
+        self._holistic = Holistic()
+
+    def __call__(self, video: Video) -> Take:
+        begun_s, followed, fps, failure, notes = time.perf_counter(), list[_Frame](), 0.0, "", _Notes()
+        with quiet(), notes:
+            try:
+                source = _opened(video)
+                fps = source.fps
+                followed.extend(self._follow(_stretch(source, video)))
+                source.close()
+            except UserError as error:
+                failure = str(error)
+            except OSError as error:
+                failure = f"{video.path} cannot be read: {error.strerror}."
+            self._holistic.forget()
+        keypoints = np.array([frame.vector for frame in followed], np.float32).reshape(-1, SIZE)
+        captured_ns = np.array([frame.captured_ns for frame in followed], np.int64)
+        return Take(keypoints, captured_ns, fps, time.perf_counter() - begun_s, failure, tuple(notes.texts))
+
+    def _follow(self, shots: Iterator[Shot]) -> Iterator["_Frame"]:
+        smoother = PoseSmoother()
+        for captured_ns, picture in shots:
+            vector, _, scale_px = self._holistic(picture, captured_ns)
+            height, width = picture.shape[:2]
+            yield _Frame(captured_ns, smoother(vector, captured_ns, scale_px, (width, height)))
+
+
+class _Frame(NamedTuple):
+    captured_ns: int
+    vector: NDArray[np.float32]  # (1662,)
+
+
+def _opened(video: Video) -> Source:
+    if video.objection:
+        raise UserError(video.objection)
+    return FolderSource(video.path, video.fps) if video.fps else FileSource(video.path)
+
+
+def _stretch(source: Source, video: Video) -> Iterator[Shot]:
+    """The pictures from start to end; those before are decoded too, since only so their times are exact."""
+    start_s, end_s = video.start_s or 0.0, math.inf if video.end_s is None else video.end_s
+    while (shot := source.read()) and shot.captured_ns < end_s * 1e9:
+        if shot.captured_ns >= start_s * 1e9:
+            yield shot
+
+
+class _Notes(logging.Handler):
+    """Collects what is warned of meanwhile, such as frames that a video declares and does not have."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
+
+    def __enter__(self) -> None:
+        logging.getLogger("common").addHandler(self)
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("common").removeHandler(self)

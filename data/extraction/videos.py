@@ -1,0 +1,161 @@
+"""A video, or a folder or a list of videos in, the performances in them out.
+
+    <label>/<video>, <label>/<level 2>/<video>     folders by label
+    <video>                                        in no folder: one sign a video, labelled by the file's name
+    <list>.csv                                     path,label[,start,end,recorder]
+
+Start and end are seconds; a path counts from the list's folder. In place of each video there may be a folder of
+pictures, its frames in the natural order of their names: <label>/<video>/frame_01.jpg.
+"""
+
+import csv
+import logging
+import math
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from common.errors import UserError
+from common.lfs import refuse_pointer
+from common.recording.sequence import checked_label
+from common.video.sources import DEFAULT_FPS, IMAGES, FileSource, images
+from data.formats.columns import why_unreadable
+from data.formats.shared import UNKNOWN, check_top
+
+SUFFIXES: Final = frozenset(
+    (
+        ".3g2", ".3gp", ".asf", ".avi", ".divx", ".f4v", ".flv", ".gif", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg",
+        ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".qt", ".ts", ".vob", ".webm", ".wmv",
+    )
+)  # fmt: skip
+COLUMNS: Final = ("path", "label", "start", "end", "recorder")  # of a list; the first two it must have
+
+log = logging.getLogger(__name__)
+
+
+class Video(NamedTuple):
+    """A video, or a stretch of one, that shows one performance."""
+
+    path: Path
+    name: str  # the path as listed, or below the folder
+    label: str
+    start_s: float | None = None
+    end_s: float | None = None
+    recorder: str = UNKNOWN
+    size: int = 0  # bytes; 0 if there is no such file
+    mtime_ns: int = 0
+    fps: float = 0.0  # of a folder of pictures, which says none; 0: a file, which says its own
+    objection: str = ""  # why it cannot be used
+
+    @property
+    def origin(self) -> str:
+        """The path, and of a stretch where it begins and ends."""
+        ends = {"from": self.start_s, "to": self.end_s}
+        return " ".join([str(self.path), *(f"{word} {at_s:g} s" for word, at_s in ends.items() if at_s is not None)])
+
+
+def find(source: Path, fps: float = DEFAULT_FPS) -> list[Video]:
+    """The videos of a folder, by name, or of a .csv list, as listed; raises UserError saying where it is wrong.
+
+    fps: the rate of folders of pictures.
+    """
+    if source.is_dir():
+        found = [_placed(source, path, fps) for path in _performances(source)]
+    elif source.suffix.lower() == ".csv" and source.is_file():
+        refuse_pointer(source)
+        found = list(dict.fromkeys(_listed(source, fps)))
+    elif _is_video(source):
+        found = [_placed(source.parent, source, fps)]
+    else:
+        raise UserError(f"{source} is neither a folder of videos nor a video, nor a .csv list of them.")
+    if not found:
+        raise UserError(
+            f"There is no video in {source} (of {' '.join(sorted(SUFFIXES))}), nor a folder of pictures "
+            f"({' '.join(sorted(IMAGES))})."
+        )
+    check_top(source, {video.label for video in found}, "list the videos in a .csv, as path,label")
+    return found
+
+
+def _is_video(path: Path) -> bool:
+    """Of a file that somebody names, whatever it is called; raises UserError for a Git LFS pointer."""
+    refuse_pointer(path)
+    if not path.is_file() or path.suffix.lower() in SUFFIXES:
+        return path.is_file()
+    with suppress(UserError):
+        FileSource(path).close()
+        return True
+    return False
+
+
+def _performances(folder: Path) -> list[Path]:
+    """The videos below the folder, and the folders with pictures and neither videos nor such folders in or below."""
+    files = [path for path in folder.rglob("*") if not any(s.startswith(".") for s in path.relative_to(folder).parts)]
+    videos = [path for path in files if path.suffix.lower() in SUFFIXES and not path.is_dir()]
+    pictured = {path.parent for path in files if path.suffix.lower() in IMAGES}
+    above = {parent for path in (*videos, *pictured) for parent in path.parents}
+    for left in sorted(pictured & above):
+        log.warning("%s: the pictures in it are left out, since videos or folders of pictures lie there too", left)
+    return sorted([*videos, *(pictured - above)])
+
+
+def _placed(folder: Path, path: Path, fps: float) -> Video:
+    """A video whose label is where it lies."""
+    below = path.relative_to(folder) if path != folder else Path(path.resolve().name)
+    name = os.fsencode(below).decode(errors="replace")  # old archives have names that are not UTF-8
+    label, objection = Path(name).parent.as_posix(), ""
+    if label == ".":
+        label = name if path.is_dir() else Path(name).stem
+    try:
+        checked_label(label)
+    except UserError as error:
+        objection = f"{str(error).rstrip('.')}; move or rename it, or list it with a label in a .csv."
+    return _stamped(Video(path, name, label, objection=objection), fps)
+
+
+def _listed(path: Path, fps: float) -> Iterator[Video]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file, restval="", strict=True)
+            if not set(COLUMNS[:2]) <= set(rows.fieldnames or ()):
+                raise UserError(f"{path}: its first line is not path,label[,start,end,recorder].")
+            for row in rows:
+                try:
+                    yield _stamped(_from_row(path.parent, {key: row.get(key, "").strip() for key in COLUMNS}), fps)
+                except UserError as error:
+                    raise UserError(f"{path}, line {rows.line_num}: {error}") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} cannot be read as a list of videos: {why_unreadable(error)}.") from error
+
+
+def _from_row(folder: Path, row: dict[str, str]) -> Video:
+    if not row["path"] or "\0" in row["path"]:
+        raise UserError("it names no video.")
+    start_s, end_s = _seconds(row["start"]), _seconds(row["end"])
+    if end_s is not None and end_s <= (start_s or 0.0):
+        raise UserError(f"it ends at {end_s:g} s, before it begins.")
+    label, recorder = checked_label(row["label"]), row["recorder"] or UNKNOWN
+    return Video(folder / row["path"], row["path"], label, start_s, end_s, recorder)
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        at_s = float(text or "0")
+    except ValueError:
+        at_s = math.nan
+    if not 0 <= at_s < math.inf:
+        raise UserError(f"{text!r} is not a time in seconds.")
+    return at_s if text else None
+
+
+def _stamped(video: Video, fps: float) -> Video:
+    """With the size and time of its file or pictures, by which a changed one is known."""
+    try:
+        pictured = video.path.is_dir()
+        facts = [file.stat() for file in (images(video.path) if pictured else (video.path,))]
+    except OSError:
+        return video
+    size, mtime_ns = sum(one.st_size for one in facts), max((one.st_mtime_ns for one in facts), default=0)
+    return video._replace(size=size, mtime_ns=mtime_ns, fps=fps if pictured else 0.0)

@@ -1,0 +1,86 @@
+"""Sequences in, the native data set out, and back; and archives of X, y and actions.
+
+    <label>/<name>.npz      as common/recording/sequence.py packs them, with the manifest of dataset_writer.py
+    <file>.npz              X (sequences, frames, numbers), y (sequences,) or one-hot, actions (labels,)
+
+An archive is read only: it has no place for sequences of different lengths.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import UserError
+from common.recording import sequence as native
+from common.recording.dataset_writer import Collection
+from common.recording.sequence import UNREADABLE, Sequence, why_unreadable
+from data.formats.shared import KNOWN, assumed, made, numbered, place
+
+ARRAYS: Final = ("X", "y", "actions")
+WOULD_DO: Final = "X (sequences, frames, numbers), y (sequences,) of integers and actions (labels,)"
+SHOWN: Final = 8  # arrays of an archive, in a sentence
+
+
+def read(_root: Path, files: Iterable[Path], fps: float) -> Iterator[Sequence]:
+    """Every sequence in the files; raises UserError naming the one that is wrong."""
+    for path in files:
+        arrays = _load(path)
+        if arrays is None:
+            yield native.read(path)
+        else:
+            yield from _unpacked(path, *arrays, fps)
+
+
+def write(folder: Path, sequences: Iterable[Sequence]) -> None:
+    with Collection(folder) as collection:
+        for name, sequence in numbered(sequences):
+            collection.add(Path(name).name, sequence)
+
+
+def _load(path: Path) -> tuple[NDArray, NDArray, NDArray] | None:
+    """X, y and actions; None for a sequence of this project."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            if "layout" in stored.files:
+                return None
+            if set(ARRAYS) <= set(stored.files):
+                return stored["X"], stored["y"], stored["actions"]
+            found = _contents(stored)
+    except UNREADABLE as error:
+        reason = why_unreadable(error)
+        raise UserError(f"{path} holds neither a sequence of this project nor X, y and actions: {reason}.") from error
+    raise UserError(
+        f"{path} holds {found}, and neither a sequence of this project nor {WOULD_DO}: save it so by np.savez, or each "
+        f"sequence as <label>/<name>.npy (frames, numbers), where the numbers of a frame are {KNOWN}."
+    )
+
+
+def _contents(stored: Any) -> str:
+    names = stored.files
+    shown = [f"{name} {_shape(stored, name)}" for name in names[:SHOWN]]
+    return ", ".join(shown) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "") or "nothing"
+
+
+def _shape(stored: Any, name: str) -> str:
+    try:
+        return str(np.shape(stored[name]))
+    except ValueError:  # a pickle, which is not opened
+        return "of pickled objects"
+
+
+def _unpacked(path: Path, arrays: NDArray, y: NDArray, actions: NDArray, fps: float) -> Iterator[Sequence]:
+    targets = y.argmax(axis=1) if y.ndim == 2 else y
+    if arrays.ndim != 3 or targets.shape != arrays.shape[:1] or targets.dtype.kind not in "iu" or actions.ndim != 1:
+        raise UserError(
+            f"{path}: X {arrays.shape}, y {y.dtype} {y.shape} and actions {actions.shape} do not fit together: "
+            f"{WOULD_DO} would."
+        )
+    if ((targets < 0) | (targets >= len(actions))).any():
+        raise UserError(
+            f"{path}: y goes from {targets.min()} to {targets.max()}, but there are {len(actions)} actions."
+        )
+    for rows, target in zip(arrays, targets, strict=True):
+        yield made(path, str(actions[target]), place(path, rows), assumed(range(len(rows)), fps))

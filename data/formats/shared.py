@@ -1,0 +1,181 @@
+"""What other people's layouts have in common: labels that are folders, vectors of other lengths, and what they omit."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Set
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import UserError
+from common.keypoints.landmarks import SIZE, SLICES, VECTORS, split
+from common.recording.sequence import Sequence, checked, checked_label
+
+UNKNOWN: Final = "unknown"  # recorder
+# Folders by which other people's labels are known from their data sets' parts, and these from actions.
+VERDICTS: Final = frozenset(("right", "wrong", "good", "bad", "correct", "incorrect"))
+SPLITS: Final = frozenset(("train", "training", "test", "testing", "val", "valid", "validation", "dev"))
+HOLDER: Final = re.compile("data|video|clip|keypoint|landmark")
+SHOWN: Final = 5  # labels in a sentence
+SIDECAR: Final = "sequences.jsonl"
+# For sentences that say which vectors would do.
+KNOWN: Final = ", ".join(f"{size} ({' + '.join(parts)})" for size, parts in VECTORS.items()).replace("_", " ")
+
+
+class Misplaced(UserError):
+    """A file or folder that lies in no label's; its text is no whole sentence yet."""
+
+
+class Facts(msgspec.Struct, kw_only=True):
+    """What most layouts have no place for."""
+
+    recorder: str
+    stream: str
+    fps: Annotated[float, msgspec.Meta(gt=0)]
+    captured_ns: list[int]
+
+
+class Line(Facts, kw_only=True):
+    """A line of the sidecar that convert leaves in the data set."""
+
+    file: str  # or folder, below the data set
+
+
+def assumed(frames: Iterable[int], fps: float) -> Facts:
+    """The facts of a recording that says none but the numbers of its frames: one missing is missing in time."""
+    numbers = list(frames)
+    captured_ns = [round((number - numbers[0]) / fps * 1e9) for number in numbers]
+    return Facts(recorder=UNKNOWN, stream="", fps=fps, captured_ns=captured_ns)
+
+
+def facts_of(sequence: Sequence) -> Facts:
+    return Facts(
+        recorder=sequence.recorder,
+        stream=sequence.stream,
+        fps=sequence.fps,
+        captured_ns=sequence.captured_ns.tolist(),
+    )
+
+
+def made(path: Path, label: str, keypoints: NDArray[np.float32], facts: Facts) -> Sequence:
+    """A sequence of keypoints (T, 1662), in which NaN stands for what was not seen.
+
+    Raises UserError naming `path` where they and the facts do not agree.
+    """
+    if not label:
+        raise UserError(f"{path} says no label: every sequence needs one.")
+    if len(facts.captured_ns) != len(keypoints):
+        raise UserError(f"{path} has {len(keypoints)} frames, {SIDECAR} says {len(facts.captured_ns)}: correct it.")
+    try:
+        times = np.array(facts.captured_ns, np.int64)
+    except OverflowError:
+        raise UserError(f"{path} has a capture time or a frame's number beyond 64 bits.") from None
+    return checked(path, Sequence(label, _seen(keypoints), times, facts.recorder, facts.stream, facts.fps))
+
+
+def _seen(keypoints: NDArray[np.float32]) -> NDArray[np.float32]:
+    """With zeros for what was not seen: a point of which x or y is NaN, and any other number that is."""
+    if not np.isnan(keypoints).any():
+        return keypoints
+    keypoints = keypoints.copy()
+    for points in split(keypoints).values():
+        points[np.isnan(points[..., :2]).any(axis=-1)] = 0
+    keypoints[np.isnan(keypoints)] = 0
+    return keypoints
+
+
+def read_facts(root: Path) -> dict[str, Facts]:
+    """What the sidecar says, by file or folder; raises UserError naming the line that is damaged."""
+    path, facts = root / SIDECAR, dict[str, Facts]()
+    try:
+        lines = path.read_bytes().splitlines() if path.is_file() else []
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+    for number, text in enumerate(lines, start=1):
+        try:
+            line = msgspec.json.decode(text, type=Line)
+        except msgspec.MsgspecError as error:
+            raise UserError(f"{path}, line {number} is damaged ({error}): remove it.") from error
+        facts[line.file] = line
+    return facts
+
+
+def write_facts(root: Path, facts: Mapping[str, Facts]) -> None:
+    """The inverse of read_facts."""
+    lines = [Line(file=file, **msgspec.structs.asdict(known)) for file, known in facts.items()]
+    (root / SIDECAR).write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+
+
+def numbered(sequences: Iterable[Sequence]) -> Iterator[tuple[str, Sequence]]:
+    """Each with a name of its own, <label>/<number>; raises UserError for a label that cannot be a folder."""
+    counts: Counter[str] = Counter()
+    for sequence in sequences:
+        label = checked_label(sequence.label)
+        yield f"{label}/{counts[label]}", sequence
+        counts[label] += 1
+
+
+def label_of(root: Path, item: Path) -> str:
+    """The label of a file or folder with one sequence: the folders that it lies in, or a single file's own name."""
+    if item == root and item.is_file():
+        return item.stem
+    steps = item.relative_to(root).parts[:-1] if item.is_relative_to(root) else ()
+    if not 1 <= len(steps) <= 2:
+        raise Misplaced(f"{item} does not lie in the folder of a label (or two levels) below {root}: move it into one")
+    return "/".join(steps)
+
+
+def check_top(root: Path, labels: Set[str], otherwise: str) -> None:
+    """Raises UserError where labels would be verdicts of what is no action: of a split, or a project's folder."""
+    verdicts = defaultdict[str, set[str]](set)
+    for label in labels:
+        first, _, second = label.partition("/")
+        verdicts[first].add(second)
+    holders = [root / first for first in _holders(verdicts) if (root / first).is_dir()]
+    if not holders:
+        return
+    inside = sorted(second for second in verdicts[holders[0].name] if second)
+    shown = ", ".join(inside[:SHOWN]) + (" ..." if len(inside) > SHOWN else "")
+    raise UserError(
+        f"Labels of {root} would be verdicts ({shown}) of one action, {holders[0].name}: name "
+        f"{' or '.join(map(str, holders))} if that is meant, or {otherwise}."
+    )
+
+
+def _holders(verdicts: Mapping[str, Set[str]]) -> list[str]:
+    """The first levels that seem to hold a data set, and are no action; each comes with its second levels."""
+    strange = {first: {one for one in seconds if one and not _is_verdict(one)} for first, seconds in verdicts.items()}
+    asked = sorted(first for first in strange if strange[first])
+    if len(verdicts) == 1 and "" not in verdicts[min(verdicts)]:
+        return asked
+    if {first.casefold() for first in verdicts} <= SPLITS:
+        return sorted(first for first, seconds in verdicts.items() if any(seconds))
+    several = [first for first in asked if len(strange[first]) > 1]
+    if len(verdicts) == len(several) > 1 and len(set(map(frozenset, verdicts.values()))) == 1:
+        return several
+    return [first for first in several if HOLDER.search(first.casefold())]
+
+
+def _is_verdict(name: str) -> bool:
+    return not VERDICTS.isdisjoint(re.split(r"[\W_]+", name.casefold()))
+
+
+def place(path: Path, rows: NDArray[np.number]) -> NDArray[np.float32]:
+    """(frames, 1662) of (frames, 1662, 258, 132 or 126), with zeros for the parts that are not there."""
+    if rows.ndim != 2 or rows.shape[1] not in VECTORS or rows.dtype.kind not in "fiu":
+        known = ", ".join(map(str, VECTORS))
+        raise UserError(f"{path} holds {rows.dtype} {rows.shape}: not frames of {known} numbers.")
+    vectors, first = np.zeros((len(rows), SIZE), np.float32), 0
+    for part in VECTORS[rows.shape[1]]:
+        width = SLICES[part].stop - SLICES[part].start
+        vectors[:, SLICES[part]] = rows[:, first : first + width]
+        first += width
+    return vectors
+
+
+def natural(path: Path) -> list[tuple[int, str]]:
+    """Sorts frame2 before frame10."""
+    return [(int(step), "") if step.isdecimal() else (-1, step) for step in re.split(r"(\d+)", str(path))]

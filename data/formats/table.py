@@ -1,0 +1,116 @@
+"""Sequences in, one .csv with a row a frame out, and back.
+
+    class,sequence,recorder,stream,fps,captured_ns,...      the project's own
+    class,x1,y1,z1,v1,...                                   as tutorials on Holistic write it
+
+Of the columns before the numbers only `class` must be there. A sequence is a run of rows that agree in all of them
+but the capture time. A number that is missing, as pandas and R write it, is NaN: what was not seen.
+"""
+
+import csv
+import math
+from collections.abc import Iterable, Iterator
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import UserError
+from common.keypoints.landmarks import PARTS, SHAPES, SIZE, SLICES, VECTORS
+from common.recording.sequence import Sequence
+from data.formats.columns import advice, contradiction, why_unreadable
+from data.formats.shared import KNOWN, assumed, made, numbered, place
+
+COLUMNS: Final = ("class", "sequence", "recorder", "stream", "fps", "captured_ns")
+# Four numbers for every point, whether it has a visibility or not.
+WITH_FOURTH: Final = {4 * 501: ("pose", "face"), 4 * 543: PARTS}
+WIDTHS: Final = (*VECTORS, *WITH_FOURTH)
+PEEKED: Final = 20  # lines that show what is in a column
+
+MISSING: Final = frozenset(("", "na", "null", "none"))
+
+
+def read(_root: Path, files: Iterable[Path], fps: float) -> Iterator[Sequence]:
+    """Every sequence in the tables; raises UserError naming the line that is wrong."""
+    for path in files:
+        try:
+            yield from _read(path, fps)
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise UserError(f"{path} cannot be read as a table: {why_unreadable(error)}.") from error
+
+
+def write(path: Path, sequences: Iterable[Sequence]) -> None:
+    numbers = [f"{part}_{point}_{axis}" for part, point, axis in _numbers(SIZE)]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow([*COLUMNS, *numbers])
+        for name, sequence in numbered(sequences):
+            facts = [sequence.label, name.rpartition("/")[2], sequence.recorder, sequence.stream, sequence.fps]
+            texts = sequence.keypoints.astype(str)  # the shortest that are the same float32 again
+            for captured_ns, row in zip(sequence.captured_ns.tolist(), texts.tolist(), strict=True):
+                table.writerow([*facts, captured_ns, *row])
+
+
+def _numbers(width: int) -> Iterator[tuple[str, int, str]]:
+    """Part, point and axis of each of the numbers of a frame."""
+    for part in VECTORS.get(width) or WITH_FOURTH[width]:
+        points, values = SHAPES[part]
+        for point in range(points):
+            yield from ((part, point, axis) for axis in "xyzv"[: 4 if width in WITH_FOURTH else values])
+
+
+def _read(path: Path, fps: float) -> Iterator[Sequence]:
+    with path.open(newline="", encoding="utf-8-sig") as file:  # with the mark that spreadsheets put before
+        rows = csv.reader(file)
+        header = next(rows, [])
+        columns: list[str] = [column for column in COLUMNS if column in header]
+        if "class" not in columns or header[: len(columns)] != columns or len(header) - len(columns) not in WIDTHS:
+            todo = advice(header, list(islice(rows, PEEKED)), columns, WIDTHS, KNOWN)
+            raise UserError(f"{path}: its first line is neither class,x1,... nor {','.join(COLUMNS)},...: {todo}.")
+        meant = [(part, axis) for part, _, axis in _numbers(len(header) - len(columns))]
+        if wrong := contradiction(header[len(columns) :], meant):
+            raise UserError(
+                f"{path}: {wrong}: order the numbers as {KNOWN}, point by point, or name the columns 1,2,...."
+            )
+        lines = ((rows.line_num, row) for row in rows if row)
+        alike = len(columns) - ("captured_ns" in columns)
+        for _, run in groupby(lines, key=lambda line: line[1][:alike]):
+            yield _sequence(path, columns, len(header) - len(columns), list(run), fps)
+
+
+def _sequence(path: Path, columns: list[str], width: int, lines: list[tuple[int, list[str]]], fps: float) -> Sequence:
+    values, times = np.empty((len(lines), width), np.float32), []
+    for frame, (line, row) in enumerate(lines):
+        said = dict(zip(columns, row, strict=False))
+        try:
+            if len(row) != len(columns) + width:
+                raise ValueError(f"it has {len(row)} columns, the first line {len(columns) + width}")
+            times.append(int(said.get("captured_ns", 0)))
+            rate = float(said.get("fps", fps))
+            if not 0 < rate < math.inf:
+                raise ValueError(f"{rate} frames/s is no rate")
+            values[frame] = [_number(text) for text in row[len(columns) :]]
+        except ValueError as error:
+            raise UserError(f"{path}, line {line} is not a frame: {error}.") from error
+    facts = assumed(range(len(lines)), rate)
+    facts.recorder, facts.stream = said.get("recorder", facts.recorder), said.get("stream", facts.stream)
+    if "captured_ns" in columns:
+        facts.captured_ns = times
+    vectors = _without_fourth(values) if width in WITH_FOURTH else place(path, values)
+    return made(path, said["class"], vectors, facts)
+
+
+def _number(text: str) -> float:
+    return math.nan if text.strip().lower() in MISSING else float(text)
+
+
+def _without_fourth(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows of x, y, z, v for every point to vectors, in which only the pose has a v."""
+    points, vectors, first = values.reshape(len(values), -1, 4), np.zeros((len(values), SIZE), np.float32), 0
+    for part in WITH_FOURTH[values.shape[1]]:
+        count, width = SHAPES[part]
+        vectors[:, SLICES[part]] = points[:, first : first + count, :width].reshape(len(values), -1)
+        first += count
+    return vectors

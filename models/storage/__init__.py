@@ -1,0 +1,1 @@
+"""Model folders, and networks of other people."""

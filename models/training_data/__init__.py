@@ -1,0 +1,1 @@
+"""From recordings to what a model is fitted to."""

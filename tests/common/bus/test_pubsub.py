@@ -1,0 +1,206 @@
+"""The bus over real sockets: what is sent arrives, what is foreign does not, and nobody waits for a slow reader."""
+
+import contextlib
+import threading
+import time
+
+import msgpack
+import msgspec
+import numpy as np
+import pytest
+import zmq
+
+from common.bus.connection import connect as connect_to
+from common.bus.messages import Action, Header, Keypoints, Message, Status, Window
+from common.bus.pubsub import Endpoints, Publisher, Subscriber, listen
+from common.errors import UserError
+from tests.common.sockets import VECTOR, collect, keypoints, subscriber, until
+
+
+def publisher(endpoints: Endpoints, stack: contextlib.ExitStack) -> Publisher:
+    made = Publisher(endpoints)
+    stack.callback(made.close)
+    return made
+
+
+def connect(sender: Publisher, *readers: Subscriber) -> None:
+    """Until a status message comes through: each of the readers reads that topic too."""
+    for reader in readers:
+
+        def heard(reader: Subscriber = reader) -> list[Message]:
+            sender.send(Status(stream="probe.1", seq=0, captured_ns=0, entered_ns=0))
+            return reader.receive(20)
+
+        until(heard)
+    for reader in readers:
+        until(lambda reader=reader: not reader.receive(50))
+
+
+def test_headers_and_arrays_arrive_as_they_were_sent(endpoints: Endpoints, stack: contextlib.ExitStack) -> None:
+    sender, reader = publisher(endpoints, stack), subscriber(endpoints, stack, "status", "keypoints", "action")
+    connect(sender, reader)
+    action = Action(stream="cam", seq=3, captured_ns=1, entered_ns=2, event="ended", id=1, label="hello", end_s=2.5)
+    sender.send(keypoints(0), VECTOR)
+    sender.send(action)
+    by_kind = {type(header): Message(header, array) for header, array in collect(reader, 2)}
+    assert by_kind[Action] == (msgspec.structs.replace(action, number=1), None)
+    assert by_kind[Keypoints].header == keypoints(0)
+    np.testing.assert_array_equal(by_kind[Keypoints].array, VECTOR)
+
+
+def test_a_reader_of_cam1_does_not_hear_cam10(endpoints: Endpoints, stack: contextlib.ExitStack) -> None:
+    sender = publisher(endpoints, stack)
+    everything = subscriber(endpoints, stack, "status", "keypoints")
+    one = Subscriber(endpoints, ["keypoints"], "cam1")
+    stack.callback(one.close)
+    connect(sender, everything)
+    for seq in range(3):
+        sender.send(keypoints(seq, "cam10"), VECTOR)
+    heard: list[Message] = []
+    until(lambda: sender.send(keypoints(0, "cam1"), VECTOR) or heard.extend(one.receive(20)) or heard)
+    assert {message.header.stream for message in heard} == {"cam1"}
+
+
+def test_foreign_messages_are_dropped_and_counted_and_good_ones_still_come(
+    endpoints: Endpoints, stack: contextlib.ExitStack
+) -> None:
+    sender, reader = publisher(endpoints, stack), subscriber(endpoints, stack, "status", "keypoints")
+    connect(sender, reader)
+    foreign = stack.enter_context(zmq.Context.instance().socket(zmq.PUB))
+    foreign.linger = 0
+    connect_to(foreign, endpoints.publish, endpoints.token())
+    good = msgpack.packb({"stream": "cam", "seq": 0, "captured_ns": 0, "entered_ns": 0})
+    garbage: list[list[bytes]] = [
+        [b"keypoints/cam/"],
+        [b"keypoints/cam/", b"\xff\x00garbage", b"x"],
+        [b"keypoints/cam/", good, VECTOR.tobytes()[:-4]],
+        [b"keypoints/other/", good, VECTOR.tobytes()],
+        [b"keypoints/cam/", b"\x81\xa6stream\xa1\xff", b""],  # not UTF-8
+    ]
+
+    def sent() -> bool:
+        foreign.send_multipart(garbage[0])
+        assert not reader.receive(20)
+        return reader.bad > 0
+
+    until(sent)
+    until(lambda: not reader.receive(100))
+    before = reader.bad
+    for parts in garbage:
+        foreign.send_multipart(parts)
+    until(lambda: reader.receive(20) or reader.bad == before + len(garbage))
+    sender.send(keypoints(7), VECTOR)
+    assert [m.header.seq for m in collect(reader, 1)] == [7]
+
+
+def test_a_reader_that_does_not_read_delays_nobody(endpoints: Endpoints, stack: contextlib.ExitStack) -> None:
+    sender = publisher(endpoints, stack)
+    asleep, awake = (subscriber(endpoints, stack, "status", "keypoints") for _ in range(2))
+    connect(sender, asleep, awake)
+    seqs: list[int] = []
+    longest_s, count = 0.0, 4000  # 27 MB: more than all queues and buffers on the way to the sleeper
+    for seq in range(count):
+        begun = time.perf_counter()
+        sender.send(keypoints(seq), VECTOR)
+        longest_s = max(longest_s, time.perf_counter() - begun)
+        if seq % 50 == 49:  # as fast as the other reader reads, but no faster
+            until(lambda seq=seq: seqs.extend(m.header.seq for m in awake.receive(20)) or len(seqs) > seq)
+    assert seqs == list(range(count))
+    assert not awake.missed
+    assert longest_s < 1.0
+
+
+def test_missed_frames_are_counted_for_each_stream(endpoints: Endpoints, stack: contextlib.ExitStack) -> None:
+    sender, reader = publisher(endpoints, stack), subscriber(endpoints, stack, "status", "keypoints")
+    connect(sender, reader)
+    for stream, seqs in (("left", [0, 1, 4, 5]), ("right", [10, 12]), ("left", [0, 1])):  # left began again
+        for seq in seqs:
+            sender.send(keypoints(seq, stream), VECTOR)
+    assert len(collect(reader, 8)) == 8
+    assert reader.missed == {"keypoints": 2 + 1}
+
+
+def test_of_live_windows_only_the_newest_that_wait_are_read_and_of_a_file_every_one(
+    endpoints: Endpoints, stack: contextlib.ExitStack
+) -> None:
+    def window(stream: str, seq: int, end: bool = False) -> Window:
+        return Window(stream=stream, seq=seq, captured_ns=0, entered_ns=0, live=stream == "cam", end=end, length=1)
+
+    sender = publisher(endpoints, stack)
+    reader, witness = (subscriber(endpoints, stack, "status", "windows") for _ in range(2))
+    connect(sender, reader, witness)
+    for seq in range(20):
+        sender.send(window("cam", seq), VECTOR[None])
+        sender.send(window("clip", seq), VECTOR[None])
+    sender.send(window("clip", 20, end=True))
+    until(lambda: any(m.header.end for m in witness.receive(20)))  # meanwhile the reader is at work on something
+    received: list[Header] = []
+    until(lambda: received.extend(m.header for m in reader.receive(20)) or (received and received[-1].end))
+    seqs = {name: [h.seq for h in received if h.stream == name] for name in ("cam", "clip")}
+    assert seqs["clip"] == list(range(21))
+    assert seqs["cam"][-1] == 19 and len(seqs["cam"]) < 20
+    assert len(seqs["cam"]) + reader.skipped == 20
+    assert not reader.missed  # it has superseded them; they were not lost on the way
+
+
+def test_listen_yields_headers_and_with_an_array_both(endpoints: Endpoints, stack: contextlib.ExitStack) -> None:
+    sender = publisher(endpoints, stack)
+    probe = subscriber(endpoints, stack, "status")
+    connect(sender, probe)
+    messages = listen("action", "keypoints", host=endpoints.host, port=endpoints.port)
+    stack.callback(messages.close)  # type: ignore[attr-defined]
+    done = threading.Event()
+
+    def talk() -> None:
+        while not done.wait(0.02):
+            sender.send(Action(stream="cam", seq=0, captured_ns=0, entered_ns=0, label="hello"))
+            sender.send(keypoints(0), VECTOR)
+
+    talker = threading.Thread(target=talk)
+    talker.start()
+    try:
+        kinds = {type(next(messages)) for _ in range(10)}
+    finally:
+        done.set()
+        talker.join()
+    assert kinds == {Action, tuple}
+
+
+@pytest.mark.parametrize("topics", [(), ("actions",)])
+def test_listen_to_an_unknown_topic_says_which_there_are(topics: tuple[str, ...]) -> None:
+    with pytest.raises(UserError, match="keypoints"):
+        next(listen(*topics))
+
+
+def action(seq: int = 0, end: bool = False) -> Action:
+    return Action(stream="cam", seq=seq, captured_ns=0, entered_ns=0, label="hello", end=end)
+
+
+def test_actions_that_are_lost_on_the_way_are_counted(endpoints: Endpoints, stack: contextlib.ExitStack) -> None:
+    sender, received = publisher(endpoints, stack), list[Action]()
+    heard = listen("action", **endpoints._asdict())
+    stack.callback(heard.close)
+
+    def hears(end: bool) -> bool:
+        sender.send(action(end=end))
+        received.extend(heard.receive(0.05))
+        return bool(received) and received[-1].end == end
+
+    until(lambda: hears(end=False))
+    assert not heard.missed
+    for _ in range(40_000):  # more than all queues and buffers on the way hold
+        sender.send(action())
+    until(lambda: hears(end=True))
+    assert heard.missed["action"] > 1000
+    assert len(received) + heard.missed["action"] == received[-1].number - received[0].number + 1
+
+
+def test_a_publisher_that_starts_again_is_no_loss(endpoints: Endpoints, stack: contextlib.ExitStack) -> None:
+    reader = subscriber(endpoints, stack, "status", "action")
+    for numbers in ([1, 2, 3], [1, 2]):
+        with contextlib.closing(Publisher(endpoints)) as sender:
+            connect(sender, reader)
+            for _ in numbers:
+                sender.send(action())
+            assert [m.header.number for m in collect(reader, len(numbers))] == numbers  # type: ignore[attr-defined]
+    assert not reader.missed

@@ -1,0 +1,535 @@
+"""Who gets which frame: a simulated hub with cameras, files and extractors that are slow, die or fall silent."""
+
+import random
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.bus.messages import Frame
+from common.frames.dispatcher import (
+    FILE_TIMEOUT_S,
+    FRAME_TIMEOUT_S,
+    IDLE_S,
+    MAX_TRIES,
+    OVERTAKEN_S,
+    SHARE_S,
+    Dispatcher,
+    Release,
+)
+
+STEP_S = 0.01
+A, B = b"a", b"b"
+
+
+def frame(stream: str, seq: int, live: bool = True, start: int = 0, end: bool = False) -> Frame:
+    return Frame(stream=stream, seq=seq, captured_ns=seq, entered_ns=seq, start=start, live=live, end=end)
+
+
+@dataclass
+class Extractor:
+    """Takes `work_s` for a frame; from dies_at on it is gone, from silent_at on it only says nothing."""
+
+    work_s: float
+    dies_at: float = 1e9
+    silent_at: float = 1e9
+    frame: Frame | None = None
+    ready_at: float = 0.0
+    next_ask: float = 0.0
+    taken: list[tuple[str, int]] = field(default_factory=list)
+
+
+@dataclass
+class Hub:
+    """The dispatcher in a world of its own time, as services/hub.py drives it."""
+
+    extractors: dict[bytes, Extractor]
+    dispatcher: Dispatcher[str, int] = field(default_factory=Dispatcher)
+    now: float = 0.0
+    released: dict[str, list[Release[int]]] = field(default_factory=lambda: defaultdict(list))
+    offered: int = 0
+
+    def offer(self, header: Frame) -> None:
+        self.offered += not header.end
+        self.dispatcher.offer(header, "picture", b"camera", self.now)
+
+    def run(self, until: float) -> None:
+        while self.now < until:
+            self.step()
+
+    def step(self) -> None:
+        self.now += STEP_S
+        for name, extractor in self.extractors.items():
+            self._work(name, extractor)
+        self.dispatcher.tick(self.now)
+        for gift in list(self.dispatcher.match(self.now)):
+            self._give(gift.extractor, gift.header)
+        for release in self.dispatcher.released():
+            self.released[release.header.stream].append(release)
+
+    def _work(self, name: bytes, extractor: Extractor) -> None:
+        if self.now >= min(extractor.dies_at, extractor.silent_at):
+            return
+        if extractor.frame is None and self.now >= extractor.next_ask:
+            self.dispatcher.ask(name, self.now)
+            extractor.next_ask = self.now + 1.0
+        elif extractor.frame is not None and self.now >= extractor.ready_at:
+            done, extractor.frame = extractor.frame, None
+            self.dispatcher.result(name, done, done.seq, self.now)
+            self.dispatcher.ask(name, self.now)
+            extractor.next_ask = self.now + 1.0
+
+    def _give(self, name: bytes, header: Frame) -> None:
+        extractor = self.extractors[name]
+        if self.now >= extractor.dies_at:
+            self.dispatcher.gone(name)
+            return
+        assert extractor.frame is None, "two frames at once for one extractor"
+        extractor.frame, extractor.ready_at = header, self.now + extractor.work_s
+        extractor.taken.append((header.stream, header.seq))
+
+    def seqs(self, stream: str) -> list[int]:
+        return [r.header.seq for r in self.released[stream] if not r.header.end]
+
+
+def shares(hub: Hub, stream: str, since: int = 0) -> dict[bytes, int]:
+    """How many of a stream's frames each extractor took."""
+    return {n: sum(s == stream and q >= since for s, q in e.taken) for n, e in hub.extractors.items()}
+
+
+def play(hub: Hub, streams: dict[str, float], seconds: float) -> None:
+    """Live streams of so many frames a second each."""
+    start, due = hub.now, dict.fromkeys(streams, 0)
+    while hub.now < start + seconds:
+        for name, fps in streams.items():
+            if hub.now - start >= due[name] / fps:
+                hub.offer(frame(name, due[name]))
+                due[name] += 1
+        hub.step()
+
+
+# --- any world --------------------------------------------------------------------------------------
+
+worlds = st.fixed_dictionaries(
+    {
+        "files": st.lists(st.integers(0, 25), max_size=2),
+        "cameras": st.lists(st.tuples(st.integers(1, 40), st.sampled_from([10.0, 30.0])), max_size=2),
+        "workers": st.lists(
+            st.tuples(st.floats(0.01, 0.3), st.none() | st.floats(0, 3), st.none() | st.floats(0, 3)), max_size=3
+        ),
+        "survivor_s": st.floats(0.01, 0.1),
+        "seed": st.integers(0, 2**32),
+    }
+)
+
+
+def simulate(world: dict) -> Hub:
+    """Files hand in up to four frames ahead and sometimes twice; cameras show theirs; all end."""
+    rng = random.Random(world["seed"])  # noqa: S311
+    workers = {
+        str(i).encode(): Extractor(work, dies if dies is not None else 1e9, silent if silent is not None else 1e9)
+        for i, (work, dies, silent) in enumerate(world["workers"])
+    }
+    hub = Hub({**workers, b"survivor": Extractor(world["survivor_s"])})
+    given_to_hub = {f"file{i}": 0 for i in range(len(world["files"]))}
+    shown = {f"camera{i}": 0 for i in range(len(world["cameras"]))}
+    for _ in range(12_000):  # more than FILE_TIMEOUT_S for each of the workers
+        for i, count in enumerate(world["files"]):
+            name = f"file{i}"
+            seq, waiting = given_to_hub[name], hub.dispatcher.streams.get(name)
+            if seq <= count and (waiting is None or len(waiting.waiting()) < 4):
+                header = frame(name, seq, live=False, end=seq == count)
+                hub.offer(header)
+                given_to_hub[name] += 1
+                if rng.random() < 0.3:
+                    hub.dispatcher.offer(header, "picture", b"camera", hub.now)  # sent again
+        for i, (count, fps) in enumerate(world["cameras"]):
+            name = f"camera{i}"
+            if shown[name] <= count and hub.now >= shown[name] / fps:
+                hub.offer(frame(name, shown[name], end=shown[name] == count))
+                shown[name] += 1
+        hub.step()
+        ended = sum(bool(r) and r[-1].header.end for r in hub.released.values())
+        if ended == len(given_to_hub) + len(shown):
+            break
+    return hub
+
+
+@settings(max_examples=60)
+@given(worlds)
+def test_files_are_complete_cameras_in_order_and_every_frame_is_accounted_for(world: dict) -> None:
+    hub = simulate(world)
+    for i, count in enumerate(world["files"]):
+        assert hub.seqs(f"file{i}") == list(range(count))  # each once, in order, none lost
+    for i in range(len(world["cameras"])):
+        seqs = hub.seqs(f"camera{i}")
+        assert seqs == sorted(set(seqs))  # in order, none twice
+    given_up = 0
+    for releases in hub.released.values():
+        assert [r.header.end for r in releases] == [False] * (len(releases) - 1) + [True]  # the end comes last
+        # Its own result; a frame on which MAX_TRIES extractors died has none.
+        assert all(r.result in (r.header.seq, None) for r in releases if not r.header.end)
+        given_up += sum(r.result is None for r in releases if not r.header.end)
+    assert given_up == hub.dispatcher.given_up
+    assert len(hub.released) == len(world["files"]) + len(world["cameras"])
+    assert not hub.dispatcher.streams
+    released = sum(len(hub.seqs(name)) for name in hub.released)
+    assert released + hub.dispatcher.dropped + hub.dispatcher.lost == hub.offered
+
+
+# --- who gets what ----------------------------------------------------------------------------------
+
+
+def test_a_stream_that_one_extractor_keeps_up_with_stays_with_it() -> None:
+    hub = Hub({A: Extractor(0.02), B: Extractor(0.02)})
+    play(hub, {"cam": 25}, 10)
+    assert sorted(shares(hub, "cam").values())[0] == 0
+    assert hub.dispatcher.dropped == 0
+
+
+def test_it_stays_with_one_though_frames_waited_before_the_first_extractor_came() -> None:
+    # A camera is ready in a second, an extractor in ten: nothing fell behind.
+    hub = Hub({})
+    play(hub, {"cam": 25}, 1)
+    hub.extractors = {A: Extractor(0.02), B: Extractor(0.02)}
+    for seq in range(1000, 1000 + round(1.5 * SHARE_S / 0.04)):
+        hub.offer(frame("cam", seq))
+        hub.run(hub.now + 0.04)
+    assert min(shares(hub, "cam").values()) == 0
+
+
+def test_a_stream_that_falls_behind_is_shared() -> None:
+    hub = Hub({A: Extractor(0.06), B: Extractor(0.06)})
+    play(hub, {"cam": 25}, 10)
+    counts = shares(hub, "cam")
+    assert min(counts.values()) > 0.8 * max(counts.values())
+    assert hub.dispatcher.dropped < 5
+
+
+def test_sharing_ends_when_one_extractor_keeps_up_again() -> None:
+    hub = Hub({A: Extractor(0.06), B: Extractor(0.06)})
+    play(hub, {"cam": 25}, 2)
+    for extractor in hub.extractors.values():
+        extractor.work_s = 0.02
+    start = hub.released["cam"][-1].header.seq
+    for seq in range(start + 10, start + 800):
+        hub.offer(frame("cam", seq))
+        hub.run(hub.now + 0.04)
+    late = round(start + 10 + (SHARE_S + 1) / 0.04)
+    assert min(shares(hub, "cam", since=late).values()) == 0
+
+
+def test_two_streams_and_two_extractors_end_up_with_one_each() -> None:
+    hub = Hub({A: Extractor(0.035)})
+    play(hub, {"left": 25, "right": 24}, 2)
+    hub.extractors[B] = Extractor(0.035)
+    for seq in range(1000, 1500):
+        hub.offer(frame("left", seq))
+        hub.offer(frame("right", seq))
+        hub.run(hub.now + 0.04)
+    settled = [shares(hub, name, since=1400) for name in ("left", "right")]
+    assert all(min(counts.values()) == 0 for counts in settled), settled
+    assert settled[0][A] != settled[1][A]
+
+
+def test_a_file_is_shared_by_all() -> None:
+    hub = Hub({A: Extractor(0.05), B: Extractor(0.05)})
+    for seq in range(40):
+        hub.offer(frame("clip", seq, live=False))
+    hub.run(3)
+    assert hub.seqs("clip") == list(range(40))
+    assert shares(hub, "clip") == {A: 20, B: 20}
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_extractors_take_turns_on_a_file_because_tracking_is_steadier_then(again: bool) -> None:
+    hub = Hub({A: Extractor(0.05), B: Extractor(0.06)})
+    if again:
+        hub.offer(frame("clip", 0, live=False))
+        hub.run(1)
+        hub.extractors[A].taken.clear()
+        hub.extractors[B].taken.clear()
+    for seq in range(10):
+        hub.offer(frame("clip", seq, live=False, start=1))
+    hub.run(hub.now + 3)
+    taken = [[seq for _, seq in extractor.taken] for extractor in hub.extractors.values()]
+    assert sorted(taken) == [[0, 2, 4, 6, 8], [1, 3, 5, 7, 9]]
+
+
+def test_nobody_waits_long_for_an_extractor_whose_turn_it_is() -> None:
+    hub = Hub({A: Extractor(0.05), B: Extractor(2.0)})
+    for seq in range(20):
+        hub.offer(frame("clip", seq, live=False))
+    hub.run(4)
+    assert hub.seqs("clip") == list(range(20))
+    assert shares(hub, "clip")[A] > 15
+
+
+def test_the_stream_that_waited_longest_comes_first() -> None:
+    dispatcher: Dispatcher[str, int] = Dispatcher()
+    dispatcher.offer(frame("late", 0), "x", b"camera", 2.0)
+    dispatcher.offer(frame("early", 0), "x", b"camera", 1.0)
+    dispatcher.ask(A, 3.0)
+    assert [gift.header.stream for gift in dispatcher.match(3.0)] == ["early"]
+
+
+def test_an_extractor_that_asks_twice_still_holds_one_frame_at_a_time() -> None:
+    # Its repeated request may cross the frame on its way; a second frame would only grow old with it.
+    dispatcher: Dispatcher[str, int] = Dispatcher()
+    dispatcher.ask(A, 0.0)
+    dispatcher.offer(frame("cam", 0), "x", b"camera", 0.0)
+    assert len(list(dispatcher.match(0.0))) == 1
+    dispatcher.ask(A, 0.001)
+    dispatcher.offer(frame("cam", 1), "x", b"camera", 0.04)
+    assert not list(dispatcher.match(0.04))
+
+
+# --- cameras that repeat, restart and end -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_frames_sent_again_are_ignored_even_after_their_release(live: bool) -> None:
+    hub = Hub({A: Extractor(0.01)})
+    for seq in range(3):
+        hub.offer(frame("cam", seq, live))
+        hub.run(hub.now + 0.1)
+    for seq in range(3):
+        hub.dispatcher.offer(frame("cam", seq, live), "x", b"camera", hub.now)
+    hub.run(hub.now + 1)
+    assert hub.seqs("cam") == [0, 1, 2]
+
+
+def test_a_restarted_camera_begins_again_at_zero_and_what_was_on_its_way_is_counted() -> None:
+    hub = Hub({A: Extractor(0.3), B: Extractor(0.01)})
+    hub.offer(frame("clip", 0, live=False))
+    hub.offer(frame("clip", 1, live=False))
+    hub.run(0.2)  # A has 0; B has done 1, which waits for it
+    hub.offer(frame("clip", 0, live=False, start=1))
+    hub.offer(frame("clip", 1, live=False, start=1))
+    hub.run(3)
+    assert [r.header.start for r in hub.released["clip"]] == [1, 1]
+    assert len(hub.seqs("clip")) + hub.dispatcher.lost + hub.dispatcher.dropped == hub.offered
+
+
+def test_the_result_of_a_frame_from_before_a_restart_is_not_taken_for_the_new_one() -> None:
+    dispatcher: Dispatcher[str, int] = Dispatcher()
+    dispatcher.ask(A, 0.0)
+    dispatcher.offer(frame("cam", 0), "x", b"camera", 0.0)
+    list(dispatcher.match(0.0))
+    dispatcher.offer(frame("cam", 0, start=99), "x", b"camera", 0.1)
+    assert not dispatcher.result(A, frame("cam", 0), 7, 0.2)
+    assert not list(dispatcher.released())
+
+
+def test_an_empty_stream_has_an_end_too_and_a_name_can_be_used_again() -> None:
+    hub = Hub({A: Extractor(0.01)})
+    for start in (0, 1):
+        hub.offer(frame("clip", 0, live=False, start=start, end=True))
+        hub.run(hub.now + 0.1)
+    assert [r.header.end for r in hub.released["clip"]] == [True, True]
+
+
+def test_a_camera_that_sends_two_ends_does_not_stop_the_hub() -> None:
+    dispatcher: Dispatcher[str, int] = Dispatcher()
+    dispatcher.offer(frame("cam", 5, end=True), "x", b"camera", 0.0)
+    dispatcher.offer(frame("cam", 6, end=True), "x", b"camera", 0.0)
+    assert [r.header.seq for r in dispatcher.released()] == [5]
+
+
+# --- extractors that are gone -----------------------------------------------------------------------
+
+
+def test_a_file_loses_nothing_when_its_extractor_dies_and_a_live_stream_one_frame() -> None:
+    for live, expected, lost in ((False, [0, 1], 0), (True, [1], 1)):
+        dispatcher: Dispatcher[str, int] = Dispatcher()
+        dispatcher.ask(A, 0.0)
+        dispatcher.offer(frame("cam", 0, live), "x", b"camera", 0.0)
+        list(dispatcher.match(0.0))
+        dispatcher.offer(frame("cam", 1, live), "x", b"camera", 0.0)
+        assert dispatcher.gone(A) == 1
+        released = []
+        for now in (0.1, 0.2):
+            dispatcher.ask(B, now)
+            for gift in list(dispatcher.match(now)):
+                assert dispatcher.result(B, gift.header, 0, now)
+            released += [r.header.seq for r in dispatcher.released()]
+        assert (released, dispatcher.lost) == (expected, lost)
+
+
+def test_a_silent_extractor_is_given_up_and_its_late_answer_ignored() -> None:
+    dispatcher: Dispatcher[str, int] = Dispatcher()
+    dispatcher.ask(A, 0.0)
+    dispatcher.offer(frame("clip", 0, live=False), "x", b"camera", 0.0)
+    list(dispatcher.match(0.0))
+    assert dispatcher.tick(FILE_TIMEOUT_S) == 0
+    assert dispatcher.tick(FILE_TIMEOUT_S + 0.01) == 1
+    later = FILE_TIMEOUT_S + 1
+    dispatcher.ask(B, later)
+    list(dispatcher.match(later))
+    assert not dispatcher.result(A, frame("clip", 0, live=False), 1, later + 0.1)
+    assert dispatcher.result(B, frame("clip", 0, live=False), 2, later + 0.2)
+    assert [r.result for r in dispatcher.released()] == [2]
+
+
+def test_an_idle_extractor_that_stopped_asking_gets_no_frame() -> None:
+    dispatcher: Dispatcher[str, int] = Dispatcher()
+    dispatcher.ask(A, 0.0)
+    dispatcher.tick(IDLE_S + 0.01)
+    dispatcher.offer(frame("cam", 0), "x", b"camera", IDLE_S + 0.02)
+    assert not list(dispatcher.match(IDLE_S + 0.02))
+
+
+def test_busy_names_who_has_had_a_frame_for_too_long() -> None:
+    dispatcher: Dispatcher[str, int] = Dispatcher()
+    dispatcher.ask(A, 0.0)
+    dispatcher.offer(frame("cam", 0), "x", b"camera", 0.0)
+    list(dispatcher.match(0.0))
+    assert dispatcher.busy(0.1, for_s=0.2) == set()
+    assert dispatcher.busy(0.3, for_s=0.2) == {A}
+
+
+def test_headers_are_passed_on_unchanged() -> None:
+    dispatcher: Dispatcher[str, int] = Dispatcher()
+    header = msgspec.structs.replace(frame("cam", 3), width=640, height=480)
+    dispatcher.ask(A, 0.0)
+    dispatcher.offer(header, "pixels", b"camera", 0.0)
+    (gift,) = list(dispatcher.match(0.0))
+    assert (gift.header, gift.payload, gift.extractor) == (header, "pixels", A)
+    dispatcher.result(A, gift.header, 1, 0.1)
+    assert list(dispatcher.released()) == [Release(b"camera", header, 1)]
+
+
+# --- what cannot be done ----------------------------------------------------------------------------
+
+
+def test_a_frame_on_which_extractors_die_is_given_up_and_the_file_goes_on() -> None:
+    dispatcher: Dispatcher[str, int] = Dispatcher()
+    for seq in range(3):
+        dispatcher.offer(frame("clip", seq, live=False), "x", b"camera", 0.0)
+    released = []
+    for number in range(20):
+        extractor = str(number).encode()
+        dispatcher.ask(extractor, number)
+        for gift in list(dispatcher.match(number)):
+            if gift.header.seq == 1:
+                dispatcher.gone(extractor)
+            else:
+                dispatcher.result(extractor, gift.header, gift.header.seq, number)
+        released += [(r.header.seq, r.result) for r in dispatcher.released()]
+    assert released == [(0, 0), (1, None), (2, 2)]
+    assert dispatcher.given_up == 1
+
+
+def test_only_the_frame_that_was_worked_on_is_blamed_not_the_one_given_ahead() -> None:
+    dispatcher: Dispatcher[str, int] = Dispatcher()
+    for seq in range(2):
+        dispatcher.offer(frame("clip", seq, live=False), "x", b"camera", 0.0)
+    for number in range(MAX_TRIES):
+        extractor = str(number).encode()
+        dispatcher.ask(extractor, number)
+        list(dispatcher.match(number))
+        dispatcher.ask_ahead(extractor, number + 0.5)
+        list(dispatcher.match(number + 0.5))
+        dispatcher.gone(extractor)
+    dispatcher.ask(B, 9.0)
+    assert [gift.header.seq for gift in dispatcher.match(9.0)] == [1]
+    assert [(r.header.seq, r.result) for r in dispatcher.released()] == [(0, None)]
+
+
+def test_results_that_cannot_be_used_are_bounded_too_and_a_live_one_is_lost() -> None:
+    for live, given_up, lost in ((False, 1, 0), (True, 0, 1)):
+        dispatcher: Dispatcher[str, int] = Dispatcher()
+        dispatcher.offer(frame("cam", 0, live), "x", b"camera", 0.0)
+        for number in range(2 * MAX_TRIES):
+            dispatcher.ask(A, number)
+            for gift in list(dispatcher.match(number)):
+                dispatcher.failed(A, gift.header, number)
+        assert (dispatcher.given_up, dispatcher.lost) == (given_up, lost)
+
+
+# --- several streams --------------------------------------------------------------------------------
+
+
+def test_a_file_does_not_starve_a_camera() -> None:
+    hub = Hub({A: Extractor(0.04)})
+    for seq in range(400):
+        hub.offer(frame("clip", seq, live=False))
+    play(hub, {"cam": 25}, 10)
+    assert len(hub.seqs("cam")) > 0.8 * len(hub.seqs("clip"))
+
+
+def test_no_frame_of_a_file_is_given_ahead_while_a_camera_waits() -> None:
+    dispatcher: Dispatcher[str, int] = Dispatcher()
+    for seq in range(3):
+        dispatcher.offer(frame("clip", seq, live=False), "x", b"camera", 0.0)
+    dispatcher.ask(A, 0.0)
+    assert len(list(dispatcher.match(0.0))) == 1
+    dispatcher.offer(frame("cam", 0), "x", b"other", 0.1)
+    dispatcher.ask_ahead(A, 0.1)
+    assert not list(dispatcher.match(0.2))
+
+
+def test_a_hung_extractor_holds_a_live_stream_up_for_a_second_while_another_is_free() -> None:
+    hub = Hub({A: Extractor(0.02), B: Extractor(0.02)})
+    play(hub, {"cam": 25}, 2)
+    owner = max(hub.extractors, key=lambda name: len(hub.extractors[name].taken))
+    hub.extractors[owner].silent_at = hub.now
+    frozen, start = [0.0], hub.now
+    for seq in range(100, 250):
+        hub.offer(frame("cam", seq))
+        before = len(hub.seqs("cam"))
+        hub.run(hub.now + 0.04)
+        frozen.append(0.0 if len(hub.seqs("cam")) > before else frozen[-1] + 0.04)
+    assert hub.now - start > FRAME_TIMEOUT_S
+    assert max(frozen) <= OVERTAKEN_S + 0.3
+
+
+# --- cameras ----------------------------------------------------------------------------------------
+
+
+def test_another_beginning_counts_whatever_the_clock_says() -> None:
+    """The camera's clock was set back before it began again."""
+    hub = Hub({A: Extractor(0.01)})
+    for start in (1000, 10):
+        for seq in range(3):
+            hub.offer(frame("cam", seq, start=start))
+            hub.run(hub.now + 0.05)
+    assert [(r.header.start, r.header.seq) for r in hub.released["cam"]] == [
+        (s, q) for s in (1000, 10) for q in range(3)
+    ]
+
+
+def test_a_camera_that_was_disconnected_is_told_under_its_new_name_what_was_published() -> None:
+    dispatcher: Dispatcher[str, int] = Dispatcher()
+    dispatcher.ask(A, 0.0)
+    for seq in range(2):
+        assert dispatcher.offer(frame("clip", seq, live=False), "x", b"before", 0.0) == "new"
+    (gift,) = list(dispatcher.match(0.0))
+    dispatcher.result(A, gift.header, 7, 0.1)
+    assert [r.camera for r in dispatcher.released()] == [b"before"]
+    assert dispatcher.offer(frame("clip", 0, live=False), "x", b"after", 0.2) == "released"  # it did not hear that
+    assert dispatcher.offer(frame("clip", 1, live=False), "x", b"after", 0.2) == "again"
+    dispatcher.ask(A, 0.3)
+    (gift,) = list(dispatcher.match(0.3))
+    dispatcher.result(A, gift.header, 7, 0.4)
+    assert [r.camera for r in dispatcher.released()] == [b"after"]
+
+
+def test_an_end_that_is_sent_again_after_its_release_does_not_end_the_stream_twice() -> None:
+    dispatcher: Dispatcher[str, int] = Dispatcher()
+    end = frame("clip", 0, live=False, end=True)
+    assert dispatcher.offer(end, "", b"camera", 0.0) == "new"
+    assert len(list(dispatcher.released())) == 1
+    assert dispatcher.offer(end, "", b"camera", 0.1) == "released"
+    assert not list(dispatcher.released())
+
+
+def test_a_second_camera_of_a_name_is_noticed_while_the_first_is_not_over() -> None:
+    dispatcher: Dispatcher[str, int] = Dispatcher()
+    dispatcher.offer(frame("cam", 0, start=1), "x", b"first", 0.0)
+    assert dispatcher.camera(frame("cam", 0, start=2)) == b"first"
+    assert dispatcher.camera(frame("cam", 1, start=1)) is None
+    assert dispatcher.camera(frame("other", 0, start=2)) is None

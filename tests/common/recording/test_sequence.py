@@ -1,0 +1,74 @@
+"""A sequence comes out of its file as it went in; what is not one, or has no fit name, is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.errors import UserError
+from common.keypoints.landmarks import SIZE
+from common.recording import sequence as sequences
+from common.recording.sequence import Sequence, checked_label, checked_name, write_whole
+
+
+def made(label: str = "wave", frames: int = 5) -> Sequence:
+    keypoints = np.random.default_rng(frames).random((frames, SIZE), np.float32)
+    return Sequence(label, keypoints, np.cumsum(np.full(frames, 40_000_000)), "anna", "cam", 25.0)
+
+
+def test_there_and_back(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    path.write_bytes(sequences.pack(made("push up/right")))
+    read = sequences.read(path)
+    for field, before in made("push up/right")._asdict().items():
+        np.testing.assert_array_equal(getattr(read, field), before)
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 cut", None])
+def test_a_damaged_file_is_named(tmp_path: Path, damage: bytes | None) -> None:
+    path = tmp_path / "a.npz"
+    path.write_bytes(sequences.pack(made())[:-100] if damage is None else damage)
+    with pytest.raises(UserError, match=r"a\.npz is not a sequence"):
+        sequences.read(path)
+
+
+def test_pickled_objects_are_not_loaded(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", layout=np.array([object()], dtype=object))
+    with pytest.raises(UserError, match="not a sequence"):
+        sequences.read(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_a_number_that_is_not_finite_is_found_in_its_frame(number: float) -> None:
+    sequence = made()
+    sequence.keypoints[3, 100] = number
+    with pytest.raises(UserError, match="not finite in frame 3"):
+        sequences.checked(Path("a.npz"), sequence)
+
+
+@pytest.mark.parametrize("label", ["wave", "push up/right", "I'm fine!", "Grüße", "नमस्ते", "predicting.....", "谢谢"])
+def test_labels_in_any_language_are_fit(label: str) -> None:
+    assert checked_label(label) == label
+
+
+@pytest.mark.parametrize(
+    "label",
+    ["", " ", "..", ".", "../wave", "/etc", "a/b/c", "a/", "wave\n", "👋", "x" * 300, "a\\b", "a\0b", ".hidden"],
+)
+def test_labels_that_could_leave_their_folder_or_break_a_disk_are_not(label: str) -> None:
+    with pytest.raises(UserError, match="cannot"):
+        checked_label(label)
+
+
+def test_a_name_has_no_levels() -> None:
+    with pytest.raises(UserError, match="cannot name"):
+        checked_name("a/b")
+
+
+def test_a_file_that_cannot_be_written_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"before")
+    (tmp_path / "a.txt.part").mkdir()  # a draft cannot be made
+    with pytest.raises(OSError, match="directory"):
+        write_whole(path, b"after")
+    assert path.read_bytes() == b"before"

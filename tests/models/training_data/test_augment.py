@@ -1,0 +1,124 @@
+"""Augmentation: seeded, of the same shape, and absent stays absent; the mirror has every landmark's opposite."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.keypoints.landmarks import CONNECTIONS, PARTS, SIZE, SLICES, split
+from common.keypoints.window import seen_parts
+from models.training_data import augment
+from models.training_data.augment import OPPOSITES, X, Y
+
+CHANGES = (
+    augment.move,
+    augment.pace,
+    augment.tilt,
+    augment.switch_hands,
+    augment.reshape_hands,
+    augment.shake,
+    augment.miss_hands,
+)
+
+
+def windows_of(seed: int, n: int = 2, length: int = 6) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    windows = rng.uniform(0.2, 0.8, (n, length, SIZE)).astype(np.float32)
+    for part in PARTS:
+        windows[..., SLICES[part]][rng.random((n, length)) < 0.3] = 0
+    return windows
+
+
+@pytest.mark.parametrize("change", [*CHANGES, augment.perform, augment.film])
+@given(seed=st.integers(0, 999))
+@settings(max_examples=10)
+def test_a_change_is_seeded_and_leaves_what_it_was_given(change, seed):
+    windows = windows_of(seed)
+    before = windows.copy()
+    changed = change(windows, np.random.default_rng(seed))
+    assert np.array_equal(windows, before)
+    assert np.array_equal(changed, change(windows, np.random.default_rng(seed)))
+    assert (changed.shape, changed.dtype) == (windows.shape, np.float32)
+    assert np.isfinite(changed).all()
+    assert np.abs(changed).max() < 10
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@given(seed=st.integers(0, 999))
+@settings(max_examples=10)
+def test_no_part_appears_and_only_hands_are_missed(change, seed):
+    windows = windows_of(seed)
+    before, after = seen_parts(windows), seen_parts(change(windows, np.random.default_rng(seed)))
+    if change is augment.pace:  # frames change places, so all that can be said is of whole windows
+        assert (after.any(axis=1) <= before.any(axis=1)).all()
+    elif change is augment.switch_hands:
+        assert np.array_equal(after[..., :2], before[..., :2])
+        assert np.array_equal(after.sum(axis=-1), before.sum(axis=-1))
+    elif change is augment.miss_hands:
+        assert (after <= before).all()
+        assert np.array_equal(after[..., :2], before[..., :2])
+    else:
+        assert np.array_equal(after, before)
+
+
+@given(seed=st.integers(0, 999))
+@settings(max_examples=10)
+def test_a_mirror_twice_is_none(seed):
+    windows = windows_of(seed)
+    assert augment.mirror(augment.mirror(windows)) == pytest.approx(windows, abs=1e-6)
+
+
+def test_the_mirror_knows_every_landmarks_opposite():
+    assert np.array_equal(OPPOSITES[OPPOSITES], np.arange(SIZE))
+    opposites = split(OPPOSITES.astype(np.float32))
+    numbers = split(np.arange(SIZE, dtype=np.float32))
+    assert np.array_equal(opposites["left_hand"], numbers["right_hand"])
+    for part in ("pose", "face"):  # lines that join landmarks join their opposites too
+        first, values = int(numbers[part][0, 0]), numbers[part].shape[1]
+        point = (opposites[part][:, 0].astype(int) - first) // values
+        lines = {frozenset(line) for line in CONNECTIONS[part].tolist()}
+        assert {frozenset(point[list(line)].tolist()) for line in lines} == lines
+
+
+def test_people_look_like_their_mirror_image(shared):
+    import sys
+
+    sys.path.insert(0, str(shared))
+    from load import load
+
+    vectors = load(shared / "signers" / "recorder_16.xz")[0].reshape(-1, SIZE)
+    faces = vectors[seen_parts(vectors)[:, PARTS.index("face")]]
+    face, mirrored = (split(each.mean(axis=0))["face"][:, :2] for each in (faces, augment.mirror(faces[None])[0]))
+    face, mirrored = face - face.mean(axis=0), mirrored - mirrored.mean(axis=0)
+    assert np.abs(face - mirrored).max() < 0.1 * np.ptp(face)
+
+
+def test_somebody_who_switches_hands_stays_where_they_are():
+    windows = np.full((40, 6, SIZE), 0.3, np.float32)
+    windows[..., augment.SHOULDERS] = (0.4, 0.2)
+    switched = augment.switch_hands(windows, np.random.default_rng(0))
+    assert switched[..., augment.SHOULDERS].mean(axis=-1) == pytest.approx(0.3)
+    assert 0 < (switched[:, -1] != windows[:, -1]).any(axis=-1).sum() < 20
+
+
+def test_a_performance_keeps_places_and_a_film_keeps_time():
+    """What is performed takes no new places in the picture, what is filmed shows every frame once."""
+    windows = np.full((20, 6, SIZE), 0.5, np.float32)
+    rng = np.random.default_rng(0)
+    assert augment.perform(windows, rng) == pytest.approx(windows)
+    windows[:, 3] = 0  # nobody is in one frame
+    filmed = augment.film(windows, rng)
+    assert np.array_equal(seen_parts(filmed)[..., :2], seen_parts(windows)[..., :2])
+    assert not np.isclose(filmed[:, 0], windows[:, 0]).all(axis=-1).any()
+
+
+def test_steady_pictures_stay_steady_whatever_the_pace():
+    windows = np.repeat(windows_of(0)[:, :1], 6, axis=1)
+    assert augment.pace(windows, np.random.default_rng(0)) == pytest.approx(windows)
+
+
+def test_a_tilt_keeps_places_in_a_picture_near():
+    windows = np.full((50, 2, SIZE), 0.5, np.float32)
+    tilted = augment.tilt(windows, np.random.default_rng(0))
+    assert tilted[..., X] == pytest.approx(0.5)
+    assert tilted[..., Y] == pytest.approx(0.5)

@@ -1,0 +1,93 @@
+"""Actions at the edge of a rest, and the rests that are held where nobody recorded one."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.keypoints.landmarks import PARTS, SIZE, SLICES
+from common.keypoints.window import seen_parts
+from common.recording.sequence import Sequence
+from models.training_data.transitions import edges, held, passage
+from tests.models.people import person, sequence
+
+
+def vectors_of(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """Vectors (*shape, 1662) of people of whom some parts are absent."""
+    vectors = rng.uniform(0.2, 0.8, (*shape, SIZE)).astype(np.float32)
+    for part in PARTS:
+        vectors[..., SLICES[part]][rng.random(shape) < 0.3] = 0
+    return vectors
+
+
+def resting(label: str, frames: int = 30, **other: object) -> Sequence:
+    """A sequence that begins and ends with hands down."""
+    down = frames // 3
+    performed = ["idle"] * down + ["wave"] * (frames - 2 * down) + ["idle"] * down
+    return sequence(label, frames=frames, **other)._replace(keypoints=person(performed))
+
+
+@given(seed=st.integers(0, 9999), frames=st.integers(1, 25))
+@settings(max_examples=20)
+def test_a_passage_lies_between_its_ends_and_no_part_fades(seed: int, frames: int):
+    one, other = vectors_of(np.random.default_rng(seed), 2, 3)
+    between = passage(one, other, frames)
+    assert (between.shape, between.dtype) == ((3, frames, SIZE), np.float32)
+    low, high = np.minimum(one, other)[:, None] - 1e-6, np.maximum(one, other)[:, None] + 1e-6
+    assert ((low <= between) & (between <= high)).all()
+    parts, ends = seen_parts(between), np.stack([seen_parts(one), seen_parts(other)], axis=1)
+    assert (parts[:, : frames // 2] == ends[:, :1]).all() and (parts[:, (frames + 1) // 2 :] == ends[:, 1:]).all()
+    for place, part in enumerate(PARTS):  # half way between a hand and no hand there is no half hand
+        for row in np.flatnonzero(ends[:, 0, place] != ends[:, 1, place]):
+            values = between[row, :, SLICES[part]]
+            whole = np.maximum(one, other)[row, SLICES[part]]
+            assert all(np.array_equal(frame, whole) or not frame.any() for frame in values)
+
+
+@given(seed=st.integers(0, 9999), length=st.integers(2, 40))
+@settings(max_examples=30)
+def test_an_edge_shows_as_much_of_the_action_as_its_share_says(seed: int, length: int):
+    rng = np.random.default_rng(seed)
+    n = 6
+    windows, rests = np.full((2, n, length, SIZE), 0.5, np.float32)
+    windows[..., 0], rests[..., 0] = 1, 0  # what lies between is a passage
+    found = edges(windows, rests, rng)
+    assert (found.windows.shape, found.windows.dtype) == (windows.shape, np.float32)
+    assert found.shares.dtype == np.float32 and ((found.shares >= 0) & (found.shares <= 1)).all()
+    action = (found.windows[..., 0] == 1).mean(axis=1)
+    assert (action < 1).all(), "the rest, or the way to it, is in view"
+    assert (np.diff(found.shares[np.argsort(action, kind="stable")]) >= 0).all(), "more of an action is no less of it"
+    assert not found.shares[action == 0].any()
+    steps = np.diff(found.windows[..., 0], axis=1)
+    assert ((steps >= 0).all(axis=1) | (steps <= 0).all(axis=1)).all(), "it begins or ends, once"
+
+
+@given(seed=st.integers(0, 9999))
+@settings(max_examples=20)
+def test_edges_are_seeded_finite_and_bring_no_part_that_nobody_has(seed: int):
+    rng = np.random.default_rng(seed)
+    windows, rests = vectors_of(rng, 2, 4, 8)
+    for part in PARTS[2:]:
+        windows[0, :, SLICES[part]] = rests[0, :, SLICES[part]] = 0
+    before = windows.copy(), rests.copy()
+    found, same = (edges(windows, rests, np.random.default_rng(seed)) for _ in range(2))
+    assert np.array_equal(found.windows, same.windows) and np.array_equal(found.shares, same.shares)
+    assert np.array_equal(windows, before[0]) and np.array_equal(rests, before[1])
+    assert np.isfinite(found.windows).all()
+    assert not seen_parts(found.windows[0])[:, 2:].any()
+
+
+def test_who_recorded_no_rest_gets_one_of_the_frames_without_hands():
+    sequences = [resting("wave"), resting("nod"), resting("nod", recorder="bert"), resting("idle", recorder="bert")]
+    found = held(sequences, ["idle"], length=9, target=7, seed=0)
+    assert set(found.recorders) == {"anna"} and set(found.targets) == {7}
+    assert set(found.sequences) <= {0, 1}, "each is known by the sequence it is from"
+    assert found.windows.shape == (len(found.targets), 9, SIZE)
+    assert not seen_parts(found.windows)[..., PARTS.index("left_hand") :].any()
+    assert 0 < np.ptp(found.windows, axis=1).max() < 0.1, "they tremble"
+    again = held(sequences, ["idle"], length=9, target=7, seed=0)
+    assert np.array_equal(found.windows, again.windows)
+
+
+def test_who_always_shows_hands_has_no_rest():
+    found = held([sequence("wave"), sequence("nod")], (), length=9, target=2, seed=0)
+    assert found.windows.shape == (0, 9, SIZE) and not len(found.targets)
