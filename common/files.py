@@ -1,16 +1,31 @@
-"""Records in, a file of JSON lines out that never holds half a line, even on a full disk."""
+"""Files that are never left half written: atomic replacement, and JSON Lines that survive a full disk."""
 
+import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from common.recording.sequence import write_whole
+
+def atomic_write(path: Path, content: bytes) -> None:
+    """Replace a file atomically: what was there before stays until all of `content` is on the disk; raises OSError."""
+    draft = path.with_name(path.name + ".part")
+    try:
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise
 
 
-class JsonLines:
-    """Appends to a file. What cannot be written stays in memory and is tried again with the next flush."""
+class JsonLinesWriter:
+    """Appends records to a JSON Lines file; what cannot be written stays in memory until the next flush."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -25,10 +40,11 @@ class JsonLines:
         self._file.truncate(content.rfind(b"\n") + 1)
 
     def add(self, record: Any) -> None:
+        """Queue a record, anything that msgspec can encode; `flush` writes it."""
         self._pending.append(msgspec.json.encode(record) + b"\n")
 
     def records(self) -> Iterator[Any]:
-        """What is in the file."""
+        """The records in the file, decoded."""
         self._file.seek(0)
         for line in self._file.read().splitlines():
             yield msgspec.json.decode(line)
@@ -38,7 +54,7 @@ class JsonLines:
         lines = [*self.path.read_bytes().splitlines(keepends=True), *self._pending]
         kept = b"".join(line for line in lines if msgspec.json.decode(line)["stream"] != stream)
         if kept:
-            write_whole(self.path, kept)
+            atomic_write(self.path, kept)
             self._file.close()
             self._file = self.path.open("ab+", buffering=0)
         else:
@@ -47,10 +63,11 @@ class JsonLines:
 
     @property
     def pending(self) -> int:
+        """How many records are not written yet."""
         return len(self._pending)
 
     def flush(self) -> None:
-        """Write what is pending, whole or not at all; raises OSError, and the file is as it was."""
+        """Write all that is pending, or nothing; raises OSError, and the file is as it was."""
         if not self._pending:
             return
         data, size = b"".join(self._pending), self.path.stat().st_size
@@ -64,4 +81,5 @@ class JsonLines:
         self._pending.clear()
 
     def close(self) -> None:
+        """Close the file; what was not flushed is lost."""
         self._file.close()

@@ -24,10 +24,11 @@ from rich.console import Console
 from rich.table import Table
 
 from common.errors import UserError, command
+from common.files import atomic_write
 from common.keypoints.features import Features
 from common.keypoints.landmarks import SIZE
 from common.recognition.classifier import Classifier, read_card
-from common.recording.sequence import Sequence, write_whole
+from common.recording.sequence import Sequence
 from data import dataset, extract
 from models.adapt import adapt
 from models.evaluation.evaluator import Result, judge
@@ -260,7 +261,7 @@ def bench(arguments: argparse.Namespace) -> None:
             Console().print(table(came))
             figures += came
             if arguments.json:
-                write_whole(arguments.json, msgspec.json.format(msgspec.json.encode(figures)) + b"\n")
+                atomic_write(arguments.json, msgspec.json.format(msgspec.json.encode(figures)) + b"\n")
     if len(arguments.only or TASKS) > 1:
         Console().print(table(figures))
 

@@ -23,8 +23,9 @@ from rich.console import Console
 from rich.table import Table
 
 from common.errors import UserError, command
+from common.files import atomic_write
 from common.keypoints.features import RAW
-from common.recording.sequence import Sequence, write_whole
+from common.recording.sequence import Sequence
 from data import dataset
 from models.storage.folder import in_text
 from models.train import options, planned
@@ -76,7 +77,7 @@ def compare(arguments: argparse.Namespace) -> None:
             tell(one, len(parts))
     Console().print(table(figures))
     if arguments.plot:
-        write_whole(arguments.plot, drawn(figures, arguments.plot.suffix[1:]))
+        atomic_write(arguments.plot, drawn(figures, arguments.plot.suffix[1:]))
 
 
 def measured(sequences: Row[Sequence], plan: Plan, parts: Row[Fold], kinds: Row[str]) -> Iterator[Figures]:
@@ -103,7 +104,7 @@ def tell(one: Figures, folds: int) -> None:
 def write(path: Path, datasets: Row[Path], plan: Plan, figures: Row[Figures]) -> None:
     sources = [in_text(source) for source in datasets]
     facts = {"datasets": sources, "plan": plan, "figures": figures}
-    write_whole(path, msgspec.json.format(msgspec.json.encode(facts), indent=2) + b"\n")
+    atomic_write(path, msgspec.json.format(msgspec.json.encode(facts), indent=2) + b"\n")
 
 
 def by_kind(figures: Row[Figures]) -> dict[str, list[Figures]]:

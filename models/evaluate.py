@@ -17,8 +17,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from common.errors import UserError, command
+from common.files import atomic_write
 from common.recognition.classifier import Classifier, read_card
-from common.recording.sequence import write_whole
 from data import inspect
 from models.evaluation import report
 from models.evaluation.evaluator import Result, judge
@@ -43,7 +43,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
             "dataset": in_text(arguments.dataset),
             **msgspec.structs.asdict(result),
         }
-        write_whole(arguments.json, msgspec.json.format(msgspec.json.encode(facts), indent=2) + b"\n")
+        atomic_write(arguments.json, msgspec.json.format(msgspec.json.encode(facts), indent=2) + b"\n")
     if arguments.report:
         title = f"{arguments.model.resolve().name} on {arguments.dataset.resolve().name}"
         print(f"Look at {report.write(arguments.report, title, result, named)}")

@@ -26,7 +26,7 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from common.errors import UserError, command
-from common.recording.sequence import write_whole
+from common.files import atomic_write
 from data import dataset
 from models.evaluation import provenance
 from models.storage.folder import check_free, desk, in_text, written
@@ -57,7 +57,7 @@ def tune(arguments: argparse.Namespace) -> None:
             best, trials = best_of(study), len(study.get_trials(states=DONE))
         place = folder / f"trial-{best.number}"
         place.mkdir(exist_ok=True)
-        write_whole(place / VALIDATED, best.user_attrs[VALIDATED].encode())  # where the course goes on
+        atomic_write(place / VALIDATED, best.user_attrs[VALIDATED].encode())  # where the course goes on
         course = course.by(recipe_of(best.params, plan.recipe))
         with shown() as progress:
             taught = course.teach(place, progress)

@@ -14,9 +14,9 @@ import msgspec
 from rich.console import Console
 
 from common.errors import UserError, command
+from common.files import atomic_write
 from common.recognition.classifier import CARD, Classifier, read_card
 from common.recognition.decision import Parameters
-from common.recording.sequence import write_whole
 from data import inspect
 from models.evaluation import calibration, provenance
 from models.evaluation.calibration import Stream
@@ -44,7 +44,7 @@ def tune(arguments: argparse.Namespace) -> None:
         return
     path = arguments.model / CARD
     try:
-        write_whole(
+        atomic_write(
             path, msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(card, decision=fitted))) + b"\n"
         )
     except OSError as error:

@@ -17,8 +17,7 @@ from common import RESTARTED, __version__
 from common.bus.messages import Action, Header, Message, Prediction, Status
 from common.config import Settings
 from common.errors import UserError
-from common.files import JsonLines
-from common.recording.sequence import write_whole
+from common.files import JsonLinesWriter, atomic_write
 from common.runtime.presence import Roster
 from common.runtime.service import Service, log, main
 from common.runtime.stream_record import NOBODY, TOO_EARLY, StreamRecord
@@ -35,7 +34,7 @@ class Logger(Service):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._folder = Path(settings.logger.out) if settings.logger.out else None
-        self._files: dict[str, JsonLines] = {}
+        self._files: dict[str, JsonLinesWriter] = {}
         self._roster = Roster()
         self._last_status: dict[str, Status] = {}
         self._lost: list[str] = []
@@ -54,7 +53,7 @@ class Logger(Service):
             raise UserError(f"{self._folder} already holds a run (logger.out): name another folder, or remove it.")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._files = {name: JsonLines(self._folder / f"{name}.jsonl") for name in ("predictions", "actions")}
+            self._files = {name: JsonLinesWriter(self._folder / f"{name}.jsonl") for name in ("predictions", "actions")}
             if RESTARTED in os.environ:
                 self._go_on()
             self._write_run("running")
@@ -203,7 +202,7 @@ class Logger(Service):
             "services": list(self._last_status.values()),
             "lost": self._lost,
         }
-        write_whole(self._folder / "run.json", msgspec.json.format(msgspec.json.encode(record), indent=2))
+        atomic_write(self._folder / "run.json", msgspec.json.format(msgspec.json.encode(record), indent=2))
 
     def close(self) -> None:
         for stream, action in list(self._open.items()):  # the run was stopped in the middle of it

@@ -17,8 +17,9 @@ from typing import Final
 import msgspec
 
 from common.errors import UserError
+from common.files import atomic_write
 from common.recording import sequence as sequences
-from common.recording.sequence import Sequence, checked_label, checked_name, write_whole
+from common.recording.sequence import Sequence, checked_label, checked_name
 
 MANIFEST: Final = "manifest.jsonl"
 LOCK: Final = ".lock"
@@ -96,7 +97,7 @@ class Collection:
         entry.origin, entry.flaws = origin, list(flaws)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, sequences.pack(sequence))
+            atomic_write(path, sequences.pack(sequence))
             try:
                 self._append(entry)
             except OSError:
@@ -127,7 +128,7 @@ class Collection:
                 raise
 
     def _write_manifest(self, entries: Iterable[Entry]) -> None:
-        write_whole(self.folder / MANIFEST, b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries))
+        atomic_write(self.folder / MANIFEST, b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries))
 
     def close(self) -> None:
         self._lock.close()

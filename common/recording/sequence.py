@@ -1,9 +1,7 @@
 """One recorded performance in, one .npz file out, and back; and which names labels and files may have."""
 
-import contextlib
 import io
 import lzma
-import os
 import struct
 import tokenize
 import unicodedata
@@ -110,18 +108,3 @@ def checked_name(name: str) -> str:
     if len(name.encode()) > LONGEST_NAME:
         raise UserError(f"{name[:30]!r}... cannot name a label or file: it has more than {LONGEST_NAME} bytes.")
     return name
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: what was there before stays until the new one is on the disk."""
-    draft = path.with_name(path.name + ".part")
-    try:
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            draft.unlink()
-        raise

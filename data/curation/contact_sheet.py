@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.progress import track
 
 from common.errors import UserError
+from common.files import atomic_write
 from common.keypoints.landmarks import LEFT_WRIST, MIN_VISIBILITY, NOSE, PARTS, RIGHT_WRIST, split
-from common.recording.sequence import Sequence, write_whole
+from common.recording.sequence import Sequence
 from common.video.drawing import COLOURS, FONT, Colour, Picture, draw_skeleton
 from data.curation.checks import Named, by_label, rate
 
@@ -50,7 +51,7 @@ def write(out: Path, title: str, named: Named, findings: Iterable[str]) -> list[
     try:
         for path, content in _files(out, title, named, findings):
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, content)
+            atomic_write(path, content)
             written.append(path)
     except OSError as error:
         raise UserError(f"{out} cannot be written: {error.strerror}.") from error

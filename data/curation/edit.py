@@ -21,9 +21,10 @@ import msgspec
 import numpy as np
 
 from common.errors import UserError
+from common.files import atomic_write
 from common.recording import sequence as sequences
 from common.recording.dataset_writer import MANIFEST, Collection, Entry, read_manifest
-from common.recording.sequence import Sequence, checked_label, checked_name, write_whole
+from common.recording.sequence import Sequence, checked_label, checked_name
 
 UNDO: Final = ".undo"
 BEGUN: Final = "begun.json"
@@ -153,13 +154,13 @@ class Editor(Collection):
         steps = self._steps()
         step = self.folder / UNDO / f"{int(steps[-1].name) + 1 if steps else 1:06d}"
         step.mkdir(parents=True)
-        write_whole(step / KEPT, was)
-        write_whole(step / BEGUN, msgspec.json.encode(edit))
+        atomic_write(step / KEPT, was)
+        atomic_write(step / BEGUN, msgspec.json.encode(edit))
         beside = [path for path in _family(old) if path != old]
         if content and after:
             new = self.folder / after.file
             new.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(old, content)  # first the content, with its label, then the place: one of them at any moment
+            atomic_write(old, content)  # first the content, with its label, then the place: one of them at any moment
             for path in [old, *beside]:
                 path.replace(new.parent / path.name)
         else:

@@ -6,10 +6,9 @@ from typing import Final, Literal
 import msgspec
 import numpy as np
 
-from common.files import JsonLines
+from common.files import JsonLinesWriter, atomic_write
 from common.keypoints.landmarks import split
 from common.recording.dataset_writer import Collection
-from common.recording.sequence import write_whole
 from data.extraction.extractor import Take
 from data.extraction.videos import Video
 from data.extraction.workers import Crash
@@ -60,8 +59,8 @@ class Report:
         rows = [row for row in _rows(lines) if row.outcome == "failed" or row.file in collection.entries]
         self.rows = {key(row): row for row in rows}
         if len(rows) < len(lines):
-            write_whole(path, b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
-        self._lines = JsonLines(path)
+            atomic_write(path, b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+        self._lines = JsonLinesWriter(path)
 
     def add(self, row: Row) -> None:
         self._lines.add(row)

@@ -11,7 +11,8 @@ from typing import Final
 import cv2
 
 from common.errors import UserError
-from common.recording.sequence import Sequence, write_whole
+from common.files import atomic_write
+from common.recording.sequence import Sequence
 from data.curation import contact_sheet
 from models.evaluation import curves
 from models.evaluation.evaluator import Case, Result
@@ -30,7 +31,7 @@ def write(folder: Path, title: str, result: Result, named: Mapping[str, Sequence
     path = folder / PAGE_NAME
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(path, page(title, result, named).encode(errors="replace"))  # a folder's name need not be text
+        atomic_write(path, page(title, result, named).encode(errors="replace"))  # a folder's name need not be text
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}.") from error
     return path

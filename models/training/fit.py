@@ -7,9 +7,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from common.files import atomic_write
 from common.quiet import quiet_tensorflow
 from common.recognition.classifier import WEIGHTS
-from common.recording.sequence import write_whole
 from models.training.recipe import CLASSICS, Recipe
 from models.training_data.training_set import Lessons
 
@@ -112,7 +112,7 @@ def _network(
     trained = network(model, stopping.best_epoch + 1 if stopping.stopped_epoch else recipe.epochs)
     if desk:
         trained.save(desk)
-        write_whole(desk / EPOCHS, str(trained.epochs).encode())
+        atomic_write(desk / EPOCHS, str(trained.epochs).encode())
     return trained
 
 

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import UserError
+from common.files import atomic_write
 from common.keypoints.features import features
 from common.recognition.classifier import WindowShape, tempered
 from common.recognition.decision import Parameters
-from common.recording.sequence import Sequence, write_whole
+from common.recording.sequence import Sequence
 from models.evaluation import calibration, metrics
 from models.evaluation.calibration import Stream
 from models.evaluation.evaluator import watched
@@ -104,7 +105,7 @@ class Course:
         """The model. desk: a folder for logs, and for the state in which an interrupted course goes on."""
         validated = _kept(desk) or self.validate(desk, progress)
         if desk:
-            write_whole(desk / VALIDATED, msgspec.json.encode(validated))
+            atomic_write(desk / VALIDATED, msgspec.json.encode(validated))
         recipe = msgspec.structs.replace(self.plan.recipe, epochs=validated.epochs)
         trained = learn(recipe, self._lessons, self.plan.seed, desk=desk and desk / "all", progress=progress)
         return Taught(self.labels, self.idle, self.plan, trained, validated)

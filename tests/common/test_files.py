@@ -1,4 +1,4 @@
-"""A file of JSON lines never holds half a line, whatever the disk and the process before did."""
+"""Files are never left half written, whatever the disk and the process before did."""
 
 import resource
 import subprocess
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.config import DEFAULT_FILE
-from common.files import JsonLines
+from common.files import JsonLinesWriter, atomic_write
 from tests.pace import patience
 
 VALUES = st.recursive(
@@ -32,7 +32,7 @@ def test_what_is_added_is_one_line_each_after_what_was_there(
 ) -> None:
     path = tmp_path_factory.mktemp("jsonl") / "x.jsonl"
     for batch in batches:  # a file each, as after a restart
-        file = JsonLines(path)
+        file = JsonLinesWriter(path)
         for value in batch:
             file.add(value)
         assert file.pending == len(batch)
@@ -47,7 +47,7 @@ def test_what_is_added_is_one_line_each_after_what_was_there(
 def test_half_a_line_of_a_killed_process_is_cut(tmp_path: Path, whole: bytes, half: bytes) -> None:
     path = tmp_path / "x.jsonl"
     path.write_bytes(whole + half)
-    file = JsonLines(path)
+    file = JsonLinesWriter(path)
     assert path.read_bytes() == whole
     file.add({"id": 9})
     file.flush()
@@ -56,7 +56,7 @@ def test_half_a_line_of_a_killed_process_is_cut(tmp_path: Path, whole: bytes, ha
 
 
 def test_nothing_is_written_before_flush(tmp_path: Path) -> None:
-    file = JsonLines(tmp_path / "x.jsonl")
+    file = JsonLinesWriter(tmp_path / "x.jsonl")
     file.add(1)
     assert lines(file.path) == []
     file.close()
@@ -65,11 +65,11 @@ def test_nothing_is_written_before_flush(tmp_path: Path) -> None:
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from common.files import JsonLines
+from common.files import JsonLinesWriter, atomic_write
 from tests.pace import patience
 
 path = Path(sys.argv[1])
-file = JsonLines(path)
+file = JsonLinesWriter(path)
 file.add({"id": 0})
 file.flush()
 soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -97,3 +97,12 @@ def test_on_a_full_disk_no_half_line_stays_nothing_is_lost_and_it_is_written_lat
     )  # fmt: skip
     assert done.stdout.splitlines() == ["3 1 b'\\n'", "3 1 b'\\n'", "0"], done.stderr
     assert lines(path) == [{"id": id_} for id_ in range(5)]
+
+
+def test_a_file_that_cannot_be_written_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"before")
+    (tmp_path / "a.txt.part").mkdir()  # a draft cannot be made
+    with pytest.raises(OSError, match="directory"):
+        atomic_write(path, b"after")
+    assert path.read_bytes() == b"before"

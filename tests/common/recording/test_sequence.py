@@ -8,7 +8,7 @@ import pytest
 from common.errors import UserError
 from common.keypoints.landmarks import SIZE
 from common.recording import sequence as sequences
-from common.recording.sequence import Sequence, checked_label, checked_name, write_whole
+from common.recording.sequence import Sequence, checked_label, checked_name
 
 
 def made(label: str = "wave", frames: int = 5) -> Sequence:
@@ -63,12 +63,3 @@ def test_labels_that_could_leave_their_folder_or_break_a_disk_are_not(label: str
 def test_a_name_has_no_levels() -> None:
     with pytest.raises(UserError, match="cannot name"):
         checked_name("a/b")
-
-
-def test_a_file_that_cannot_be_written_leaves_what_was_there(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    path.write_bytes(b"before")
-    (tmp_path / "a.txt.part").mkdir()  # a draft cannot be made
-    with pytest.raises(OSError, match="directory"):
-        write_whole(path, b"after")
-    assert path.read_bytes() == b"before"
