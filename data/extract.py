@@ -23,8 +23,9 @@ from rich.table import Table
 
 from common.errors import command
 from common.keypoints.landmarks import PARTS
+from common.labels import LONGEST_NAME, PUNCTUATION
 from common.recording.dataset_writer import Collection
-from common.recording.sequence import LONGEST_NAME, PUNCTUATION, Sequence
+from common.recording.sequence import Sequence
 from common.video.sources import DEFAULT_FPS
 from data.curation.checks import PERSON
 from data.extraction.extractor import Extractor, Take

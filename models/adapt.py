@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from common.errors import UserError, command
 from common.keypoints.features import features
+from common.labels import check_distinct, is_idle
 from common.recognition.classifier import CARD, WEIGHTS, Card, read_card, tempered, weights_of
 from common.recording.sequence import Sequence
 from data import dataset
@@ -58,10 +59,8 @@ def adapt(folder: Path, sequences: Row[Sequence], seed: int = 0) -> Adapted:
     if weights_of(folder).name != WEIGHTS:
         raise UserError(f"{folder} has no {WEIGHTS}: only a network that was trained here can learn more.")
     new = sorted({sequence.label for sequence in sequences} - set(before.labels))
-    card = msgspec.structs.replace(
-        before, labels=[*before.labels, *new], idle=[*before.idle, *filter(windows.is_idle, new)]
-    )
-    provenance.check_alike(card.labels)
+    card = msgspec.structs.replace(before, labels=[*before.labels, *new], idle=[*before.idle, *filter(is_idle, new)])
+    check_distinct(card.labels)
     recipe = _recipe(folder, card)
     known, own = rehearsal.recall(folder, len(card.labels)), own_lessons(card, sequences, seed)
     everything = beside(known, own)

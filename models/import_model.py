@@ -19,9 +19,9 @@ import numpy as np
 from common.errors import UserError, command
 from common.keypoints.features import HOLDS, Features, Part, raw_of, size
 from common.keypoints.landmarks import LAYOUT, SHAPES, VECTORS
+from common.labels import checked_label
 from common.recognition.classifier import Card, Classifier, WindowShape, weights_of
 from common.recognition.decision import Parameters
-from common.recording.sequence import checked_label
 from models.storage.folder import write_card, written
 from models.storage.importer import Facts, rewrite
 

@@ -11,8 +11,9 @@ from common.bus.messages import Action, Header, Message, Prediction, Window, abo
 from common.config import Settings
 from common.errors import UserError
 from common.keypoints.window import MIN_PRESENT
+from common.labels import split_label
 from common.recognition.classifier import Classifier
-from common.recognition.decision import Decider, Event, levels, parameters
+from common.recognition.decision import Decider, Event, parameters
 from common.recognition.model_watcher import Watch
 from common.recognition.open_actions import OpenActions
 from common.runtime import watchdog
@@ -125,7 +126,7 @@ class Inference(Service):
                 header,
                 Prediction,
                 label=label,
-                verdict=levels(label).verdict if label else None,
+                verdict=split_label(label).verdict if label else None,
                 confidence=probabilities[label] if label else 0.0,
                 probabilities=probabilities,
                 smoothed=decider.smoothed,

@@ -17,6 +17,7 @@ import msgspec
 
 from common.config import Decision
 from common.errors import UserError
+from common.labels import split_label
 
 
 class Parameters(msgspec.Struct, kw_only=True, frozen=True):
@@ -38,19 +39,6 @@ def parameters(card: Parameters, settings: Decision) -> Parameters:
     return merged
 
 
-class Levels(NamedTuple):
-    """A label of a card, by its two levels."""
-
-    action: str
-    verdict: str | None  # None: it has one level
-
-
-def levels(label: str) -> Levels:
-    """What is done, and how well."""
-    action, slash, verdict = label.partition("/")
-    return Levels(action, verdict if slash else None)
-
-
 class Event(NamedTuple):
     """An action began or was over; times in seconds on the source's clock."""
 
@@ -64,7 +52,7 @@ class Event(NamedTuple):
 
     @property
     def full_label(self) -> str:
-        """As the card has it: the inverse of `levels`."""
+        """As the card has it: the inverse of `split_label`."""
         return self.label if self.verdict is None else f"{self.label}/{self.verdict}"
 
 
@@ -82,7 +70,7 @@ class _Candidate:
     reported: bool = False
 
     def event(self, event: Literal["started", "ended"], end_s: float | None = None) -> Event:
-        verdict = levels(max(self.evidence, key=self.evidence.__getitem__)).verdict
+        verdict = split_label(max(self.evidence, key=self.evidence.__getitem__)).verdict
         return Event(event, self.id, self.rival[0], self.start_s, end_s, self.confidence, verdict)
 
 

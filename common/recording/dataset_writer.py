@@ -18,8 +18,9 @@ import msgspec
 
 from common.errors import UserError
 from common.files import atomic_write
+from common.labels import checked_label, checked_name
 from common.recording import sequence as sequences
-from common.recording.sequence import Sequence, checked_label, checked_name
+from common.recording.sequence import Sequence
 
 MANIFEST: Final = "manifest.jsonl"
 LOCK: Final = ".lock"

@@ -1,10 +1,9 @@
-"""One recorded performance in, one .npz file out, and back; and which names labels and files may have."""
+"""Pack one recorded performance into an .npz file, and read it back."""
 
 import io
 import lzma
 import struct
 import tokenize
-import unicodedata
 import zipfile
 import zlib
 from pathlib import Path
@@ -17,8 +16,6 @@ from common.errors import UserError
 from common.keypoints.landmarks import LAYOUT, SIZE
 from common.lfs import refuse_pointer
 
-LONGEST_NAME: Final = 100
-PUNCTUATION: Final = frozenset(" _-.,'!?()+&")
 # What np.load raises for damaged bytes, from the zip file, what it is compressed by, and the header of the array.
 UNREADABLE: Final = (
     ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError, TypeError,
@@ -85,26 +82,3 @@ def checked(path: Path, sequence: Sequence) -> Sequence:
     if (np.diff(times) <= 0).any():
         raise UserError(f"{path}: its capture times do not rise.")
     return sequence
-
-
-def checked_label(label: str) -> str:
-    """A label of one or two levels that can be a folder; raises UserError."""
-    levels = label.split("/")
-    if len(levels) > 2:
-        raise UserError(f"{label[:60]!r} cannot be a label: it has more than two levels.")
-    for level in levels:
-        checked_name(level)
-    return label
-
-
-def checked_name(name: str) -> str:
-    """A name that stays in its folder on any disk: letters, digits, some punctuation; raises UserError."""
-    allowed = all(unicodedata.category(letter)[0] in "LMN" or letter in PUNCTUATION for letter in name)
-    if not name.strip(" .") or name.startswith((".", " ")) or name.endswith(" ") or not allowed:
-        raise UserError(
-            f"{name[:60]!r} cannot name a label or file: use letters, digits, spaces and {''.join(sorted(PUNCTUATION))}"
-            " only, and begin with no dot."
-        )
-    if len(name.encode()) > LONGEST_NAME:
-        raise UserError(f"{name[:30]!r}... cannot name a label or file: it has more than {LONGEST_NAME} bytes.")
-    return name

@@ -25,7 +25,7 @@ from common.keypoints.landmarks import (
     split,
 )
 from common.keypoints.window import CONFIRMING, MIN_PRESENT, legs_seen, seen_parts
-from common.recording.sequence import checked_label, checked_name
+from common.labels import checked_label, checked_name
 
 RETAKES: Final = 2  # a bad take is done again so often, then kept and marked
 BAD_SHARE: Final = 0.1  # of a take's frames missed, uneven or without a person, from which on it is bad

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from common.bus.messages import Action, Recording
 from common.keypoints.landmarks import CONNECTIONS, MIN_VISIBILITY, PARTS, SLICES, split
-from common.recognition.decision import levels
+from common.labels import split_label
 
 Picture = NDArray[np.uint8]
 Colour = tuple[int, int, int]  # blue, green, red
@@ -57,7 +57,7 @@ def draw_probabilities(picture: Picture, probabilities: Mapping[str, float], act
         top = round(54 * size) + row * step
         bottom, end = top + step - 6, round(width * probability)
         cv2.rectangle(picture, (0, top), (width, bottom), (60, 60, 60), -1)
-        action, verdict = levels(label)
+        action, verdict = split_label(label)
         colour = VERDICTS.get(verdict, BAR_ACTIVE) if action == active else BAR
         cv2.rectangle(picture, (0, top), (end, bottom), colour, -1)
         _write(picture, f"{label} {probability:.2f}", (5, bottom - round(8 * size)), 0.5 * size)

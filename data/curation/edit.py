@@ -22,9 +22,10 @@ import numpy as np
 
 from common.errors import UserError
 from common.files import atomic_write
+from common.labels import checked_label, checked_name
 from common.recording import sequence as sequences
 from common.recording.dataset_writer import MANIFEST, Collection, Entry, read_manifest
-from common.recording.sequence import Sequence, checked_label, checked_name
+from common.recording.sequence import Sequence
 
 UNDO: Final = ".undo"
 BEGUN: Final = "begun.json"

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from common.errors import UserError
+from common.labels import checked_label
 from common.lfs import refuse_pointer
-from common.recording.sequence import checked_label
 from common.video.sources import DEFAULT_FPS, IMAGES, FileSource, images
 from data.formats.columns import why_unreadable
 from data.formats.shared import UNKNOWN, check_top

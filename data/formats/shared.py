@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from common.errors import UserError
 from common.keypoints.landmarks import SIZE, SLICES, VECTORS, split
-from common.recording.sequence import Sequence, checked, checked_label
+from common.labels import checked_label
+from common.recording.sequence import Sequence, checked
 
 UNKNOWN: Final = "unknown"  # recorder
 # Folders by which other people's labels are known from their data sets' parts, and these from actions.

@@ -1,13 +1,13 @@
 """A model's card and the data that are to judge it in; whether they fit, and what to bear in mind, out."""
 
 import hashlib
-import unicodedata
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
 import msgspec
 
 from common.errors import UserError
+from common.labels import normalize_label
 from common.recognition.classifier import Card
 from common.recording.sequence import Sequence
 from data.formats.shared import UNKNOWN
@@ -49,11 +49,11 @@ def work(plan: object, sequences: Collection[Sequence]) -> str:
 def check_labels(data: Collection[str], model: Collection[str]) -> None:
     """Raises UserError for a label that the model cannot tell, naming both sides."""
     unknown = [label for label in data if label not in model]
-    alike = {plainly(label): label for label in model}
+    alike = {normalize_label(label): label for label in model}
     for label in unknown:
-        if plainly(label) in alike:
+        if normalize_label(label) in alike:
             raise UserError(
-                f"The data says {label!r} where the model says {alike[plainly(label)]!r}: "
+                f"The data says {label!r} where the model says {alike[normalize_label(label)]!r}: "
                 "rename one, since labels must agree to the letter."
             )
     if unknown:
@@ -61,14 +61,6 @@ def check_labels(data: Collection[str], model: Collection[str]) -> None:
             f"The data has labels that the model does not know, {_some(map(repr, unknown))}; it knows "
             f"{_some(map(repr, model))}: judge it on other data, or train it on these labels too."
         )
-
-
-def check_alike(labels: Iterable[str]) -> None:
-    """Raises UserError for two labels that a person reads alike."""
-    alike: dict[str, str] = {}
-    for label in labels:
-        if (other := alike.setdefault(plainly(label), label)) != label:
-            raise UserError(f"There are labels {other!r} and {label!r}, which a person reads alike: rename one.")
 
 
 def cautions(card: Card, sequences: Collection[Sequence]) -> list[str]:
@@ -116,11 +108,6 @@ def _other(card: Card, parts: Collection[str], sequences: Collection[Sequence]) 
             f"The data has {' and '.join(seen).replace('_', ' ') or 'nobody in it'} alone: on the stream whoever shows "
             "this is there, where live something must confirm a pose: a face or hand, or legs for a model of the body."
         )
-
-
-def plainly(label: str) -> str:
-    """As a person reads it: without case, outer spaces, and the two ways to write an umlaut."""
-    return unicodedata.normalize("NFC", label).casefold().strip()
 
 
 def _some(names: Iterable[str]) -> str:

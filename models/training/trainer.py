@@ -14,17 +14,16 @@ from numpy.typing import NDArray
 from common.errors import UserError
 from common.files import atomic_write
 from common.keypoints.features import features
+from common.labels import NOTHING, check_distinct, is_idle
 from common.recognition.classifier import WindowShape, tempered
 from common.recognition.decision import Parameters
 from common.recording.sequence import Sequence
 from models.evaluation import calibration, metrics
 from models.evaluation.calibration import Stream
 from models.evaluation.evaluator import watched
-from models.evaluation.provenance import check_alike
 from models.training.fit import Progress, Trained, learn
 from models.training.recipe import NETWORKS, Recipe
 from models.training_data import rehearsal, training_set, transitions, windows
-from models.training_data.windows import NOTHING, is_idle
 
 WINDOWS: Final = 2000  # of long recordings that are learnt
 VALIDATED: Final = "validated.json"
@@ -179,7 +178,7 @@ def labelled(sequences: Row[Sequence], idle: Collection[str]) -> tuple[list[str]
     labels = sorted(counts)
     if len(labels) < 2:
         raise UserError(f"The data has one label, {labels[0]!r}: a model needs at least two to choose from.")
-    check_alike(labels)
+    check_distinct(labels)
     if single := [label for label in labels if counts[label] < 2]:
         raise UserError(f"The data has one sequence of {single[0]!r}: record more, to learn from one and judge by one.")
     if strangers := set(idle) - set(labels):

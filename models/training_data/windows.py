@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from collections.abc import Sequence as Row
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,18 +11,9 @@ from numpy.typing import NDArray
 from common.errors import UserError
 from common.keypoints.landmarks import SIZE
 from common.recognition.classifier import WindowShape
-from common.recognition.decision import levels
 from common.recording.sequence import Sequence
 from models.simulation import pipeline
 from models.training_data import folds
-
-IDLE_NAMES: Final = {"idle", "nobody", "none", "nothing", "rest"}
-NOTHING: Final = "nothing"  # the label that is given to rests where the data names none
-
-
-def is_idle(label: str) -> bool:
-    """Whether a label says by its name that nothing is performed."""
-    return levels(label).action.casefold() in IDLE_NAMES
 
 
 class Examples(NamedTuple):

@@ -21,9 +21,9 @@ from common.errors import UserError
 from common.keypoints.holistic import Holistic
 from common.keypoints.landmarks import SIZE, SLICES
 from common.keypoints.smoothing import PoseSmoother
+from common.labels import checked_name
 from common.recording import sequence as sequences
 from common.recording.dataset_writer import Collection, read_manifest
-from common.recording.sequence import checked_name
 from common.video.testcard import TestCard
 from common.video.writer import VideoFile
 from data.extract import fit_name

@@ -65,7 +65,7 @@ def test_a_rest_of_ones_own_is_no_action(model: Path, monkeypatch: pytest.Monkey
 
 def test_what_cannot_learn_more_is_refused(tmp_path: Path, model: Path):
     own = [performed("nod", recorder="me")]
-    with pytest.raises(UserError, match=r"'nod' and 'Nod', which a person reads alike"):
+    with pytest.raises(UserError, match=r"'nod' and 'Nod', which read alike"):
         adapt(model, [*own, performed("Nod", height=0.4)])
     with pytest.raises(UserError, match=r"No sequence of 'clap' has the 8 frames"):
         adapt(model, [*own, performed("clap", height=0.4, frames=LENGTH - 1)])

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from common.recognition.decision import Decider, Event, Parameters, levels
+from common.labels import split_label
+from common.recognition.decision import Decider, Event, Parameters
 
 LABELS = ("hello", "thanks", "rest")
 IDLE = frozenset({"rest"})
@@ -284,7 +285,7 @@ def test_a_sum_beyond_one_is_told_as_one() -> None:
 
 @given(st.text(max_size=20))
 def test_a_label_is_its_levels(label: str) -> None:
-    action, verdict = levels(label)
+    action, verdict = split_label(label)
     assert "/" not in action and (verdict is None) == ("/" not in label)
     assert Event("ended", 1, action, 0, 1, 1, verdict).full_label == label
 

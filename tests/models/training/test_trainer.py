@@ -10,6 +10,7 @@ import pytest
 from common.errors import UserError
 from common.keypoints.features import RAW
 from common.keypoints.landmarks import LEFT_SHOULDER, LEFT_WRIST, RIGHT_SHOULDER, RIGHT_WRIST, SIZE, split
+from common.labels import NOTHING
 from common.recognition.backends import SKOPS_BATCH
 from common.recognition.classifier import Classifier, WindowShape
 from common.recording.sequence import Sequence
@@ -17,7 +18,6 @@ from models.evaluation.evaluator import judge
 from models.train import card_of, save
 from models.training.recipe import CLASSICS, KINDS, Recipe
 from models.training.trainer import VALIDATED, Course, Plan
-from models.training_data.windows import NOTHING
 from tests.models.people import person, sequence
 
 LENGTH = 8
