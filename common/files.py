@@ -1,7 +1,8 @@
-"""Files that are never left half written: atomic replacement, and JSON Lines that survive a full disk."""
+"""Atomic writes, JSON Lines that survive a full disk, and lists of files in natural order."""
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,18 @@ def atomic_write(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             draft.unlink()
         raise
+
+
+def visible_paths(folder: Path) -> Iterator[Path]:
+    """Everything below the folder but hidden files and what is in hidden folders, as macOS puts into archives."""
+    for path in folder.rglob("*"):
+        if not any(level.startswith(".") for level in path.relative_to(folder).parts):
+            yield path
+
+
+def natural_sort_key(path: Path) -> list[tuple[int, str]]:
+    """A key for `sorted` that puts frame2 before frame10."""
+    return [(int(step), "") if step.isdecimal() else (-1, step) for step in re.split(r"(\d+)", str(path))]
 
 
 class JsonLinesWriter:

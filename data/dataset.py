@@ -15,6 +15,7 @@ placed into 1662; what they do not hold, and what is NaN, is zeros. Nothing is u
 
 import os
 from collections import Counter
+from collections.abc import Mapping
 from collections.abc import Sequence as Row
 from pathlib import Path
 from typing import Final
@@ -22,11 +23,15 @@ from typing import Final
 import numpy as np
 
 from common.errors import UserError
+from common.files import natural_sort_key, visible_paths
 from common.lfs import refuse_pointer
+from common.recording import sequence as native
 from common.recording.dataset_writer import MANIFEST
 from common.recording.sequence import Sequence
 from data.formats import npy, npz, packed, parquet, pose, table
-from data.formats.shared import SIDECAR, Misplaced, check_top, natural
+from data.formats.shared import SIDECAR, Misplaced, check_top
+
+Named = Mapping[str, Sequence]  # by <label>/<name>
 
 READERS: Final = {
     ".npz": npz.read,
@@ -36,6 +41,7 @@ READERS: Final = {
     ".parquet": parquet.read,
     ".xz": packed.read,
 }
+SLOWEST, FASTEST = 0.1, 1000.0  # frames/s of any camera
 TOPS: Final = (MANIFEST, SIDECAR, parquet.TRAIN)  # what only the folder that holds the labels has
 
 
@@ -79,11 +85,29 @@ def read(path: Path, fps: float = 25.0) -> list[Sequence]:
     return [one._replace(label=one.label.encode(errors="replace").decode()) for one in sequences]
 
 
+def read_named(path: Path, fps: float) -> Named:
+    """The sequences of a data set by <label>/<name>, or by <label>/<number> where its layout has no such names.
+
+    fps: of recordings that do not say theirs. Raises UserError for one that is no rate.
+    """
+    if not SLOWEST <= fps <= FASTEST:
+        raise UserError(f"--fps {fps:g} is no rate: say {SLOWEST:g} to {FASTEST:g} frames a second.")
+    files = sorted(path.rglob("*.npz")) if is_native(path) else []
+    if files:
+        return {file.relative_to(path).with_suffix("").as_posix(): native.read(file) for file in files}
+    named, counts = {}, Counter[str]()
+    for sequence in read(path, fps):
+        named[f"{sequence.label}/{counts[sequence.label]}"] = sequence
+        counts[sequence.label] += 1
+    return named
+
+
+def is_native(folder: Path) -> bool:
+    return (folder / MANIFEST).is_file()
+
+
 def _files(folder: Path) -> list[Path]:
-    """All below the folder, in natural order, but what is hidden, as by macOS in archives."""
-    files = (file for file in folder.rglob("*") if file.is_file())
-    visible = (file for file in files if not any(step.startswith(".") for step in file.relative_to(folder).parts))
-    return sorted(visible, key=natural)
+    return sorted((path for path in visible_paths(folder) if path.is_file()), key=natural_sort_key)
 
 
 def _or_meant(root: Path, files: Row[Path]) -> str:

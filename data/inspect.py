@@ -8,7 +8,6 @@ Every sequence is named as the corrections take it; data/curation/edit.py says w
 """
 
 import argparse
-from collections import Counter
 from collections.abc import Sequence as Row
 from pathlib import Path
 
@@ -19,33 +18,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from common.errors import UserError, command
-from common.recording import sequence as sequences
 from common.recording.dataset_writer import read_manifest
 from common.recording.sequence import Sequence
-from data import dataset
 from data.curation import contact_sheet
-from data.curation.checks import Named, by_label, flaws, rate, share_seen
-from data.curation.edit import Editor, is_native
+from data.curation.checks import by_label, flaws, rate, share_seen
+from data.curation.edit import Editor
+from data.dataset import Named, read_named
 
 COLUMNS = ("label", "recorders", "sequences", "frames", "rate", "face", "left\nhand", "right\nhand")
-SLOWEST, FASTEST = 0.1, 1000.0  # frames/s of any camera
-
-
-def read(path: Path, fps: float) -> Named:
-    """The sequences of a data set by <label>/<name>, or by <label>/<number> where its layout has no such names.
-
-    fps: of recordings that do not say theirs. Raises UserError for one that is no rate.
-    """
-    if not SLOWEST <= fps <= FASTEST:
-        raise UserError(f"--fps {fps:g} is no rate: say {SLOWEST:g} to {FASTEST:g} frames a second.")
-    files = sorted(path.rglob("*.npz")) if is_native(path) else []
-    if files:
-        return {file.relative_to(path).with_suffix("").as_posix(): sequences.read(file) for file in files}
-    named, counts = {}, Counter[str]()
-    for sequence in dataset.read(path, fps):
-        named[f"{sequence.label}/{counts[sequence.label]}"] = sequence
-        counts[sequence.label] += 1
-    return named
 
 
 def table(named: Named) -> Table:
@@ -100,7 +80,7 @@ def _arguments() -> argparse.Namespace:
 
 def show(arguments: argparse.Namespace) -> None:
     """Table, flaws and, where asked for, pictures."""
-    named = read(arguments.dataset, arguments.fps)
+    named = read_named(arguments.dataset, arguments.fps)
     found = flaws(named, read_manifest(arguments.dataset))
     Console().print(table(named))
     print("\n".join(f"- {flaw}" for flaw in found) or "Nothing wrong was found.")

@@ -29,7 +29,8 @@ from common.keypoints.features import Features
 from common.keypoints.landmarks import SIZE
 from common.recognition.classifier import Classifier, read_card
 from common.recording.sequence import Sequence
-from data import dataset, extract
+from data import dataset
+from data.extraction.run import extract
 from models.adapt import adapt
 from models.evaluation.evaluator import Result, judge
 from models.import_model import adopt
@@ -116,7 +117,7 @@ def one_person(name: str, accuracy: float, loss: float | None = None, f1: float 
 def push_up(data: Path, plan: Plan, work: Path) -> Iterator[Figure]:
     """Right or wrong, from videos that this project extracts."""
     clips = work / "push_up"
-    extract.extract(data / "clips" / "push_up", clips, os.cpu_count() or 1, Console(stderr=True))
+    extract(data / "clips" / "push_up", clips, os.cpu_count() or 1, Console(stderr=True))
     recipe = msgspec.structs.replace(plan.recipe, features=EXERCISE)
     yield from _in_folds("push_up", dataset.read(clips), msgspec.structs.replace(plan, recipe=recipe), 0.85)
 

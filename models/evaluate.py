@@ -19,7 +19,7 @@ from rich.table import Table
 from common.errors import UserError, command
 from common.files import atomic_write
 from common.recognition.classifier import Classifier, read_card
-from data import inspect
+from data.dataset import read_named
 from models.evaluation import report
 from models.evaluation.evaluator import Result, judge
 from models.evaluation.metrics import Scores
@@ -30,7 +30,7 @@ from models.storage.folder import in_text
 def evaluate(arguments: argparse.Namespace) -> None:
     """The command; raises UserError, before the long work where it can."""
     card = read_card(arguments.model)
-    named = inspect.read(arguments.dataset, arguments.fps)
+    named = read_named(arguments.dataset, arguments.fps)
     check_labels({sequence.label for sequence in named.values()}, card.labels)
     for folder in filter(None, (arguments.json and arguments.json.parent, arguments.report)):
         folder.mkdir(parents=True, exist_ok=True)

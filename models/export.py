@@ -22,7 +22,7 @@ from common.quiet import quiet
 from common.recognition.classifier import WEIGHTS, Classifier, WindowShape, read_card
 from common.recording.sequence import Sequence
 from data import dataset
-from data.testcard import record
+from data.extraction.testcard import record
 from models.simulation import pipeline
 from models.storage.folder import write_card, written
 

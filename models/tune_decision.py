@@ -17,7 +17,7 @@ from common.errors import UserError, command
 from common.files import atomic_write
 from common.recognition.classifier import CARD, Classifier, read_card
 from common.recognition.decision import Parameters
-from data import inspect
+from data.dataset import read_named
 from models.evaluation import calibration, provenance
 from models.evaluation.calibration import Stream
 from models.evaluation.evaluator import watched
@@ -27,7 +27,7 @@ SEEDS = range(3)  # orders of the sequences, and rests
 
 def tune(arguments: argparse.Namespace) -> None:
     """The command; raises UserError."""
-    card, sequences = read_card(arguments.model), list(inspect.read(arguments.dataset, arguments.fps).values())
+    card, sequences = read_card(arguments.model), list(read_named(arguments.dataset, arguments.fps).values())
     provenance.check_labels({sequence.label for sequence in sequences}, card.labels)
     for caution in provenance.cautions(card, sequences):
         print(f"Note: {caution}", file=sys.stderr)

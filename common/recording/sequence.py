@@ -1,4 +1,4 @@
-"""Pack one recorded performance into an .npz file, and read it back."""
+"""One recorded performance in, one .npz file out, and back."""
 
 import io
 import lzma
@@ -16,6 +16,8 @@ from common.errors import UserError
 from common.keypoints.landmarks import LAYOUT, SIZE
 from common.lfs import refuse_pointer
 
+UNKNOWN_SUBJECT: Final = "unknown"
+MIN_PERSON_RATIO: Final = 0.8  # of the frames: a window of 30 may miss six
 # What np.load raises for damaged bytes, from the zip file, what it is compressed by, and the header of the array.
 UNREADABLE: Final = (
     ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError, TypeError,

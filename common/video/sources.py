@@ -2,7 +2,6 @@
 
 import logging
 import math
-import re
 import sys
 import time
 from contextlib import suppress
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from common.clock import now_ns
 from common.config import Camera
 from common.errors import UserError
+from common.files import natural_sort_key
 from common.lfs import refuse_pointer
 from common.quiet import quiet
 from common.video.file_clock import FileClock, rate, stated_frames
@@ -283,7 +283,7 @@ def _test_card(options: Camera) -> Source:
 def images(folder: Path) -> list[Path]:
     """The pictures in a folder, in the natural order of their names; not what is hidden, as by macOS in archives."""
     found = (file for file in folder.iterdir() if file.suffix.lower() in IMAGES and not file.name.startswith("."))
-    return sorted(found, key=_natural)
+    return sorted(found, key=natural_sort_key)
 
 
 def cameras() -> list[int]:
@@ -327,8 +327,3 @@ def _open_video(path: Path) -> cv2.VideoCapture:
 def _fps(capture: cv2.VideoCapture) -> float:
     fps = capture.get(cv2.CAP_PROP_FPS)
     return float(fps) if 0 < fps <= 1000 else DEFAULT_FPS
-
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """frame2 before frame10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name)]

@@ -9,15 +9,13 @@ import numpy as np
 
 from common.keypoints.landmarks import SLICES
 from common.recording.dataset_writer import Entry
-from common.recording.sequence import Sequence
-
-Named = Mapping[str, Sequence]  # by <label>/<name>
+from common.recording.sequence import MIN_PERSON_RATIO, Sequence
+from data.dataset import Named
 
 FEW: Final = 10  # sequences of a label: a fifth held out of fewer is one, and measures nothing
 IMBALANCE: Final = 3.0  # times as many: a model begins to profit from guessing the commonest label
 FROZEN: Final = 0.1  # of the frames: cameras repeat single frames, a picture that stands still is another thing
 HANDS: Final = 0.1  # of the frames: those who sign lose a hand now and then, not in nine of ten
-PERSON: Final = 0.8  # of the frames: a window of 30 may miss six
 UNEVEN: Final = 3.0  # times the usual interval: two frames in a row are missing
 RATES: Final = 1.1  # times another rate: 25 and 24 frames/s are alike to a model, 25 and 30 are not
 SHOWN: Final = 4  # names in a sentence
@@ -122,11 +120,11 @@ def _hands(named: Named) -> Iterator[str]:
 
 
 def _person(named: Named) -> Iterator[str]:
-    absent = [name for name, sequence in named.items() if sequence.keypoints.any(axis=1).mean() < PERSON]
+    absent = [name for name, sequence in named.items() if sequence.keypoints.any(axis=1).mean() < MIN_PERSON_RATIO]
     if absent:
         yield (
-            f"Nobody in view in over {1 - PERSON:.0%} of the frames: {_some(absent)}: trim or delete, unless the label "
-            "means nobody."
+            f"Nobody in view in over {1 - MIN_PERSON_RATIO:.0%} of the frames: {_some(absent)}: trim or delete, "
+            "unless the label means nobody."
         )
 
 

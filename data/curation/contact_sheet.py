@@ -21,7 +21,8 @@ from common.files import atomic_write
 from common.keypoints.landmarks import LEFT_WRIST, MIN_VISIBILITY, NOSE, PARTS, RIGHT_WRIST, split
 from common.recording.sequence import Sequence
 from common.video.drawing import COLOURS, FONT, Colour, Picture, draw_skeleton
-from data.curation.checks import Named, by_label, rate
+from data.curation.checks import by_label, rate
+from data.dataset import Named
 
 MOMENTS: Final = 8
 CELL: Final = 112  # pixels, of a stick figure

@@ -26,6 +26,7 @@ from common.labels import checked_label, checked_name
 from common.recording import sequence as sequences
 from common.recording.dataset_writer import MANIFEST, Collection, Entry, read_manifest
 from common.recording.sequence import Sequence
+from data.dataset import is_native
 
 UNDO: Final = ".undo"
 BEGUN: Final = "begun.json"
@@ -230,10 +231,6 @@ class Editor(Collection):
     def _paths(self, edit: Edit) -> tuple[Path, Path]:
         """Where the sequence was, and where it is now."""
         return self.folder / edit.before.file, self.folder / (edit.after or edit.before).file
-
-
-def is_native(folder: Path) -> bool:
-    return (folder / MANIFEST).is_file()
 
 
 def _family(path: Path) -> list[Path]:

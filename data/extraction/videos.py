@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from common.errors import UserError
+from common.files import visible_paths
 from common.labels import checked_label
 from common.lfs import refuse_pointer
+from common.recording.sequence import UNKNOWN_SUBJECT
 from common.video.sources import DEFAULT_FPS, IMAGES, FileSource, images
 from data.formats.columns import why_unreadable
-from data.formats.shared import UNKNOWN, check_top
+from data.formats.shared import check_top
 
 SUFFIXES: Final = frozenset(
     (
@@ -43,7 +45,7 @@ class Video(NamedTuple):
     label: str
     start_s: float | None = None
     end_s: float | None = None
-    recorder: str = UNKNOWN
+    recorder: str = UNKNOWN_SUBJECT
     size: int = 0  # bytes; 0 if there is no such file
     mtime_ns: int = 0
     fps: float = 0.0  # of a folder of pictures, which says none; 0: a file, which says its own
@@ -92,7 +94,7 @@ def _is_video(path: Path) -> bool:
 
 def _performances(folder: Path) -> list[Path]:
     """The videos below the folder, and the folders with pictures and neither videos nor such folders in or below."""
-    files = [path for path in folder.rglob("*") if not any(s.startswith(".") for s in path.relative_to(folder).parts)]
+    files = list(visible_paths(folder))
     videos = [path for path in files if path.suffix.lower() in SUFFIXES and not path.is_dir()]
     pictured = {path.parent for path in files if path.suffix.lower() in IMAGES}
     above = {parent for path in (*videos, *pictured) for parent in path.parents}
@@ -136,7 +138,7 @@ def _from_row(folder: Path, row: dict[str, str]) -> Video:
     start_s, end_s = _seconds(row["start"]), _seconds(row["end"])
     if end_s is not None and end_s <= (start_s or 0.0):
         raise UserError(f"it ends at {end_s:g} s, before it begins.")
-    label, recorder = checked_label(row["label"]), row["recorder"] or UNKNOWN
+    label, recorder = checked_label(row["label"]), row["recorder"] or UNKNOWN_SUBJECT
     return Video(folder / row["path"], row["path"], label, start_s, end_s, recorder)
 
 

@@ -18,8 +18,8 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from common.errors import UserError
-from common.recording.sequence import Sequence
-from data.formats.shared import UNKNOWN, assumed, made, place
+from common.recording.sequence import UNKNOWN_SUBJECT, Sequence
+from data.formats.shared import assumed, made, place
 
 LARGEST: Final = 2**32  # bytes unpacked: a small file may say it holds more than any memory does
 Size = Annotated[int, Meta(ge=1, le=2**31)]
@@ -31,7 +31,7 @@ class Header(msgspec.Struct):
     shape: tuple[Size, Size, Size]  # sequences, frames, numbers
     scale: Annotated[float, Meta(gt=0)]
     labels: list[str]
-    recorder: str = UNKNOWN
+    recorder: str = UNKNOWN_SUBJECT
 
 
 def read(_root: Path, files: Iterable[Path], fps: float) -> Iterator[Sequence]:

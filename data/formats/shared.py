@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from common.errors import UserError
 from common.keypoints.landmarks import SIZE, SLICES, VECTORS, split
 from common.labels import checked_label
-from common.recording.sequence import Sequence, checked
+from common.recording.sequence import UNKNOWN_SUBJECT, Sequence, checked
 
-UNKNOWN: Final = "unknown"  # recorder
 # Folders by which other people's labels are known from their data sets' parts, and these from actions.
 VERDICTS: Final = frozenset(("right", "wrong", "good", "bad", "correct", "incorrect"))
 SPLITS: Final = frozenset(("train", "training", "test", "testing", "val", "valid", "validation", "dev"))
@@ -49,7 +48,7 @@ def assumed(frames: Iterable[int], fps: float) -> Facts:
     """The facts of a recording that says none but the numbers of its frames: one missing is missing in time."""
     numbers = list(frames)
     captured_ns = [round((number - numbers[0]) / fps * 1e9) for number in numbers]
-    return Facts(recorder=UNKNOWN, stream="", fps=fps, captured_ns=captured_ns)
+    return Facts(recorder=UNKNOWN_SUBJECT, stream="", fps=fps, captured_ns=captured_ns)
 
 
 def facts_of(sequence: Sequence) -> Facts:
@@ -175,8 +174,3 @@ def place(path: Path, rows: NDArray[np.number]) -> NDArray[np.float32]:
         vectors[:, SLICES[part]] = rows[:, first : first + width]
         first += width
     return vectors
-
-
-def natural(path: Path) -> list[tuple[int, str]]:
-    """Sorts frame2 before frame10."""
-    return [(int(step), "") if step.isdecimal() else (-1, step) for step in re.split(r"(\d+)", str(path))]

@@ -9,8 +9,7 @@ import msgspec
 from common.errors import UserError
 from common.labels import normalize_label
 from common.recognition.classifier import Card
-from common.recording.sequence import Sequence
-from data.formats.shared import UNKNOWN
+from common.recording.sequence import UNKNOWN_SUBJECT, Sequence
 from models.simulation.pipeline import confirms, parts_seen
 
 DIGITS: Final = 12  # of a fingerprint: one in a million million sequences is taken for another
@@ -79,7 +78,7 @@ def known(card: Card) -> Known:
 
 def _shared(known: Known, sequences: Collection[Sequence]) -> Iterator[str]:
     """What the model was made with and is judged on."""
-    recorders = {sequence.recorder for sequence in sequences} - {UNKNOWN, ""}
+    recorders = {sequence.recorder for sequence in sequences} - {UNKNOWN_SUBJECT, ""}
     held_out = recorders & set(known.recorders_held_out)
     trained = (recorders & set(known.recorders)) - held_out
     same = sum(fingerprint(sequence) in known.fingerprints for sequence in sequences) if known.fingerprints else 0

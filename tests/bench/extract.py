@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import cv2
 
-from data.extract import REPORT
+from data.extraction.report import REPORT
 from data.extraction.videos import find
 from tests.pipeline import ROOT
 

@@ -12,10 +12,10 @@ from common.errors import UserError
 from common.keypoints.landmarks import SIZE, SLICES
 from common.recognition.classifier import WindowShape
 from common.recording.dataset_writer import Collection
-from common.recording.sequence import Sequence
+from common.recording.sequence import UNKNOWN_SUBJECT, Sequence
 from data import dataset
 from data.formats import table
-from data.formats.shared import SIDECAR, UNKNOWN, VECTORS, place
+from data.formats.shared import SIDECAR, VECTORS, place
 from models.training_data.windows import cut
 
 RNG = np.random.default_rng(0)
@@ -59,7 +59,7 @@ def test_one_file_a_frame(tmp_path: Path):
     assert (first.keypoints == values.astype(np.float32)).all()
     assert first.captured_ns.tolist() == [number * 50_000_000 for number in range(12)]
     assert second.captured_ns.tolist() == [0, 50_000_000, 150_000_000], "a missing frame is missing in time"
-    assert (first.recorder, first.fps) == (UNKNOWN, FPS)
+    assert (first.recorder, first.fps) == (UNKNOWN_SUBJECT, FPS)
 
 
 def test_one_file_a_sequence(tmp_path: Path):

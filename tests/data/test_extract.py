@@ -26,9 +26,9 @@ from common.recording import sequence as sequences
 from common.recording.dataset_writer import Collection, read_manifest
 from common.video.testcard import TestCard
 from common.video.writer import VideoFile
-from data.extract import fit_name
 from data.extraction.extractor import Extractor, Take
 from data.extraction.report import REPORT, Report, judged, key
+from data.extraction.run import fit_name
 from data.extraction.videos import Video, find
 from data.extraction.workers import Crash
 from tests.bench.sharing import VISIBLE, distance, positions, reference

@@ -9,7 +9,7 @@ import pytest
 from common.errors import EXIT_USER_ERROR
 from common.recording import sequence as sequences
 from common.recording.dataset_writer import Collection, read_manifest
-from data.inspect import read
+from data.dataset import read_named
 from tests.commands import Done, call, run
 from tests.common.recording.test_sequence import made
 
@@ -59,7 +59,7 @@ def test_a_folder_whose_name_is_no_text(tmp_path: Path) -> None:
     sequence = os.path.join(os.fsencode(tmp_path), b"gr\xfcn", b"0")
     os.makedirs(sequence)
     np.save(Path(os.fsdecode(sequence)) / "0.npy", made().keypoints[0])
-    assert list(read(tmp_path, 25.0)) == ["gr?n/0"]
+    assert list(read_named(tmp_path, 25.0)) == ["gr?n/0"]
 
 
 def test_corrections_and_back(folder: Path) -> None:
@@ -69,7 +69,7 @@ def test_corrections_and_back(folder: Path) -> None:
     )
     assert inspect(folder, "--relabel", "wave/anna-001", "hello").returncode == 0
     assert inspect(folder, "--trim", "hello/anna-001", "0.1", "0.2").returncode == 0
-    assert {name: len(sequence.keypoints) for name, sequence in read(folder, 25.0).items()} == {
+    assert {name: len(sequence.keypoints) for name, sequence in read_named(folder, 25.0).items()} == {
         "hello/anna-001": 3,
         "push up/right/anna-000": 8,
     }
@@ -106,4 +106,4 @@ def test_a_file_that_is_wrong_is_named(folder: Path) -> None:
 def test_the_notebooks_data_as_they_are(shared: Path) -> None:
     done = inspect(shared / "mp_data_mit" / "MP_Data", "--fps", 30)
     assert "- Few sequences: hello (8), iloveyou (8), thanks (8): record" in done.stdout
-    assert len(read(shared / "mp_data_mit" / "MP_Data", 30.0)) == 24
+    assert len(read_named(shared / "mp_data_mit" / "MP_Data", 30.0)) == 24

@@ -19,7 +19,7 @@ from common.recognition.decision import Parameters
 from common.recording.dataset_writer import Collection
 from common.recording.sequence import Sequence
 from common.video.testcard import schedule
-from data.testcard import MARGIN_S
+from data.extraction.testcard import MARGIN_S
 from models.evaluation import evaluator, report
 from models.evaluation.evaluator import Result
 from tests.commands import call, run

@@ -16,7 +16,7 @@ from common.errors import UserError
 from common.keypoints.landmarks import PARTS, SHAPES, SIZE, split
 from common.recording import sequence as sequences
 from common.recording.sequence import Sequence
-from data import convert, dataset, inspect
+from data import convert, dataset
 from data.extraction.videos import find
 from data.formats import pose
 from data.formats.shared import SIDECAR
@@ -158,7 +158,7 @@ def test_a_pointer_in_a_data_set_of_this_project_is_refused_as_such(tmp_path: Pa
     (tmp_path / "wave" / "anna-000.npz").write_text(POINTER)
     (tmp_path / "manifest.jsonl").touch()
     with pytest.raises(UserError, match=r"anna-000\.npz is a Git LFS pointer"):
-        inspect.read(tmp_path, 25.0)
+        dataset.read_named(tmp_path, 25.0)
     (tmp_path / "manifest.jsonl").write_text(POINTER)
     with pytest.raises(UserError, match="is a Git LFS pointer"):
         dataset.read(tmp_path)

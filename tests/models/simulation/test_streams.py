@@ -263,7 +263,7 @@ def test_test_card_sessions_are_found_in_a_data_set(recording: list[Message], tm
     """As data.testcard cuts them, written and read again."""
     from common.recording.dataset_writer import Collection
     from common.video.testcard import schedule
-    from data.testcard import MARGIN_S
+    from data.extraction.testcard import MARGIN_S
 
     frames = [message for message in recording if message.array is not None]
     times = np.array([message.header.captured_ns for message in frames])

@@ -1,0 +1,122 @@
+"""Bring a data set up to date with a folder of videos."""
+
+import signal
+import time
+import unicodedata
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from common.keypoints.landmarks import PARTS
+from common.labels import LONGEST_NAME, PUNCTUATION
+from common.recording.dataset_writer import Collection
+from common.recording.sequence import MIN_PERSON_RATIO, Sequence
+from common.video.sources import DEFAULT_FPS
+from data.extraction.extractor import Extractor, Take
+from data.extraction.remarks import remarks
+from data.extraction.report import REPORT, Report, Row, judged, key, shows_face_or_hand
+from data.extraction.videos import Video, find
+from data.extraction.workers import Crash, LocalWorkers
+
+SHOWN: Final = 10  # of the videos without a sequence
+
+
+def extract(source: Path, out: Path, workers: int, console: Console, fps: float = DEFAULT_FPS) -> None:
+    """Bring the data set up to date with the videos; raises UserError. fps: the rate of folders of pictures."""
+    videos = find(source, fps)
+    for remark in remarks(videos, listed=source.is_file()):
+        console.print(remark, markup=False, highlight=False, soft_wrap=True)
+    with Collection(out) as collection, closing(Report(collection)) as report:
+        waiting = [video for video in videos if key(video) not in report.rows]
+        if len(waiting) < len(videos):
+            console.print(f"{len(videos) - len(waiting)} of {len(videos)} videos are finished already.")
+        waiting.sort(key=lambda video: -video.size)  # the longest first, as far as sizes tell
+        takes = LocalWorkers(workers).run(Extractor, waiting)
+        with closing(takes), _progress(console, disable=not waiting) as progress:
+            task = progress.add_task("", total=sum(video.size for video in waiting), rate=0.0)
+            begun_s, frames = time.monotonic(), 0
+            for done, (video, take) in enumerate(takes, start=1):
+                with _uninterrupted():
+                    frames += _keep(video, take, collection, report).frames
+                rate = frames / (time.monotonic() - begun_s)
+                progress.update(task, advance=video.size, description=f"{done}/{len(waiting)} videos", rate=rate)
+        _summarise([report.rows[key(video)] for video in videos], out, console)
+
+
+def _progress(console: Console, disable: bool) -> Progress:
+    words = TextColumn("{task.description}"), TextColumn("{task.fields[rate]:.1f} frames/s")
+    return Progress(words[0], BarColumn(), words[1], TimeRemainingColumn(), console=console, disable=disable)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C takes effect afterwards, when the data set is whole again."""
+    asked: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if asked:
+        raise KeyboardInterrupt
+
+
+def _keep(video: Video, take: Take | Crash, collection: Collection, report: Report) -> Row:
+    """Write what came of a video: its row and, if it is one, its sequence."""
+    row = judged(video, take)
+    if isinstance(take, Crash) or row.outcome != "ok":
+        report.add(row)
+        return row
+    name = collection.free_name(video.label, fit_name(video.path.stem))
+    row.file = f"{video.label}/{name}.npz"
+    report.add(row)  # before the sequence, which else would be made twice by a run that goes on from here
+    flaws = [*take.warnings]
+    if row.pose < MIN_PERSON_RATIO:
+        flaws.append(f"the person is in view on only {row.pose:.0%} of the frames")
+    if not shows_face_or_hand(row):
+        flaws.append("neither face nor hand in view")
+    sequence = Sequence(video.label, take.keypoints, take.captured_ns, video.recorder, "video", take.fps)
+    collection.add(name, sequence, origin=video.origin, flaws=flaws)
+    return row
+
+
+def fit_name(stem: str) -> str:
+    """The name of a video made one that a sequence may have, with room for a number behind it."""
+    fit = "".join(letter if _fits(letter) else "_" for letter in stem).lstrip(" .")
+    return fit.encode()[: LONGEST_NAME - 10].decode(errors="ignore") or "video"
+
+
+def _fits(letter: str) -> bool:
+    return letter in PUNCTUATION or unicodedata.category(letter)[0] in "LMN"
+
+
+def _summarise(rows: list[Row], out: Path, console: Console) -> None:
+    table = Table("outcome", "videos", "frames", "seconds", *PARTS, title=str(out))
+    for outcome in ("ok", "failed", "crashed"):
+        if some := [row for row in rows if row.outcome == outcome]:
+            frames, seconds = sum(row.frames for row in some), sum(row.seconds for row in some)
+            seen = [sum(getattr(row, part) * row.frames for row in some) / max(frames, 1) for part in PARTS]
+            table.add_row(outcome, str(len(some)), str(frames), f"{seconds:.1f}", *(f"{share:.0%}" for share in seen))
+    console.print(table)
+    console.print(_by_label(rows))
+    without = [row for row in rows if row.outcome != "ok"]
+    for row in without[:SHOWN]:
+        console.print(f"{row.path} {row.outcome}: {row.reason}", markup=False, highlight=False, soft_wrap=True)
+    if without:
+        console.print(f"{len(without)} of {len(rows)} videos gave no sequence: see {out / REPORT}.", soft_wrap=True)
+
+
+def _by_label(rows: list[Row]) -> Table:
+    table = Table("label", "videos", "sequences", "frames")
+    for label in sorted({row.label for row in rows}):
+        of_label = [row for row in rows if row.label == label]
+        made = [row for row in of_label if row.outcome == "ok"]
+        frames = sum(row.frames for row in made)
+        table.add_row(escape(label), str(len(of_label)), str(len(made)), str(frames))
+    return table
