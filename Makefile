@@ -1,7 +1,7 @@
 # make run   sets up .venv from the lock if need be, and starts the Procfile
 #            SOURCE= camera number, video file, folder, address or testcard   SECONDS= stop after so much of it
 #            OUT= folder for results   MODEL= model folder   HEADLESS=1 no window   KEYPOINTS= extractor processes
-# make record  the same with a recorder: LABELS="wave, clap"   SEQUENCES= of each   RECORDER= who   OUT= the data set
+# make record  the same with a recorder: LABELS="wave, clap"   SEQUENCES= of each   SUBJECT= who   OUT= the data set
 # make replay  plays RECORDING= a .mcap file, STAGE= keypoints or another topic, SPEED= 0 as fast as it goes
 # make test  the tests      make check  format, lint, types, contracts, spelling, settings, and the tests
 # make lock  compiles requirements.lock anew from pyproject.toml
@@ -11,7 +11,7 @@ SHELL := /bin/sh
 BIN := .venv/bin
 UV_VERSION := 0.13.9
 unexport PYTHONDONTWRITEBYTECODE # else every process that starts compiles TensorFlow anew: 8 s
-export SOURCE OUT MODEL LABELS RECORDER RECORDING
+export SOURCE OUT MODEL LABELS SUBJECT RECORDING
 
 .PHONY: run record replay test lint check lock clean
 
@@ -22,7 +22,7 @@ run: .venv/ready
 	@$(START) $${MODEL:+--model "$$MODEL"}
 
 record: .venv/ready
-	@$(START) --record "$$LABELS" $${RECORDER:+--set "recorder.recorder=\"$$RECORDER\""} \
+	@$(START) --record "$$LABELS" $${SUBJECT:+--set "recorder.subject=\"$$SUBJECT\""} \
 	  $(if $(SEQUENCES),--set recorder.sequences="$(SEQUENCES)")
 
 replay: .venv/ready

@@ -98,7 +98,7 @@ class Recorder(Section):
     out: str
     labels: list[str]
     sequences: Annotated[int, Meta(ge=1, le=100_000)]
-    recorder: str
+    subject: str
     frames: Annotated[int, Meta(ge=8, le=10_000)] | None
     countdown_s: Seconds
     video: bool

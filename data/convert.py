@@ -21,7 +21,7 @@ from rich.progress import Progress
 
 from common.errors import UserError, command
 from common.recording.dataset_writer import MANIFEST
-from common.recording.sequence import Sequence
+from common.recording.sequence import KeypointSequence
 from data import dataset
 from data.formats import npy, npz, parquet, pose, table
 
@@ -36,7 +36,7 @@ WRITERS: Final = {
 console = Console(stderr=True)
 
 
-def convert(source: Path, target: Path, layout: str, fps: float) -> list[Sequence]:
+def convert(source: Path, target: Path, layout: str, fps: float) -> list[KeypointSequence]:
     """Write the data set `source` to `target`, which is not there yet or an empty folder; raises UserError."""
     target = Path(os.path.abspath(target))
     try:
@@ -60,13 +60,13 @@ def _check_free(target: Path, layout: str) -> None:
         raise UserError(f"{target} is there already: choose another name, or remove it.")
 
 
-def _write(draft: Path, sequences: list[Sequence], layout: str) -> None:
+def _write(draft: Path, sequences: list[KeypointSequence], layout: str) -> None:
     shown = "The data set"
 
-    def watched() -> Iterator[Sequence]:
+    def watched() -> Iterator[KeypointSequence]:
         nonlocal shown
         for number, sequence in enumerate(progress.track(sequences, description=f"writing {layout}"), start=1):
-            shown = f"Sequence {number} ({sequence.label[:60]!r} by {sequence.recorder[:60]!r})"
+            shown = f"Sequence {number} ({sequence.label[:60]!r} by {sequence.subject[:60]!r})"
             yield sequence
 
     try:
@@ -78,7 +78,7 @@ def _write(draft: Path, sequences: list[Sequence], layout: str) -> None:
         raise UserError(f"{shown} cannot be written: {error}") from error
 
 
-def _check_same(before: list[Sequence], draft: Path, fps: float) -> None:
+def _check_same(before: list[KeypointSequence], draft: Path, fps: float) -> None:
     """Compared by label, since folders of labels are read in the order of their names."""
     try:
         with console.status("reading back"):
@@ -89,7 +89,7 @@ def _check_same(before: list[Sequence], draft: Path, fps: float) -> None:
         raise UserError(f"{len(before)} sequences were written, {len(after)} read back: do labels differ only in case?")
     pairs = zip(*(sorted(sequences, key=lambda one: one.label) for sequences in (before, after)), strict=True)
     for one, other in pairs:
-        for field in Sequence._fields:
+        for field in KeypointSequence._fields:
             if not np.array_equal(getattr(one, field), getattr(other, field)):
                 raise UserError(f"{field} of a sequence of {one.label!r} would be lost in this layout: choose another.")
 

@@ -27,11 +27,11 @@ from common.files import natural_sort_key, visible_paths
 from common.lfs import refuse_pointer
 from common.recording import sequence as native
 from common.recording.dataset_writer import MANIFEST
-from common.recording.sequence import Sequence
+from common.recording.sequence import KeypointSequence
 from data.formats import npy, npz, packed, parquet, pose, table
 from data.formats.shared import SIDECAR, Misplaced, check_top
 
-Named = Mapping[str, Sequence]  # by <label>/<name>
+SequencesByName = Mapping[str, KeypointSequence]  # by <label>/<name>
 
 READERS: Final = {
     ".npz": npz.read,
@@ -45,7 +45,7 @@ SLOWEST, FASTEST = 0.1, 1000.0  # frames/s of any camera
 TOPS: Final = (MANIFEST, SIDECAR, parquet.TRAIN)  # what only the folder that holds the labels has
 
 
-def read(path: Path, fps: float = 25.0) -> list[Sequence]:
+def read(path: Path, fps: float = 25.0) -> list[KeypointSequence]:
     """All sequences of a data set in any of the layouts; raises UserError naming the file that is wrong.
 
     fps: the rate of recordings that do not say theirs.
@@ -85,7 +85,7 @@ def read(path: Path, fps: float = 25.0) -> list[Sequence]:
     return [one._replace(label=one.label.encode(errors="replace").decode()) for one in sequences]
 
 
-def read_named(path: Path, fps: float) -> Named:
+def read_named(path: Path, fps: float) -> SequencesByName:
     """The sequences of a data set by <label>/<name>, or by <label>/<number> where its layout has no such names.
 
     fps: of recordings that do not say theirs. Raises UserError for one that is no rate.

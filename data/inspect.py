@@ -19,16 +19,16 @@ from rich.table import Table
 
 from common.errors import UserError, command
 from common.recording.dataset_writer import read_manifest
-from common.recording.sequence import Sequence
+from common.recording.sequence import KeypointSequence
 from data.curation import contact_sheet
-from data.curation.checks import by_label, flaws, rate, share_seen
+from data.curation.checks import by_label, find_issues, rate, share_seen
 from data.curation.edit import Editor
-from data.dataset import Named, read_named
+from data.dataset import SequencesByName, read_named
 
 COLUMNS = ("label", "recorders", "sequences", "frames", "rate", "face", "left\nhand", "right\nhand")
 
 
-def table(named: Named) -> Table:
+def table(named: SequencesByName) -> Table:
     """A row for each label, and one for all."""
     shown = Table(
         box=box.SIMPLE,
@@ -46,7 +46,7 @@ def table(named: Named) -> Table:
     return shown
 
 
-def _row(label: str, group: Row[Sequence]) -> list[str]:
+def _row(label: str, group: Row[KeypointSequence]) -> list[str]:
     frames = [len(sequence.keypoints) for sequence in group]
     rates = [rate(sequence) for sequence in group if len(sequence.keypoints) > 1]
     shares = (
@@ -55,7 +55,7 @@ def _row(label: str, group: Row[Sequence]) -> list[str]:
     )
     return [
         escape(label),
-        str(len({sequence.recorder for sequence in group})),
+        str(len({sequence.subject for sequence in group})),
         str(len(group)),
         f"{min(frames)}/{np.median(frames):.0f}/{max(frames)}",
         f"{np.median(rates):.1f}" if rates else "",
@@ -79,11 +79,11 @@ def _arguments() -> argparse.Namespace:
 
 
 def show(arguments: argparse.Namespace) -> None:
-    """Table, flaws and, where asked for, pictures."""
+    """Table, issues and, where asked for, pictures."""
     named = read_named(arguments.dataset, arguments.fps)
-    found = flaws(named, read_manifest(arguments.dataset))
+    found = find_issues(named, read_manifest(arguments.dataset))
     Console().print(table(named))
-    print("\n".join(f"- {flaw}" for flaw in found) or "Nothing wrong was found.")
+    print("\n".join(f"- {issue}" for issue in found) or "Nothing wrong was found.")
     if arguments.sheet:
         written = contact_sheet.write(arguments.sheet, arguments.dataset.resolve().name, named, found)
         print("Look at " + ", ".join(map(str, written)))

@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from common.errors import UserError, command
-from common.recording.dataset_writer import Collection
+from common.recording.dataset_writer import DatasetWriter
 from data.extraction.testcard import record
 
 
@@ -39,11 +39,11 @@ def _write_all(arguments: argparse.Namespace) -> None:
         raise UserError("--seconds and --workers must be 1 or more.")
     if arguments.out.exists():
         raise UserError(f"{arguments.out} is there already: choose another folder, or remove it.")
-    with Collection(arguments.out) as collection, ProcessPoolExecutor(arguments.workers) as pool:
+    with DatasetWriter(arguments.out) as writer, ProcessPoolExecutor(arguments.workers) as pool:
         cards = pool.map(record, arguments.seeds, [arguments.seconds] * len(arguments.seeds))
         for seed, sequences in zip(arguments.seeds, cards, strict=True):
             for number, sequence in enumerate(sequences):
-                collection.add(f"{seed}-{number:03d}", sequence, origin=f"test card {seed}")
+                writer.add(f"{seed}-{number:03d}", sequence, origin=f"test card {seed}")
             print(f"card {seed}: {len(sequences)} sequences")
 
 

@@ -20,7 +20,7 @@ from common.errors import UserError, command
 from common.keypoints.features import features
 from common.labels import check_distinct, is_idle
 from common.recognition.classifier import CARD, WEIGHTS, Card, read_card, tempered, weights_of
-from common.recording.sequence import Sequence
+from common.recording.sequence import KeypointSequence
 from data import dataset
 from models.evaluation import provenance
 from models.storage.folder import check_free, in_text, write_card, written
@@ -50,7 +50,7 @@ class Adapted(NamedTuple):
         return tempered(self.trained.tell(features(windows, self.card.features)), self.card.temperature)
 
 
-def adapt(folder: Path, sequences: Row[Sequence], seed: int = 0) -> Adapted:
+def adapt(folder: Path, sequences: Row[KeypointSequence], seed: int = 0) -> Adapted:
     """The model in the folder after it learnt the sequences too; raises UserError.
 
     How sure it is and when it reports stay as they were: so few examples cannot say.
@@ -89,7 +89,7 @@ def _recipe(folder: Path, card: Card) -> Recipe:
         raise UserError(f"{folder / CARD} says a recipe that cannot be read: {error}.") from error
 
 
-def own_lessons(card: Card, sequences: Row[Sequence], seed: int) -> Lessons:
+def own_lessons(card: Card, sequences: Row[KeypointSequence], seed: int) -> Lessons:
     """What one's own examples teach; raises UserError for a label without a window."""
     shape, idle = card.window, [card.labels.index(label) for label in card.idle]
     cut = windows.cut(sequences, card.labels, shape, STRIDE)
@@ -117,13 +117,13 @@ def beside(known: Lessons, own: Lessons) -> Lessons:
     )
 
 
-def _data(card: Card, name: str, sequences: Row[Sequence]) -> dict[str, Any]:
+def _data(card: Card, name: str, sequences: Row[KeypointSequence]) -> dict[str, Any]:
     """What the card says of its data, with one's own."""
     before = provenance.known(card)
     return card.data | {
         "adapted": name,
         "fingerprints": [*before.fingerprints, *map(provenance.fingerprint, sequences)],
-        "recorders": sorted({*before.recorders, *(sequence.recorder for sequence in sequences)}),
+        "recorders": sorted({*before.recorders, *(sequence.subject for sequence in sequences)}),
     }
 
 

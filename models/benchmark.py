@@ -28,7 +28,7 @@ from common.files import atomic_write
 from common.keypoints.features import Features
 from common.keypoints.landmarks import SIZE
 from common.recognition.classifier import Classifier, read_card
-from common.recording.sequence import Sequence
+from common.recording.sequence import KeypointSequence
 from data import dataset
 from data.extraction.run import extract
 from models.adapt import adapt
@@ -96,7 +96,7 @@ def signers(data: Path, plan: Plan, work: Path) -> Iterator[Figure]:
 def mit(data: Path, plan: Plan, work: Path) -> Iterator[Figure]:
     """From two recorders to 22 others."""
     sequences = dataset.read(data / "signers")
-    known = np.array([sequence.recorder in MIT for sequence in sequences])
+    known = np.array([sequence.subject in MIT for sequence in sequences])
     result = taught(work / "mit", *parted(sequences, ~known), plan)
     on = "signers, the two of MIT licence to 22 others"
     yield Figure(on=on, what="accuracy", value=result.sequences.accuracy, goal=0.86, detail=result.sequences.recorders)
@@ -167,14 +167,14 @@ TASKS: Final[dict[str, Bench]] = {
 }
 
 
-def splits(sequences: Row[Sequence]) -> Iterator[tuple[list[Sequence], list[Sequence]]]:
+def splits(sequences: Row[KeypointSequence]) -> Iterator[tuple[list[KeypointSequence], list[KeypointSequence]]]:
     """Who teaches and who is judged, in thirds of the recorders."""
-    recorders = np.array([sequence.recorder for sequence in sequences])
+    recorders = np.array([sequence.subject for sequence in sequences])
     for part in np.array_split(np.random.default_rng(0).permutation(np.unique(recorders)), SPLITS):
         yield parted(sequences, np.isin(recorders, part))
 
 
-def taught(folder: Path, rest: Row[Sequence], tested: Row[Sequence], plan: Plan) -> Result:
+def taught(folder: Path, rest: Row[KeypointSequence], tested: Row[KeypointSequence], plan: Plan) -> Result:
     """How well a model does on the tested that the rest has taught; it is left in the folder."""
     course = Course(rest, plan)
     with shown() as progress:
@@ -184,11 +184,11 @@ def taught(folder: Path, rest: Row[Sequence], tested: Row[Sequence], plan: Plan)
     return judge(model.classify, read_card(folder), by_number(tested))
 
 
-def to_each(folder: Path, tested: Row[Sequence]) -> dict[str, tuple[float, float]]:
+def to_each(folder: Path, tested: Row[KeypointSequence]) -> dict[str, tuple[float, float]]:
     """By recorder, the accuracy after the model in the folder has seen EXAMPLES of each sign, and seconds to learn."""
     reached = {}
-    for recorder in sorted({sequence.recorder for sequence in tested}):
-        own = [sequence for sequence in tested if sequence.recorder == recorder]
+    for recorder in sorted({sequence.subject for sequence in tested}):
+        own = [sequence for sequence in tested if sequence.subject == recorder]
         shown_to = np.zeros(len(own), bool)
         for label in {sequence.label for sequence in own}:
             of_label = [number for number, sequence in enumerate(own) if sequence.label == label]
@@ -203,7 +203,7 @@ def to_each(folder: Path, tested: Row[Sequence]) -> dict[str, tuple[float, float
 
 def _in_folds(
     name: str,
-    sequences: Row[Sequence],
+    sequences: Row[KeypointSequence],
     plan: Plan,
     accuracy: float,
     loss: float | None = None,

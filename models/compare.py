@@ -25,7 +25,7 @@ from rich.table import Table
 from common.errors import UserError, command
 from common.files import atomic_write
 from common.keypoints.features import RAW
-from common.recording.sequence import Sequence
+from common.recording.sequence import KeypointSequence
 from data import dataset
 from models.storage.folder import in_text
 from models.train import options, planned
@@ -80,7 +80,7 @@ def compare(arguments: argparse.Namespace) -> None:
         atomic_write(arguments.plot, drawn(figures, arguments.plot.suffix[1:]))
 
 
-def measured(sequences: Row[Sequence], plan: Plan, parts: Row[Fold], kinds: Row[str]) -> Iterator[Figures]:
+def measured(sequences: Row[KeypointSequence], plan: Plan, parts: Row[Fold], kinds: Row[str]) -> Iterator[Figures]:
     """The figures of every fold, and in it of every kind."""
     models = crossed(sequences, plan, parts, [recipe_of(kind, plan.recipe) for kind in kinds])
     for (fold, kind), one in zip(product(range(len(parts)), kinds), models, strict=True):

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from common.errors import UserError, command
 from common.quiet import quiet
 from common.recognition.classifier import WEIGHTS, Classifier, WindowShape, read_card
-from common.recording.sequence import Sequence
+from common.recording.sequence import KeypointSequence
 from data import dataset
 from data.extraction.testcard import record
 from models.simulation import pipeline
@@ -61,7 +61,7 @@ def export(source: Path, target: Path, kind: str, quantize: bool, data: Path | N
     return comparison
 
 
-def cut(sequences: list[Sequence], shape: WindowShape) -> NDArray[np.float32]:
+def cut(sequences: list[KeypointSequence], shape: WindowShape) -> NDArray[np.float32]:
     """All full windows (n, length, 1662), as the live stage cuts them; raises UserError if there are none."""
     windows = [window for sequence in sequences for window in pipeline.cut(sequence, shape, STRIDE)]
     if not windows:

@@ -27,7 +27,7 @@ from common.errors import UserError, command
 from common.keypoints.features import BODY, RAW, Features, Part
 from common.keypoints.landmarks import LAYOUT
 from common.recognition.classifier import Card, WindowShape
-from common.recording.sequence import Sequence
+from common.recording.sequence import KeypointSequence
 from data import dataset
 from models.evaluation import provenance
 from models.simulation import pipeline
@@ -86,7 +86,7 @@ def planned(arguments: argparse.Namespace) -> Plan:
     )
 
 
-def card_of(taught: Taught, sequences: list[Sequence], sources: list[str], **more: Any) -> Card:
+def card_of(taught: Taught, sequences: list[KeypointSequence], sources: list[str], **more: Any) -> Card:
     """What the model says of itself."""
     plan, validated = taught.plan, taught.validated
     return Card(
@@ -105,7 +105,7 @@ def card_of(taught: Taught, sequences: list[Sequence], sources: list[str], **mor
             "fingerprints": [provenance.fingerprint(sequence) for sequence in sequences],
             "parts": pipeline.parts_seen(sequences),
             "sequences": len(sequences),
-            "recorders": sorted({sequence.recorder for sequence in sequences}),
+            "recorders": sorted({sequence.subject for sequence in sequences}),
             **more,
         },
         metrics={

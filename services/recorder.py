@@ -1,6 +1,6 @@
 """Keypoints and commands in; a data set of labelled sequences, and what the person should do now, out.
 
-    python -m services.recorder wave clap --sequences 30 --recorder anna
+    python -m services.recorder wave clap --sequences 30 --subject anna
 
 Runs beside a pipeline. Keys: p or space pause and go on, r once more, s next label, q stop.
 """
@@ -16,10 +16,10 @@ from common.bus.messages import Command, Frame, Header, Keypoints, Message, Reco
 from common.config import Settings
 from common.errors import UserError
 from common.frames.pairing import Pair, Pairing, make_room
-from common.recording.dataset_writer import Collection
-from common.recording.keyboard import Keys
-from common.recording.sequence import Sequence
-from common.recording.session import Plan, Session, Take, check_plan
+from common.recording.dataset_writer import DatasetWriter
+from common.recording.keyboard import KeyReader
+from common.recording.sequence import KeypointSequence
+from common.recording.session import CapturePlan, CaptureSession, Take, check_plan
 from common.recording.take_video import TakeVideo
 from common.runtime.service import Service, log, main
 
@@ -33,8 +33,8 @@ class Recorder(Service):
         super().__init__(settings)
         self._options, self._stream = settings.recorder, settings.camera.stream
         self.topics = ("keypoints", "command", "frames") if self._options.video else ("keypoints", "command")
-        self._collection: Collection | None = None
-        self._keys: Keys | None = None
+        self._writer: DatasetWriter | None = None
+        self._keys: KeyReader | None = None
         self._video: TakeVideo | None = None
         self._beginnings: set[int] = set()  # of the stream, those that were heard of
         self._start, self._pairing = 0, Pairing()
@@ -43,12 +43,12 @@ class Recorder(Service):
 
     def setup(self) -> None:
         chosen, labels = self._options, check_plan(self._options)
-        self._collection = Collection(Path(chosen.out))
-        there = {label: self._collection.count(label, chosen.recorder) for label in labels}
-        self._session = Session(Plan(labels, chosen.sequences, chosen.frames, chosen.countdown_s), there)
-        self._video = TakeVideo(self._collection.folder) if chosen.video else None
-        self._keys = Keys()
-        log.info("%s by %s: %s", chosen.out, chosen.recorder, self._progress())
+        self._writer = DatasetWriter(Path(chosen.out))
+        there = {label: self._writer.count(label, chosen.subject) for label in labels}
+        self._session = CaptureSession(CapturePlan(labels, chosen.sequences, chosen.frames, chosen.countdown_s), there)
+        self._video = TakeVideo(self._writer.folder) if chosen.video else None
+        self._keys = KeyReader()
+        log.info("%s by %s: %s", chosen.out, chosen.subject, self._progress())
         log.info("keys: p pause and go on, r once more, s next label, q stop")
         self.over = self._session.state == "finished"
 
@@ -96,8 +96,8 @@ class Recorder(Service):
     def _obey(self, command: str) -> None:
         session = self._session
         if command == "retake" and session.retake():
-            assert self._collection is not None
-            self._collection.remove(self._last_file)
+            assert self._writer is not None
+            self._writer.remove(self._last_file)
             log.info("%s is deleted; once more", self._last_file)
         elif command in ("pause", "skip", "stop"):
             {"pause": session.pause, "skip": session.skip, "stop": session.stop}[command]()
@@ -146,26 +146,28 @@ class Recorder(Service):
             self._video.add(frame)
 
     def _save(self, take: Take) -> None:
-        assert self._collection is not None
+        assert self._writer is not None
         fps = float(1e9 / np.median(np.diff(take.captured_ns)))
-        sequence = Sequence(take.label, take.keypoints, take.captured_ns, self._options.recorder, self._stream, fps)
-        name, flaws = self._collection.free_name(take.label, self._options.recorder), [*take.flaws]
+        sequence = KeypointSequence(
+            take.label, take.keypoints, take.captured_ns, self._options.subject, self._stream, fps
+        )
+        name, issues = self._writer.next_name(take.label, self._options.subject), [*take.issues]
         if self._video:
-            self._video.keep(self._collection.folder / take.label / f"{name}.mp4")
+            self._video.keep(self._writer.folder / take.label / f"{name}.mp4")
             if missing := len(take.seqs) - self._video.pictures:
-                flaws.append(f"{missing} of {len(take.seqs)} pictures missing from the video")
-        path = self._collection.add(name, sequence, flaws=flaws)
-        self._last_file = path.relative_to(self._collection.folder).as_posix()
-        self._session.saved(take._replace(flaws=tuple(flaws)))
+                issues.append(f"{missing} of {len(take.seqs)} pictures missing from the video")
+        path = self._writer.add(name, sequence, issues=issues)
+        self._last_file = path.relative_to(self._writer.folder).as_posix()
+        self._session.saved(take._replace(issues=tuple(issues)))
 
     def close(self) -> None:
         if self._keys:
             self._keys.close()
         if self._video:
             self._video.discard()
-        if self._collection:
+        if self._writer:
             log.info("%s: %s", self._options.out, self._progress())
-            self._collection.close()
+            self._writer.close()
 
 
 def options() -> argparse.ArgumentParser:
@@ -174,10 +176,14 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("recorder.labels", metavar="LABEL", nargs="*", help="what is performed: wave 'push up/right'")
     parser.add_argument("--out", dest="recorder.out", type=json.dumps, metavar="DATASET", help="the data set to add to")
     parser.add_argument("--sequences", dest="recorder.sequences", metavar="N", help="of each label, old ones included")
-    parser.add_argument("--recorder", dest="recorder.recorder", type=json.dumps, metavar="NAME", help="who performs")
+    parser.add_argument("--subject", dest="recorder.subject", type=json.dumps, metavar="NAME", help="who performs")
     parser.add_argument("--frames", dest="recorder.frames", metavar="N", help="of a sequence")
     parser.add_argument(
-        "--hands", dest="recorder.frames", action="store_const", const="null", help="from hands up to hands down"
+        "--until-hands-down",
+        dest="recorder.frames",
+        action="store_const",
+        const="null",
+        help="from hands up to hands down",
     )
     parser.add_argument("--countdown", dest="recorder.countdown_s", metavar="SECONDS", help="before each sequence")
     parser.add_argument(

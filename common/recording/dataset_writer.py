@@ -20,7 +20,7 @@ from common.errors import UserError
 from common.files import atomic_write
 from common.labels import checked_label, checked_name
 from common.recording import sequence as sequences
-from common.recording.sequence import Sequence
+from common.recording.sequence import KeypointSequence
 
 MANIFEST: Final = "manifest.jsonl"
 LOCK: Final = ".lock"
@@ -31,15 +31,15 @@ class Entry(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     file: str  # below the data set
     label: str
-    recorder: str
+    subject: str
     frames: int
     fps: float
-    written: str = ""  # UTC
+    written_at: str = ""  # UTC
     origin: str = ""  # the video or data set it was made from
-    flaws: list[str] = []  # why one may not want to train on it
+    issues: list[str] = []  # why one may not want to train on it
 
 
-class Collection:
+class DatasetWriter:
     """A native data set, open for writing by this process alone. Use it in a `with`.
 
     Raises UserError if another process writes to it, or if the folder cannot be written.
@@ -73,17 +73,17 @@ class Collection:
             self._write_manifest(entries.values())
         return entries
 
-    def count(self, label: str, recorder: str) -> int:
-        return sum(entry.label == label and entry.recorder == recorder for entry in self.entries.values())
+    def count(self, label: str, subject: str) -> int:
+        return sum(entry.label == label and entry.subject == subject for entry in self.entries.values())
 
-    def free_name(self, label: str, stem: str) -> str:
+    def next_name(self, label: str, stem: str) -> str:
         """`stem-000`, or the next number that no sequence of the label has."""
         taken, number = {Path(entry.file).stem for entry in self.entries.values() if entry.label == label}, 0
         while f"{stem}-{number:03d}" in taken:
             number += 1
         return f"{stem}-{number:03d}"
 
-    def add(self, name: str, sequence: Sequence, *, origin: str = "", flaws: Iterable[str] = ()) -> Path:
+    def add(self, name: str, sequence: KeypointSequence, *, origin: str = "", issues: Iterable[str] = ()) -> Path:
         """Store a sequence as <label>/<name>.npz, whole or not at all.
 
         Raises UserError for a label or name that cannot be a folder's or file's, where the file is there already,
@@ -95,7 +95,7 @@ class Collection:
         if path.exists():
             raise UserError(f"{path} is there already: choose another data set or remove it.")
         entry = _entry(file, sequence)
-        entry.origin, entry.flaws = origin, list(flaws)
+        entry.origin, entry.issues = origin, list(issues)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             atomic_write(path, sequences.pack(sequence))
@@ -134,7 +134,7 @@ class Collection:
     def close(self) -> None:
         self._lock.close()
 
-    def __enter__(self) -> "Collection":
+    def __enter__(self) -> "DatasetWriter":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -153,12 +153,12 @@ def read_manifest(folder: Path) -> dict[str, Entry]:
     return entries
 
 
-def _entry(file: str, sequence: Sequence) -> Entry:
+def _entry(file: str, sequence: KeypointSequence) -> Entry:
     return Entry(
         file=file,
         label=sequence.label,
-        recorder=sequence.recorder,
+        subject=sequence.subject,
         frames=len(sequence.keypoints),
         fps=sequence.fps,
-        written=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        written_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )

@@ -13,7 +13,7 @@ from typing import Any, Final
 RESTORE: Final = 'cat >/dev/null; exec stty "$1" <&1'
 
 
-class Keys:
+class KeyReader:
     """Reads standard input without waiting for Return; the terminal is as it was after `close`, or if it is killed."""
 
     def __init__(self) -> None:

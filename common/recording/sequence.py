@@ -25,34 +25,34 @@ UNREADABLE: Final = (
 )  # fmt: skip
 
 
-class Sequence(NamedTuple):
+class KeypointSequence(NamedTuple):
     """One performance of one action."""
 
     label: str  # one level, or two as in "push up/right"
     keypoints: NDArray[np.float32]  # (T, 1662)
     captured_ns: NDArray[np.int64]  # (T,), rising
-    recorder: str  # who performs
+    subject: str  # who performs
     stream: str
     fps: float  # nominal
 
 
-def pack(sequence: Sequence) -> bytes:
+def pack(sequence: KeypointSequence) -> bytes:
     """The content of its .npz file."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, layout=LAYOUT, **{key: np.asarray(value) for key, value in sequence._asdict().items()})
     return buffer.getvalue()
 
 
-def read(path: Path) -> Sequence:
+def read(path: Path) -> KeypointSequence:
     """The sequence in a .npz file; raises UserError naming the file."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             layout = str(stored["layout"])
-            sequence = Sequence(
+            sequence = KeypointSequence(
                 str(stored["label"]),
                 stored["keypoints"].astype(np.float32),
                 stored["captured_ns"].astype(np.int64),
-                str(stored["recorder"]),
+                str(stored["subject" if "subject" in stored else "recorder"]),
                 str(stored["stream"]),
                 float(stored["fps"]),
             )
@@ -73,7 +73,7 @@ def why_unreadable(error: Exception) -> str:
     )
 
 
-def checked(path: Path, sequence: Sequence) -> Sequence:
+def checked(path: Path, sequence: KeypointSequence) -> KeypointSequence:
     """The sequence, if it is one; raises UserError naming `path`."""
     keypoints, times = sequence.keypoints, sequence.captured_ns
     if not len(times) or keypoints.shape != (len(times), SIZE):

@@ -37,7 +37,7 @@ HAND_HEIGHT: Final = 0.8  # of the way from shoulders to hips: a wrist above it 
 State = Literal["countdown", "ready", "capturing", "paused", "finished"]
 
 
-class Plan(NamedTuple):
+class CapturePlan(NamedTuple):
     """What is to be recorded."""
 
     labels: tuple[str, ...]
@@ -50,7 +50,7 @@ def check_plan(settings: Recorder) -> tuple[str, ...]:
     """The labels, each once; raises UserError for names that cannot be written."""
     if not settings.labels:
         raise UserError("No label to record: name what is performed, such as wave clap.")
-    checked_name(settings.recorder)
+    checked_name(settings.subject)
     return tuple(dict.fromkeys(checked_label(label) for label in settings.labels))
 
 
@@ -61,16 +61,16 @@ class Take(NamedTuple):
     seqs: tuple[int, ...]  # the frames' numbers
     captured_ns: NDArray[np.int64]  # (T,)
     keypoints: NDArray[np.float32]  # (T, 1662)
-    flaws: tuple[str, ...]
+    issues: tuple[str, ...]
 
 
-class Session:
+class CaptureSession:
     """Says at every frame what is to be done; the one who writes takes answers with `saved` or `pause`."""
 
-    def __init__(self, plan: Plan, there: Mapping[str, int]) -> None:
+    def __init__(self, plan: CapturePlan, existing: Mapping[str, int]) -> None:
         """`there`: how many sequences of each label exist already."""
         self.plan = plan
-        self.progress = Counter({label: there.get(label, 0) for label in plan.labels})
+        self.progress = Counter({label: existing.get(label, 0) for label in plan.labels})
         self.detail = ""
         self.countdown_s = plan.countdown_s
         self._skipped: set[str] = set()
@@ -139,7 +139,7 @@ class Session:
 
     def _complete(self) -> Take | None:
         times, vectors = np.array(self._times, np.int64), np.stack(self._vectors)
-        found = flaws(times, vectors, self._seqs[-1] - self._seqs[0] + 1)
+        found = find_issues(times, vectors, self._seqs[-1] - self._seqs[0] + 1)
         self._bad = self._bad + 1 if any(found.values()) else 0
         if 0 < self._bad <= RETAKES:
             self.detail = f"once more: {'; '.join(found)}"
@@ -152,7 +152,7 @@ class Session:
         """The take is on the disk: go on to the next."""
         self.progress[take.label] += 1
         self._last = take.label
-        self.detail = f"saved, though {'; '.join(take.flaws)}" if take.flaws else "saved"
+        self.detail = f"saved, though {'; '.join(take.issues)}" if take.issues else "saved"
         self._begin()
 
     # --- commands ---------------------------------------------------------------------------------
@@ -197,7 +197,7 @@ def hands_up(vector: NDArray[np.float32]) -> bool:
     return bool((high & (wrists[:, 3] >= MIN_VISIBILITY)).any())
 
 
-def flaws(captured_ns: NDArray[np.int64], keypoints: NDArray[np.float32], sent: int = 0) -> dict[str, bool]:
+def find_issues(captured_ns: NDArray[np.int64], keypoints: NDArray[np.float32], sent: int = 0) -> dict[str, bool]:
     """Why one may not want to train on these frames (T,), (T, 1662), and whether to do them again.
 
     `sent`: how many frames the camera sent meanwhile. If it is always faster than the extractor, that is no reason

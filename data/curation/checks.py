@@ -9,8 +9,8 @@ import numpy as np
 
 from common.keypoints.landmarks import SLICES
 from common.recording.dataset_writer import Entry
-from common.recording.sequence import MIN_PERSON_RATIO, Sequence
-from data.dataset import Named
+from common.recording.sequence import MIN_PERSON_RATIO, KeypointSequence
+from data.dataset import SequencesByName
 
 FEW: Final = 10  # sequences of a label: a fifth held out of fewer is one, and measures nothing
 IMBALANCE: Final = 3.0  # times as many: a model begins to profit from guessing the commonest label
@@ -21,54 +21,54 @@ RATES: Final = 1.1  # times another rate: 25 and 24 frames/s are alike to a mode
 SHOWN: Final = 4  # names in a sentence
 
 
-def flaws(named: Named, entries: Mapping[str, Entry]) -> list[str]:
+def find_issues(named: SequencesByName, entries: Mapping[str, Entry]) -> list[str]:
     """One sentence a finding: what, where, and what to do. `entries`: the manifest, by file."""
-    checks = (_few, _imbalance, _recorders, _case, _folders, _duplicates, _frozen, _hands, _person, _uneven, _rates)
+    checks = (_few, _imbalance, _subjects, _case, _folders, _duplicates, _frozen, _hands, _person, _uneven, _rates)
     return [*chain.from_iterable(check(named) for check in checks), *_recorded(named, entries)]
 
 
-def by_label(named: Named) -> dict[str, list[Sequence]]:
+def by_label(named: SequencesByName) -> dict[str, list[KeypointSequence]]:
     """The sequences of each label, labels in order."""
-    groups: dict[str, list[Sequence]] = {label: [] for label in sorted({s.label for s in named.values()})}
+    groups: dict[str, list[KeypointSequence]] = {label: [] for label in sorted({s.label for s in named.values()})}
     for sequence in named.values():
         groups[sequence.label].append(sequence)
     return groups
 
 
-def rate(sequence: Sequence) -> float:
+def rate(sequence: KeypointSequence) -> float:
     """Frames a second by the capture times; not a number for a single frame."""
     times = sequence.captured_ns
     return (len(times) - 1) / (times[-1] - times[0]) * 1e9 if len(times) > 1 else float("nan")
 
 
-def share_seen(sequence: Sequence, *parts: str) -> float:
+def share_seen(sequence: KeypointSequence, *parts: str) -> float:
     """The share of frames in which any of the parts was seen."""
     return float(np.any([sequence.keypoints[:, SLICES[part]].any(axis=1) for part in parts], axis=0).mean())
 
 
-def _few(named: Named) -> Iterator[str]:
+def _few(named: SequencesByName) -> Iterator[str]:
     few = {label: len(group) for label, group in by_label(named).items() if len(group) < FEW}
     if few:
         counts = _some([f"{label} ({count})" for label, count in few.items()])
         yield f"Few sequences: {counts}: record {FEW} of each label at least."
 
 
-def _imbalance(named: Named) -> Iterator[str]:
+def _imbalance(named: SequencesByName) -> Iterator[str]:
     counts = Counter(sequence.label for sequence in named.values()).most_common()
     (most, many), (least, few) = counts[0], counts[-1]
     if many > IMBALANCE * few:
         yield f"Unequal labels: {most} has {many} sequences, {least} {few}: record more of the rare ones."
 
 
-def _recorders(named: Named) -> Iterator[str]:
+def _subjects(named: SequencesByName) -> Iterator[str]:
     groups = by_label(named)
-    alone = [label for label, group in groups.items() if len({sequence.recorder for sequence in group}) == 1]
+    alone = [label for label, group in groups.items() if len({sequence.subject for sequence in group}) == 1]
     if alone:
         labels = "any label" if len(alone) == len(groups) else _some(alone)
-        yield f"One recorder only for {labels}: record other people too, few models of one person work for another."
+        yield f"One subject only for {labels}: record other people too, few models of one person work for another."
 
 
-def _case(named: Named) -> Iterator[str]:
+def _case(named: SequencesByName) -> Iterator[str]:
     spellings = defaultdict(list)
     for label in by_label(named):
         spellings[label.casefold().strip()].append(label)
@@ -77,13 +77,13 @@ def _case(named: Named) -> Iterator[str]:
         yield f"Labels that differ only in case: {_some(alike)}: relabel all but one of each."
 
 
-def _folders(named: Named) -> Iterator[str]:
+def _folders(named: SequencesByName) -> Iterator[str]:
     moved = [f"{name} ({s.label})" for name, s in named.items() if name.rpartition("/")[0] != s.label]
     if moved:
         yield f"Files in a folder that is not their label's: {_some(moved)}: relabel them."
 
 
-def _duplicates(named: Named) -> Iterator[str]:
+def _duplicates(named: SequencesByName) -> Iterator[str]:
     names = defaultdict(list)
     for name, sequence in named.items():
         if sequence.keypoints.any():
@@ -93,7 +93,7 @@ def _duplicates(named: Named) -> Iterator[str]:
         yield f"Equal keypoints: {_some(equal)}: delete all but one of each."
 
 
-def _frozen(named: Named) -> Iterator[str]:
+def _frozen(named: SequencesByName) -> Iterator[str]:
     frozen = []
     for name, sequence in named.items():
         now, before = sequence.keypoints[1:], sequence.keypoints[:-1]
@@ -103,7 +103,7 @@ def _frozen(named: Named) -> Iterator[str]:
         yield f"Frozen for over {FROZEN:.0%} of the frames: {_some(frozen)}: trim, delete or record again."
 
 
-def _hands(named: Named) -> Iterator[str]:
+def _hands(named: SequencesByName) -> Iterator[str]:
     shares = {name: share_seen(sequence, "left_hand", "right_hand") for name, sequence in named.items()}
     if not any(shares.values()):
         yield "No hand in view in any frame: good for bodies and faces, but no sign can be learned from it."
@@ -119,7 +119,7 @@ def _hands(named: Named) -> Iterator[str]:
         )
 
 
-def _person(named: Named) -> Iterator[str]:
+def _person(named: SequencesByName) -> Iterator[str]:
     absent = [name for name, sequence in named.items() if sequence.keypoints.any(axis=1).mean() < MIN_PERSON_RATIO]
     if absent:
         yield (
@@ -128,7 +128,7 @@ def _person(named: Named) -> Iterator[str]:
         )
 
 
-def _uneven(named: Named) -> Iterator[str]:
+def _uneven(named: SequencesByName) -> Iterator[str]:
     intervals = {
         name: np.diff(sequence.captured_ns) for name, sequence in named.items() if len(sequence.captured_ns) > 1
     }
@@ -137,7 +137,7 @@ def _uneven(named: Named) -> Iterator[str]:
         yield f"Uneven capture times, with gaps over {UNEVEN:g} intervals: {_some(uneven)}: trim or record again."
 
 
-def _rates(named: Named) -> Iterator[str]:
+def _rates(named: SequencesByName) -> Iterator[str]:
     rates = {name: rate(sequence) for name, sequence in named.items() if len(sequence.captured_ns) > 1}
     wrong = [
         f"{name} ({rate:.1f}, not {named[name].fps:g})"
@@ -155,11 +155,11 @@ def _rates(named: Named) -> Iterator[str]:
             )
 
 
-def _recorded(named: Named, entries: Mapping[str, Entry]) -> Iterator[str]:
+def _recorded(named: SequencesByName, entries: Mapping[str, Entry]) -> Iterator[str]:
     """What was noticed when the sequences were recorded or extracted."""
     names = defaultdict(list)
     for file, entry in entries.items():
-        for flaw in entry.flaws if file.removesuffix(".npz") in named else ():
+        for flaw in entry.issues if file.removesuffix(".npz") in named else ():
             names[flaw].append(file.removesuffix(".npz"))
     for flaw, flawed in names.items():
         yield f"Noted in the manifest, {flaw}: {_some(flawed)}: look at them, trim or delete."

@@ -19,10 +19,10 @@ from rich.progress import track
 from common.errors import UserError
 from common.files import atomic_write
 from common.keypoints.landmarks import LEFT_WRIST, MIN_VISIBILITY, NOSE, PARTS, RIGHT_WRIST, split
-from common.recording.sequence import Sequence
+from common.recording.sequence import KeypointSequence
 from common.video.drawing import COLOURS, FONT, Colour, Picture, draw_skeleton
 from data.curation.checks import by_label, rate
-from data.dataset import Named
+from data.dataset import SequencesByName
 
 MOMENTS: Final = 8
 CELL: Final = 112  # pixels, of a stick figure
@@ -43,7 +43,7 @@ MOVING: Final[dict[str, Colour]] = {
 }
 
 
-def write(out: Path, title: str, named: Named, findings: Iterable[str]) -> list[Path]:
+def write(out: Path, title: str, named: SequencesByName, findings: Iterable[str]) -> list[Path]:
     """Write the sheet and say which files it has: a page for .html, a picture for .png, else a new folder of pictures.
 
     Raises UserError where it cannot be written, and where one picture cannot hold the data set.
@@ -59,7 +59,7 @@ def write(out: Path, title: str, named: Named, findings: Iterable[str]) -> list[
     return written
 
 
-def _files(out: Path, title: str, named: Named, findings: Iterable[str]) -> Iterator[tuple[Path, bytes]]:
+def _files(out: Path, title: str, named: SequencesByName, findings: Iterable[str]) -> Iterator[tuple[Path, bytes]]:
     in_order = [(name, s) for label in by_label(named) for name, s in named.items() if s.label == label]
     fastest = _fastest(named)
     if out.suffix == ".html":
@@ -75,7 +75,7 @@ def _files(out: Path, title: str, named: Named, findings: Iterable[str]) -> Iter
             yield out / f"{number:03d}.png", picture(in_order[first : first + MOST_ROWS], fastest)
 
 
-def page(title: str, named: Named, fastest: float, findings: Iterable[str]) -> str:
+def page(title: str, named: SequencesByName, fastest: float, findings: Iterable[str]) -> str:
     """Everything in one HTML text that needs no network; a select and a text field choose what it shows."""
     figures: dict[str, list[str]] = {label: [] for label in by_label(named)}
     for name, sequence in _tracked(list(named.items())):
@@ -95,13 +95,13 @@ def page(title: str, named: Named, fastest: float, findings: Iterable[str]) -> s
     )
 
 
-def _figure(name: str, sequence: Sequence, fastest: float) -> str:
+def _figure(name: str, sequence: KeypointSequence, fastest: float) -> str:
     source = base64.b64encode(_png(row(sequence, fastest))).decode()
     about = html.escape(f"{name}  {_about(sequence)}")
     return f'<figure><figcaption>{about}</figcaption><img loading="lazy" src="data:image/png;base64,{source}"></figure>'
 
 
-def picture(in_order: list[tuple[str, Sequence]], fastest: float) -> bytes:
+def picture(in_order: list[tuple[str, KeypointSequence]], fastest: float) -> bytes:
     """All rows below each other, as a PNG file."""
     legend = (
         f"nose (grey), left wrist (blue), right wrist (orange): up to {fastest:.1f} picture heights/s; lines: seconds"
@@ -112,12 +112,12 @@ def picture(in_order: list[tuple[str, Sequence]], fastest: float) -> bytes:
     return _png(np.vstack(rows))
 
 
-def row(sequence: Sequence, fastest: float) -> Picture:
+def row(sequence: KeypointSequence, fastest: float) -> Picture:
     """Stick figures, and the motion plot to their right."""
     return np.hstack([stick_figures(sequence), motion(sequence, fastest)])
 
 
-def stick_figures(sequence: Sequence) -> Picture:
+def stick_figures(sequence: KeypointSequence) -> Picture:
     """The person at MOMENTS moments (CELL, MOMENTS * CELL, 3), in the same crop, so that one sees what moves."""
     elapsed = sequence.captured_ns - sequence.captured_ns[0]
     moments = np.searchsorted(elapsed, np.linspace(0, elapsed[-1], MOMENTS).round()).clip(max=len(elapsed) - 1)
@@ -147,7 +147,7 @@ def _crop(keypoints: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
     return (low + high - side) / 2, side
 
 
-def speeds(sequence: Sequence) -> NDArray[np.float32]:
+def speeds(sequence: KeypointSequence) -> NDArray[np.float32]:
     """Of MOVING between frames (3, T - 1) in picture heights a second; not a number where it was not seen."""
     parts = split(sequence.keypoints)
     places = [_place(parts["pose"], NOSE), _place(parts["pose"], LEFT_WRIST), _place(parts["pose"], RIGHT_WRIST)]
@@ -164,14 +164,14 @@ def _place(points: NDArray[np.float32], number: int) -> NDArray[np.float32]:
     return np.where(seen[:, None], place[:, :2], np.nan)
 
 
-def _fastest(named: Named) -> float:
+def _fastest(named: SequencesByName) -> float:
     """What the height of every plot stands for."""
     of_all = np.concatenate([speeds(sequence).ravel() for sequence in named.values()])
     known = of_all[np.isfinite(of_all)]
     return max(float(np.quantile(known, FASTEST)), 0.1) if len(known) else 1.0
 
 
-def motion(sequence: Sequence, fastest: float) -> Picture:
+def motion(sequence: KeypointSequence, fastest: float) -> Picture:
     """The speeds over time (CELL, PLOT, 3)."""
     plot = np.full((CELL, PLOT, 3), GROUND, np.uint8)
     elapsed_s = (sequence.captured_ns - sequence.captured_ns[0]) / 1e9
@@ -186,10 +186,10 @@ def motion(sequence: Sequence, fastest: float) -> Picture:
     return plot
 
 
-def _about(sequence: Sequence) -> str:
+def _about(sequence: KeypointSequence) -> str:
     frames, length = len(sequence.keypoints), (sequence.captured_ns[-1] - sequence.captured_ns[0]) / 1e9
     at = f" at {rate(sequence):.1f} frames/s" if frames > 1 else ""
-    return f"{sequence.recorder}, {length:.2f} s, {frames} frames{at}"
+    return f"{sequence.subject}, {length:.2f} s, {frames} frames{at}"
 
 
 def _text(words: str) -> Picture:
@@ -207,7 +207,7 @@ def _png(drawn: Picture) -> bytes:
     return cv2.imencode(".png", drawn, options)[1].tobytes()
 
 
-def _tracked(in_order: list[tuple[str, Sequence]]) -> Iterable[tuple[str, Sequence]]:
+def _tracked(in_order: list[tuple[str, KeypointSequence]]) -> Iterable[tuple[str, KeypointSequence]]:
     """With a progress bar where somebody looks."""
     console = Console(stderr=True)
     return track(in_order, "Drawing", console=console, transient=True, disable=not console.is_terminal)

@@ -24,8 +24,8 @@ from common.errors import UserError
 from common.files import atomic_write
 from common.labels import checked_label, checked_name
 from common.recording import sequence as sequences
-from common.recording.dataset_writer import MANIFEST, Collection, Entry, read_manifest
-from common.recording.sequence import Sequence
+from common.recording.dataset_writer import MANIFEST, DatasetWriter, Entry, read_manifest
+from common.recording.sequence import KeypointSequence
 from data.dataset import is_native
 
 UNDO: Final = ".undo"
@@ -45,7 +45,7 @@ class Edit(msgspec.Struct, kw_only=True, omit_defaults=True):
     now: str = ""  # SHA-256 of its file after
 
 
-class Editor(Collection):
+class Editor(DatasetWriter):
     """A native data set, open for corrections by this process alone. Use it in a `with`.
 
     A sequence is named by its label and file as in `wave/anna-000` or `push up/right/anna-000`. Every method returns
@@ -137,7 +137,7 @@ class Editor(Collection):
             raise UserError(f"There is no sequence {name} in {self.folder}: its {MANIFEST} names them all.")
         return self.entries[file]
 
-    def _make(self, what: str, before: Entry, after: Entry | None, sequence: Sequence | None) -> str:
+    def _make(self, what: str, before: Entry, after: Entry | None, sequence: KeypointSequence | None) -> str:
         content = sequences.pack(sequence) if sequence else None
         with _told(self.folder):
             try:

@@ -8,7 +8,7 @@ import numpy as np
 
 from common.files import JsonLinesWriter, atomic_write
 from common.keypoints.landmarks import split
-from common.recording.dataset_writer import Collection
+from common.recording.dataset_writer import DatasetWriter
 from data.extraction.extractor import Take
 from data.extraction.videos import Video
 from data.extraction.workers import Crash
@@ -26,7 +26,7 @@ class Row(msgspec.Struct, kw_only=True):
     end_s: float | None
     size: int  # bytes
     mtime_ns: int
-    recorder: str
+    subject: str
     fps: float = 0.0  # of a folder of pictures, as was said
     outcome: Literal["ok", "failed", "crashed"] = "ok"
     reason: str = ""
@@ -46,17 +46,17 @@ Key = tuple[object, ...]
 def key(it: Video | Row) -> Key:
     """By which a video is the same as before."""
     name = it.name if isinstance(it, Video) else it.path
-    return name, it.label, it.start_s, it.end_s, it.recorder, it.size, it.mtime_ns, it.fps
+    return name, it.label, it.start_s, it.end_s, it.subject, it.size, it.mtime_ns, it.fps
 
 
 class Report:
     """extract.jsonl: the rows of the videos that are finished, by key."""
 
-    def __init__(self, collection: Collection) -> None:
-        path = collection.folder / REPORT
+    def __init__(self, writer: DatasetWriter) -> None:
+        path = writer.folder / REPORT
         lines = path.read_bytes().splitlines() if path.exists() else []
         # The row comes before the sequence, so one without the other was cut off; who crashed, gets another chance.
-        rows = [row for row in _rows(lines) if row.outcome == "failed" or row.file in collection.entries]
+        rows = [row for row in _rows(lines) if row.outcome == "failed" or row.file in writer.entries]
         self.rows = {key(row): row for row in rows}
         if len(rows) < len(lines):
             atomic_write(path, b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
@@ -88,7 +88,7 @@ def judged(video: Video, take: Take | Crash) -> Row:
         end_s=video.end_s,
         size=video.size,
         mtime_ns=video.mtime_ns,
-        recorder=video.recorder,
+        subject=video.subject,
         fps=video.fps,
     )
     if isinstance(take, Crash):

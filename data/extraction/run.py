@@ -15,8 +15,8 @@ from rich.table import Table
 
 from common.keypoints.landmarks import PARTS
 from common.labels import LONGEST_NAME, PUNCTUATION
-from common.recording.dataset_writer import Collection
-from common.recording.sequence import MIN_PERSON_RATIO, Sequence
+from common.recording.dataset_writer import DatasetWriter
+from common.recording.sequence import MIN_PERSON_RATIO, KeypointSequence
 from common.video.sources import DEFAULT_FPS
 from data.extraction.extractor import Extractor, Take
 from data.extraction.remarks import remarks
@@ -32,7 +32,7 @@ def extract(source: Path, out: Path, workers: int, console: Console, fps: float 
     videos = find(source, fps)
     for remark in remarks(videos, listed=source.is_file()):
         console.print(remark, markup=False, highlight=False, soft_wrap=True)
-    with Collection(out) as collection, closing(Report(collection)) as report:
+    with DatasetWriter(out) as writer, closing(Report(writer)) as report:
         waiting = [video for video in videos if key(video) not in report.rows]
         if len(waiting) < len(videos):
             console.print(f"{len(videos) - len(waiting)} of {len(videos)} videos are finished already.")
@@ -43,7 +43,7 @@ def extract(source: Path, out: Path, workers: int, console: Console, fps: float 
             begun_s, frames = time.monotonic(), 0
             for done, (video, take) in enumerate(takes, start=1):
                 with _uninterrupted():
-                    frames += _keep(video, take, collection, report).frames
+                    frames += _keep(video, take, writer, report).frames
                 rate = frames / (time.monotonic() - begun_s)
                 progress.update(task, advance=video.size, description=f"{done}/{len(waiting)} videos", rate=rate)
         _summarise([report.rows[key(video)] for video in videos], out, console)
@@ -67,22 +67,22 @@ def _uninterrupted() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def _keep(video: Video, take: Take | Crash, collection: Collection, report: Report) -> Row:
+def _keep(video: Video, take: Take | Crash, writer: DatasetWriter, report: Report) -> Row:
     """Write what came of a video: its row and, if it is one, its sequence."""
     row = judged(video, take)
     if isinstance(take, Crash) or row.outcome != "ok":
         report.add(row)
         return row
-    name = collection.free_name(video.label, fit_name(video.path.stem))
+    name = writer.next_name(video.label, fit_name(video.path.stem))
     row.file = f"{video.label}/{name}.npz"
     report.add(row)  # before the sequence, which else would be made twice by a run that goes on from here
-    flaws = [*take.warnings]
+    issues = [*take.warnings]
     if row.pose < MIN_PERSON_RATIO:
-        flaws.append(f"the person is in view on only {row.pose:.0%} of the frames")
+        issues.append(f"the person is in view on only {row.pose:.0%} of the frames")
     if not shows_face_or_hand(row):
-        flaws.append("neither face nor hand in view")
-    sequence = Sequence(video.label, take.keypoints, take.captured_ns, video.recorder, "video", take.fps)
-    collection.add(name, sequence, origin=video.origin, flaws=flaws)
+        issues.append("neither face nor hand in view")
+    sequence = KeypointSequence(video.label, take.keypoints, take.captured_ns, video.subject, "video", take.fps)
+    writer.add(name, sequence, origin=video.origin, issues=issues)
     return row
 
 

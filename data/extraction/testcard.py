@@ -4,7 +4,7 @@ import numpy as np
 
 from common.keypoints.holistic import Holistic
 from common.keypoints.smoothing import PoseSmoother
-from common.recording.sequence import Sequence
+from common.recording.sequence import KeypointSequence
 from common.video.testcard import TestCard, schedule
 
 FPS = 25.0
@@ -12,7 +12,7 @@ WIDTH, HEIGHT = 640, 480
 MARGIN_S = 0.6  # half of a window of 30 at 25 frames/s
 
 
-def record(seed: int, seconds: float) -> list[Sequence]:
+def record(seed: int, seconds: float) -> list[KeypointSequence]:
     """The sequences of one test card, through the same extraction and smoothing as live."""
     card, holistic, smoother = TestCard(seed, WIDTH, HEIGHT), Holistic(), PoseSmoother()
     times = np.round(np.arange(int(seconds * FPS)) / FPS * 1e9).astype(np.int64)
@@ -25,5 +25,5 @@ def record(seed: int, seconds: float) -> list[Sequence]:
     sequences = []
     for label, start_s, end_s in schedule(seed, seconds):
         inside = (times >= (start_s - MARGIN_S) * 1e9) & (times < (end_s + MARGIN_S) * 1e9)
-        sequences.append(Sequence(label, keypoints[inside], times[inside], f"card-{seed}", "testcard", FPS))
+        sequences.append(KeypointSequence(label, keypoints[inside], times[inside], f"card-{seed}", "testcard", FPS))
     return sequences

@@ -2,7 +2,7 @@
 
     <label>/<video>, <label>/<level 2>/<video>     folders by label
     <video>                                        in no folder: one sign a video, labelled by the file's name
-    <list>.csv                                     path,label[,start,end,recorder]
+    <list>.csv                                     path,label[,start,end,subject]
 
 Start and end are seconds; a path counts from the list's folder. In place of each video there may be a folder of
 pictures, its frames in the natural order of their names: <label>/<video>/frame_01.jpg.
@@ -23,7 +23,7 @@ from common.labels import checked_label
 from common.lfs import refuse_pointer
 from common.recording.sequence import UNKNOWN_SUBJECT
 from common.video.sources import DEFAULT_FPS, IMAGES, FileSource, images
-from data.formats.columns import why_unreadable
+from data.formats.columns import why_unreadable, with_subject
 from data.formats.shared import check_top
 
 SUFFIXES: Final = frozenset(
@@ -32,7 +32,7 @@ SUFFIXES: Final = frozenset(
         ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".qt", ".ts", ".vob", ".webm", ".wmv",
     )
 )  # fmt: skip
-COLUMNS: Final = ("path", "label", "start", "end", "recorder")  # of a list; the first two it must have
+COLUMNS: Final = ("path", "label", "start", "end", "subject")  # of a list; the first two it must have
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Video(NamedTuple):
     label: str
     start_s: float | None = None
     end_s: float | None = None
-    recorder: str = UNKNOWN_SUBJECT
+    subject: str = UNKNOWN_SUBJECT
     size: int = 0  # bytes; 0 if there is no such file
     mtime_ns: int = 0
     fps: float = 0.0  # of a folder of pictures, which says none; 0: a file, which says its own
@@ -121,8 +121,9 @@ def _listed(path: Path, fps: float) -> Iterator[Video]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file, restval="", strict=True)
+            rows.fieldnames = with_subject(rows.fieldnames or ())
             if not set(COLUMNS[:2]) <= set(rows.fieldnames or ()):
-                raise UserError(f"{path}: its first line is not path,label[,start,end,recorder].")
+                raise UserError(f"{path}: its first line is not path,label[,start,end,subject].")
             for row in rows:
                 try:
                     yield _stamped(_from_row(path.parent, {key: row.get(key, "").strip() for key in COLUMNS}), fps)
@@ -138,8 +139,8 @@ def _from_row(folder: Path, row: dict[str, str]) -> Video:
     start_s, end_s = _seconds(row["start"]), _seconds(row["end"])
     if end_s is not None and end_s <= (start_s or 0.0):
         raise UserError(f"it ends at {end_s:g} s, before it begins.")
-    label, recorder = checked_label(row["label"]), row["recorder"] or UNKNOWN_SUBJECT
-    return Video(folder / row["path"], row["path"], label, start_s, end_s, recorder)
+    label, subject = checked_label(row["label"]), row["subject"] or UNKNOWN_SUBJECT
+    return Video(folder / row["path"], row["path"], label, start_s, end_s, subject)
 
 
 def _seconds(text: str) -> float | None:

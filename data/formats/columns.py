@@ -11,6 +11,7 @@ LABEL: Final = "class"
 LIKE_LABEL: Final = frozenset(
     ("action", "activity", "category", "classes", "gesture", "label", "labels", "sign", "target", "word")
 )
+LIKE_SUBJECT: Final = ("recorder", "signer", "participant_id")
 LIKE_INDEX: Final = frozenset(("", "id", "idx", "index", "row", "frame", "frame_id", "unnamed: 0"))
 AXIS: Final = re.compile(r"(?:^|[^a-z])([xyzv])(?:[^a-z]|$)")
 SIDE: Final = re.compile(r"(?:^|[^a-z])(l|r)(?:eft|ight)?(?:[_ -]?h(?:ands?)?)?(?:[^a-z]|$)")
@@ -45,6 +46,12 @@ def why_unreadable(error: Exception) -> str:
     if "field limit" in str(error):
         return f"one of its fields has more than {csv.field_size_limit()} characters: is a quotation mark not closed?"
     return str(error).strip(".")
+
+
+def with_subject(header: Row[str]) -> list[str]:
+    """The names of columns, of which the one that says who performs is called `subject`, whatever it was before."""
+    other = next((name for name in LIKE_SUBJECT if name in header), None) if "subject" not in header else None
+    return ["subject" if name == other else name for name in header]
 
 
 def contradiction(names: Row[str], meant: Row[tuple[str, str]]) -> str | None:

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import UserError
-from common.recording.sequence import UNREADABLE, Sequence, why_unreadable
+from common.recording.sequence import UNREADABLE, KeypointSequence, why_unreadable
 from data.formats.shared import assumed, facts_of, label_of, made, numbered, place, read_facts, write_facts
 
 
-def read(root: Path, files: Iterable[Path], fps: float) -> Iterator[Sequence]:
+def read(root: Path, files: Iterable[Path], fps: float) -> Iterator[KeypointSequence]:
     """Every sequence in the files, of either layout; raises UserError naming what is wrong."""
     known, folders = read_facts(root), dict[Path, list[Path]]()
     for path in files:
@@ -31,7 +31,7 @@ def read(root: Path, files: Iterable[Path], fps: float) -> Iterator[Sequence]:
             yield made(item, label_of(root, item), place(item, rows), facts or assumed(frames, fps))
 
 
-def write_frames(folder: Path, sequences: Iterable[Sequence]) -> None:
+def write_frames(folder: Path, sequences: Iterable[KeypointSequence]) -> None:
     facts = {}
     for name, sequence in numbered(sequences):
         (folder / name).mkdir(parents=True, exist_ok=True)  # a label a/0 may have made a/0
@@ -41,7 +41,7 @@ def write_frames(folder: Path, sequences: Iterable[Sequence]) -> None:
     write_facts(folder, facts)
 
 
-def write_sequences(folder: Path, sequences: Iterable[Sequence]) -> None:
+def write_sequences(folder: Path, sequences: Iterable[KeypointSequence]) -> None:
     facts = {}
     for name, sequence in numbered(sequences):
         file = f"{name}.npy"

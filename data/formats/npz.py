@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from common.errors import UserError
 from common.recording import sequence as native
-from common.recording.dataset_writer import Collection
-from common.recording.sequence import UNREADABLE, Sequence, why_unreadable
+from common.recording.dataset_writer import DatasetWriter
+from common.recording.sequence import UNREADABLE, KeypointSequence, why_unreadable
 from data.formats.shared import KNOWN, assumed, made, numbered, place
 
 ARRAYS: Final = ("X", "y", "actions")
@@ -24,7 +24,7 @@ WOULD_DO: Final = "X (sequences, frames, numbers), y (sequences,) of integers an
 SHOWN: Final = 8  # arrays of an archive, in a sentence
 
 
-def read(_root: Path, files: Iterable[Path], fps: float) -> Iterator[Sequence]:
+def read(_root: Path, files: Iterable[Path], fps: float) -> Iterator[KeypointSequence]:
     """Every sequence in the files; raises UserError naming the one that is wrong."""
     for path in files:
         arrays = _load(path)
@@ -34,10 +34,10 @@ def read(_root: Path, files: Iterable[Path], fps: float) -> Iterator[Sequence]:
             yield from _unpacked(path, *arrays, fps)
 
 
-def write(folder: Path, sequences: Iterable[Sequence]) -> None:
-    with Collection(folder) as collection:
+def write(folder: Path, sequences: Iterable[KeypointSequence]) -> None:
+    with DatasetWriter(folder) as writer:
         for name, sequence in numbered(sequences):
-            collection.add(Path(name).name, sequence)
+            writer.add(Path(name).name, sequence)
 
 
 def _load(path: Path) -> tuple[NDArray, NDArray, NDArray] | None:
@@ -71,7 +71,7 @@ def _shape(stored: Any, name: str) -> str:
         return "of pickled objects"
 
 
-def _unpacked(path: Path, arrays: NDArray, y: NDArray, actions: NDArray, fps: float) -> Iterator[Sequence]:
+def _unpacked(path: Path, arrays: NDArray, y: NDArray, actions: NDArray, fps: float) -> Iterator[KeypointSequence]:
     targets = y.argmax(axis=1) if y.ndim == 2 else y
     if arrays.ndim != 3 or targets.shape != arrays.shape[:1] or targets.dtype.kind not in "iu" or actions.ndim != 1:
         raise UserError(

@@ -18,7 +18,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from common.errors import UserError
-from common.recording.sequence import UNKNOWN_SUBJECT, Sequence
+from common.recording.sequence import UNKNOWN_SUBJECT, KeypointSequence
 from data.formats.shared import assumed, made, place
 
 LARGEST: Final = 2**32  # bytes unpacked: a small file may say it holds more than any memory does
@@ -31,15 +31,15 @@ class Header(msgspec.Struct):
     shape: tuple[Size, Size, Size]  # sequences, frames, numbers
     scale: Annotated[float, Meta(gt=0)]
     labels: list[str]
-    recorder: str = UNKNOWN_SUBJECT
+    subject: str = msgspec.field(name="recorder", default=UNKNOWN_SUBJECT)
 
 
-def read(_root: Path, files: Iterable[Path], fps: float) -> Iterator[Sequence]:
+def read(_root: Path, files: Iterable[Path], fps: float) -> Iterator[KeypointSequence]:
     """Every sequence in the files; raises UserError naming the one that is wrong."""
     for path in files:
         header, rows = _unpacked(path)
         facts = assumed(range(header.shape[1]), fps)
-        facts.recorder = header.recorder
+        facts.subject = header.subject
         for label, frames in zip(header.labels, rows, strict=True):
             yield made(path, label, place(path, frames), facts)
 

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from common.errors import UserError
 from common.keypoints.landmarks import SHAPES, SIZE, split
-from common.recording.sequence import Sequence
+from common.recording.sequence import KeypointSequence
 from data.formats.columns import why_unreadable
-from data.formats.shared import Facts, assumed, facts_of, label_of, made, numbered
+from data.formats.shared import Facts, assumed, decode_metadata, facts_of, label_of, made, numbered
 
 TRAIN: Final = "train.csv"
 TYPES: Final = ("face", "left_hand", "pose", "right_hand")  # in the order of that set
@@ -30,26 +30,26 @@ COLUMNS: Final = ["frame", "type", "landmark_index", "x", "y", "z", "visibility"
 METADATA: Final = b"actionstream"
 
 
-def read(root: Path, files: Iterable[Path], fps: float) -> Iterator[Sequence]:
+def read(root: Path, files: Iterable[Path], fps: float) -> Iterator[KeypointSequence]:
     """Every sequence in the files; raises UserError naming the one that is wrong."""
     listed = _listed(root)
     for path in files:
-        label, recorder = listed.get(path.relative_to(root).as_posix()) or (label_of(root, path), "")
+        label, subject = listed.get(path.relative_to(root).as_posix()) or (label_of(root, path), "")
         try:
             with pq.ParquetFile(path) as file:
                 table = file.read(COLUMNS)
             frames, place = np.unique(table["frame"].to_numpy(), return_inverse=True)
             keypoints = _keypoints(table, len(frames), place)
             stated = (table.schema.metadata or {}).get(METADATA)
-            facts = msgspec.json.decode(stated, type=Facts) if stated else assumed(frames.tolist(), fps)
+            facts = decode_metadata(stated, Facts) if stated else assumed(frames.tolist(), fps)
         except (OSError, ValueError, LookupError, TypeError, pa.ArrowException, msgspec.MsgspecError) as error:
             raise UserError(f"{path} is not a table of landmarks: {error}.") from error
-        if recorder and not stated:
-            facts.recorder = recorder
+        if subject and not stated:
+            facts.subject = subject
         yield made(path, label, keypoints, facts)
 
 
-def write(folder: Path, sequences: Iterable[Sequence]) -> None:
+def write(folder: Path, sequences: Iterable[KeypointSequence]) -> None:
     folder.mkdir()
     with (folder / TRAIN).open("w", newline="", encoding="utf-8") as file:
         train = csv.writer(file)
@@ -58,11 +58,11 @@ def write(folder: Path, sequences: Iterable[Sequence]) -> None:
             path = f"{name}.parquet"
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             pq.write_table(_table(sequence), folder / path)
-            train.writerow([path, sequence.recorder, number, sequence.label])
+            train.writerow([path, sequence.subject, number, sequence.label])
 
 
 def _listed(root: Path) -> dict[str, tuple[str, str]]:
-    """Label and recorder by path."""
+    """Label and subject by path."""
     path = root / TRAIN
     if not path.is_file():
         return {}
@@ -94,7 +94,7 @@ def _keypoints(table: pa.Table, frames: int, frame: NDArray[np.intp]) -> NDArray
     return vectors
 
 
-def _table(sequence: Sequence) -> pa.Table:
+def _table(sequence: KeypointSequence) -> pa.Table:
     parts, count = split(sequence.keypoints), len(sequence.keypoints)
     types = np.repeat(TYPES, [SHAPES[part][0] for part in TYPES])
     index = np.concatenate([np.arange(SHAPES[part][0], dtype=np.int16) for part in TYPES])

@@ -24,7 +24,7 @@ from pose_format.pose_header import PoseHeader, PoseHeaderComponent, PoseHeaderD
 
 from common.errors import UserError
 from common.keypoints.landmarks import CONNECTIONS, SHAPES, SIZE, split
-from common.recording.sequence import Sequence
+from common.recording.sequence import KeypointSequence
 from data.formats.shared import assumed, facts_of, label_of, made, numbered, read_facts, write_facts
 
 VERSION: Final = 0.2
@@ -54,7 +54,7 @@ COMPONENTS: Final = {f"{part.upper()}_LANDMARKS": part for part in SHAPES}
 log = logging.getLogger(__name__)
 
 
-def read(root: Path, files: Iterable[Path], fps: float) -> Iterator[Sequence]:
+def read(root: Path, files: Iterable[Path], fps: float) -> Iterator[KeypointSequence]:
     """Every sequence in the files; raises UserError naming the one that is wrong, and logs what is left out.
 
     fps: the rate of files that say none.
@@ -70,7 +70,7 @@ def read(root: Path, files: Iterable[Path], fps: float) -> Iterator[Sequence]:
         log.warning("%s: %s.", root, "; ".join(sorted(lacks)))
 
 
-def write(folder: Path, sequences: Iterable[Sequence]) -> None:
+def write(folder: Path, sequences: Iterable[KeypointSequence]) -> None:
     facts = {}
     for name, sequence in numbered(sequences):
         path = folder / f"{name}.pose"
@@ -129,7 +129,7 @@ def _place(
     return len(here)
 
 
-def _pose(sequence: Sequence) -> Pose:
+def _pose(sequence: KeypointSequence) -> Pose:
     scale = np.array([SIDE_PX, SIDE_PX, 1], np.float32)
     data, confidence = [], []
     for part, points in split(sequence.keypoints).items():

@@ -4,7 +4,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from common.errors import UserError
 from common.keypoints.landmarks import SIZE, SLICES, VECTORS, split
 from common.labels import checked_label
-from common.recording.sequence import UNKNOWN_SUBJECT, Sequence, checked
+from common.recording.sequence import UNKNOWN_SUBJECT, KeypointSequence, checked
 
 # Folders by which other people's labels are known from their data sets' parts, and these from actions.
 VERDICTS: Final = frozenset(("right", "wrong", "good", "bad", "correct", "incorrect"))
@@ -32,10 +32,13 @@ class Misplaced(UserError):
 class Facts(msgspec.Struct, kw_only=True):
     """What most layouts have no place for."""
 
-    recorder: str
+    subject: str
     stream: str
     fps: Annotated[float, msgspec.Meta(gt=0)]
     captured_ns: list[int]
+
+
+Known = TypeVar("Known", bound=Facts)
 
 
 class Line(Facts, kw_only=True):
@@ -48,19 +51,24 @@ def assumed(frames: Iterable[int], fps: float) -> Facts:
     """The facts of a recording that says none but the numbers of its frames: one missing is missing in time."""
     numbers = list(frames)
     captured_ns = [round((number - numbers[0]) / fps * 1e9) for number in numbers]
-    return Facts(recorder=UNKNOWN_SUBJECT, stream="", fps=fps, captured_ns=captured_ns)
+    return Facts(subject=UNKNOWN_SUBJECT, stream="", fps=fps, captured_ns=captured_ns)
 
 
-def facts_of(sequence: Sequence) -> Facts:
+def decode_metadata(text: bytes, kind: type[Known]) -> Known:
+    """Metadata from JSON, also as versions before 0.1.0 wrote them, with `recorder` for `subject`."""
+    return msgspec.json.decode(text.replace(b'{"recorder":', b'{"subject":', 1), type=kind)
+
+
+def facts_of(sequence: KeypointSequence) -> Facts:
     return Facts(
-        recorder=sequence.recorder,
+        subject=sequence.subject,
         stream=sequence.stream,
         fps=sequence.fps,
         captured_ns=sequence.captured_ns.tolist(),
     )
 
 
-def made(path: Path, label: str, keypoints: NDArray[np.float32], facts: Facts) -> Sequence:
+def made(path: Path, label: str, keypoints: NDArray[np.float32], facts: Facts) -> KeypointSequence:
     """A sequence of keypoints (T, 1662), in which NaN stands for what was not seen.
 
     Raises UserError naming `path` where they and the facts do not agree.
@@ -73,7 +81,7 @@ def made(path: Path, label: str, keypoints: NDArray[np.float32], facts: Facts) -
         times = np.array(facts.captured_ns, np.int64)
     except OverflowError:
         raise UserError(f"{path} has a capture time or a frame's number beyond 64 bits.") from None
-    return checked(path, Sequence(label, _seen(keypoints), times, facts.recorder, facts.stream, facts.fps))
+    return checked(path, KeypointSequence(label, _seen(keypoints), times, facts.subject, facts.stream, facts.fps))
 
 
 def _seen(keypoints: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -96,7 +104,7 @@ def read_facts(root: Path) -> dict[str, Facts]:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
     for number, text in enumerate(lines, start=1):
         try:
-            line = msgspec.json.decode(text, type=Line)
+            line = decode_metadata(text, Line)
         except msgspec.MsgspecError as error:
             raise UserError(f"{path}, line {number} is damaged ({error}): remove it.") from error
         facts[line.file] = line
@@ -109,7 +117,7 @@ def write_facts(root: Path, facts: Mapping[str, Facts]) -> None:
     (root / SIDECAR).write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
 
 
-def numbered(sequences: Iterable[Sequence]) -> Iterator[tuple[str, Sequence]]:
+def numbered(sequences: Iterable[KeypointSequence]) -> Iterator[tuple[str, KeypointSequence]]:
     """Each with a name of its own, <label>/<number>; raises UserError for a label that cannot be a folder."""
     counts: Counter[str] = Counter()
     for sequence in sequences:

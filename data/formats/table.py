@@ -1,6 +1,6 @@
 """Sequences in, one .csv with a row a frame out, and back.
 
-    class,sequence,recorder,stream,fps,captured_ns,...      the project's own
+    class,sequence,subject,stream,fps,captured_ns,...      the project's own
     class,x1,y1,z1,v1,...                                   as tutorials on Holistic write it
 
 Of the columns before the numbers only `class` must be there. A sequence is a run of rows that agree in all of them
@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from common.errors import UserError
 from common.keypoints.landmarks import PARTS, SHAPES, SIZE, SLICES, VECTORS
-from common.recording.sequence import Sequence
-from data.formats.columns import advice, contradiction, why_unreadable
+from common.recording.sequence import KeypointSequence
+from data.formats.columns import advice, contradiction, why_unreadable, with_subject
 from data.formats.shared import KNOWN, assumed, made, numbered, place
 
-COLUMNS: Final = ("class", "sequence", "recorder", "stream", "fps", "captured_ns")
+COLUMNS: Final = ("class", "sequence", "subject", "stream", "fps", "captured_ns")
 # Four numbers for every point, whether it has a visibility or not.
 WITH_FOURTH: Final = {4 * 501: ("pose", "face"), 4 * 543: PARTS}
 WIDTHS: Final = (*VECTORS, *WITH_FOURTH)
@@ -32,7 +32,7 @@ PEEKED: Final = 20  # lines that show what is in a column
 MISSING: Final = frozenset(("", "na", "null", "none"))
 
 
-def read(_root: Path, files: Iterable[Path], fps: float) -> Iterator[Sequence]:
+def read(_root: Path, files: Iterable[Path], fps: float) -> Iterator[KeypointSequence]:
     """Every sequence in the tables; raises UserError naming the line that is wrong."""
     for path in files:
         try:
@@ -41,13 +41,13 @@ def read(_root: Path, files: Iterable[Path], fps: float) -> Iterator[Sequence]:
             raise UserError(f"{path} cannot be read as a table: {why_unreadable(error)}.") from error
 
 
-def write(path: Path, sequences: Iterable[Sequence]) -> None:
+def write(path: Path, sequences: Iterable[KeypointSequence]) -> None:
     numbers = [f"{part}_{point}_{axis}" for part, point, axis in _numbers(SIZE)]
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow([*COLUMNS, *numbers])
         for name, sequence in numbered(sequences):
-            facts = [sequence.label, name.rpartition("/")[2], sequence.recorder, sequence.stream, sequence.fps]
+            facts = [sequence.label, name.rpartition("/")[2], sequence.subject, sequence.stream, sequence.fps]
             texts = sequence.keypoints.astype(str)  # the shortest that are the same float32 again
             for captured_ns, row in zip(sequence.captured_ns.tolist(), texts.tolist(), strict=True):
                 table.writerow([*facts, captured_ns, *row])
@@ -61,10 +61,10 @@ def _numbers(width: int) -> Iterator[tuple[str, int, str]]:
             yield from ((part, point, axis) for axis in "xyzv"[: 4 if width in WITH_FOURTH else values])
 
 
-def _read(path: Path, fps: float) -> Iterator[Sequence]:
+def _read(path: Path, fps: float) -> Iterator[KeypointSequence]:
     with path.open(newline="", encoding="utf-8-sig") as file:  # with the mark that spreadsheets put before
         rows = csv.reader(file)
-        header = next(rows, [])
+        header = with_subject(next(rows, []))
         columns: list[str] = [column for column in COLUMNS if column in header]
         if "class" not in columns or header[: len(columns)] != columns or len(header) - len(columns) not in WIDTHS:
             todo = advice(header, list(islice(rows, PEEKED)), columns, WIDTHS, KNOWN)
@@ -80,7 +80,9 @@ def _read(path: Path, fps: float) -> Iterator[Sequence]:
             yield _sequence(path, columns, len(header) - len(columns), list(run), fps)
 
 
-def _sequence(path: Path, columns: list[str], width: int, lines: list[tuple[int, list[str]]], fps: float) -> Sequence:
+def _sequence(
+    path: Path, columns: list[str], width: int, lines: list[tuple[int, list[str]]], fps: float
+) -> KeypointSequence:
     values, times = np.empty((len(lines), width), np.float32), []
     for frame, (line, row) in enumerate(lines):
         said = dict(zip(columns, row, strict=False))
@@ -95,7 +97,7 @@ def _sequence(path: Path, columns: list[str], width: int, lines: list[tuple[int,
         except ValueError as error:
             raise UserError(f"{path}, line {line} is not a frame: {error}.") from error
     facts = assumed(range(len(lines)), rate)
-    facts.recorder, facts.stream = said.get("recorder", facts.recorder), said.get("stream", facts.stream)
+    facts.subject, facts.stream = said.get("subject", facts.subject), said.get("stream", facts.stream)
     if "captured_ns" in columns:
         facts.captured_ns = times
     vectors = _without_fourth(values) if width in WITH_FOURTH else place(path, values)

@@ -13,7 +13,7 @@ from common.config import Decision
 from common.errors import UserError
 from common.recognition.classifier import Card, WindowShape
 from common.recognition.decision import parameters
-from common.recording.sequence import Sequence
+from common.recording.sequence import KeypointSequence
 from models.evaluation import event_metrics
 from models.evaluation.event_metrics import EventScores, Found, Span
 from models.evaluation.metrics import Scores, score, without
@@ -48,7 +48,9 @@ class Result(msgspec.Struct, kw_only=True, frozen=True):
     found: list[Found]
 
 
-def judge(classify: Classify, card: Card, named: Mapping[str, Sequence], stride: int = 1, seed: int = 0) -> Result:
+def judge(
+    classify: Classify, card: Card, named: Mapping[str, KeypointSequence], stride: int = 1, seed: int = 0
+) -> Result:
     """By windows, by sequences, and on a stream of them; raises UserError where model and data do not fit."""
     items, sequences = list(named.items()), list(named.values())
     check_labels({sequence.label for sequence in sequences}, card.labels)
@@ -63,7 +65,7 @@ def judge(classify: Classify, card: Card, named: Mapping[str, Sequence], stride:
     rejected = float(np.isin(means.argmax(axis=1), idle).mean())
     if not np.isin(targets, idle).any():
         means, rows = without(means, idle), without(rows, idle)
-    recorders = np.array([sequence.recorder for sequence in sequences])
+    recorders = np.array([sequence.subject for sequence in sequences])
     body = card.features.whole_body
     true, moments = watched(
         classify, card.labels, card.idle, card.window, sequences, whole_body=body, stride=stride, seed=seed
@@ -82,7 +84,7 @@ def judge(classify: Classify, card: Card, named: Mapping[str, Sequence], stride:
 
 
 def classified(
-    classify: Classify, sequences: Row[Sequence], shape: WindowShape, stride: int
+    classify: Classify, sequences: Row[KeypointSequence], shape: WindowShape, stride: int
 ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
     """The number of each window's sequence (n,), and its probabilities (n, labels).
 
@@ -112,7 +114,7 @@ def watched(
     labels: Row[str],
     idle: Row[str],
     shape: WindowShape,
-    sequences: Row[Sequence],
+    sequences: Row[KeypointSequence],
     *,
     whole_body: bool,
     stride: int,
@@ -128,11 +130,11 @@ def watched(
     return true, moments
 
 
-def _cases(named: Row[tuple[str, Sequence]], means: NDArray[np.floating], labels: Row[str]) -> list[Case]:
+def _cases(named: Row[tuple[str, KeypointSequence]], means: NDArray[np.floating], labels: Row[str]) -> list[Case]:
     cases = [
         Case(
             name=name,
-            recorder=sequence.recorder,
+            recorder=sequence.subject,
             label=sequence.label,
             told=labels[int(row.argmax())],
             confidence=float(row.max()),

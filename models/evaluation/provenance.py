@@ -9,7 +9,7 @@ import msgspec
 from common.errors import UserError
 from common.labels import normalize_label
 from common.recognition.classifier import Card
-from common.recording.sequence import UNKNOWN_SUBJECT, Sequence
+from common.recording.sequence import UNKNOWN_SUBJECT, KeypointSequence
 from models.simulation.pipeline import confirms, parts_seen
 
 DIGITS: Final = 12  # of a fingerprint: one in a million million sequences is taken for another
@@ -26,12 +26,12 @@ class Known(msgspec.Struct, kw_only=True, frozen=True):
     parts: list[str] = []  # that were seen in any frame
 
 
-def fingerprint(sequence: Sequence) -> str:
+def fingerprint(sequence: KeypointSequence) -> str:
     """By its keypoints alone: the same performance under another label, recorder or rate is the same."""
     return hashlib.sha256(sequence.keypoints.tobytes()).hexdigest()[:DIGITS]
 
 
-def digest(sequences: Iterable[Sequence]) -> str:
+def digest(sequences: Iterable[KeypointSequence]) -> str:
     """Of a whole data set, in order."""
     whole = hashlib.sha256()
     for sequence in sequences:
@@ -39,9 +39,9 @@ def digest(sequences: Iterable[Sequence]) -> str:
     return whole.hexdigest()
 
 
-def work(plan: object, sequences: Collection[Sequence]) -> str:
+def work(plan: object, sequences: Collection[KeypointSequence]) -> str:
     """Stands for what is done with which data: who recorded it matters too, since parts are made by it."""
-    facts = msgspec.json.encode((plan, [sequence.recorder for sequence in sequences]))
+    facts = msgspec.json.encode((plan, [sequence.subject for sequence in sequences]))
     return hashlib.sha256(facts + digest(sequences).encode()).hexdigest()
 
 
@@ -62,7 +62,7 @@ def check_labels(data: Collection[str], model: Collection[str]) -> None:
         )
 
 
-def cautions(card: Card, sequences: Collection[Sequence]) -> list[str]:
+def cautions(card: Card, sequences: Collection[KeypointSequence]) -> list[str]:
     """Why the figures may say less than they seem to; raises UserError for a card whose `data` cannot be read."""
     made_with = known(card)
     return [*_shared(made_with, sequences), *_other(card, made_with.parts, sequences)]
@@ -76,9 +76,9 @@ def known(card: Card) -> Known:
         raise UserError(f"What the model's card says of its data cannot be read: {error}.") from error
 
 
-def _shared(known: Known, sequences: Collection[Sequence]) -> Iterator[str]:
+def _shared(known: Known, sequences: Collection[KeypointSequence]) -> Iterator[str]:
     """What the model was made with and is judged on."""
-    recorders = {sequence.recorder for sequence in sequences} - {UNKNOWN_SUBJECT, ""}
+    recorders = {sequence.subject for sequence in sequences} - {UNKNOWN_SUBJECT, ""}
     held_out = recorders & set(known.recorders_held_out)
     trained = (recorders & set(known.recorders)) - held_out
     same = sum(fingerprint(sequence) in known.fingerprints for sequence in sequences) if known.fingerprints else 0
@@ -94,7 +94,7 @@ def _shared(known: Known, sequences: Collection[Sequence]) -> Iterator[str]:
         yield "The data does not say who recorded it: nobody can tell whether the model has seen them."
 
 
-def _other(card: Card, parts: Collection[str], sequences: Collection[Sequence]) -> Iterator[str]:
+def _other(card: Card, parts: Collection[str], sequences: Collection[KeypointSequence]) -> Iterator[str]:
     labels, seen = {sequence.label for sequence in sequences}, parts_seen(sequences)
     if len(labels) == 1:
         yield f"The data has one label, {labels.pop()!r}: a model that always says it would be right."

@@ -12,7 +12,7 @@ import cv2
 
 from common.errors import UserError
 from common.files import atomic_write
-from common.recording.sequence import Sequence
+from common.recording.sequence import KeypointSequence
 from data.curation import contact_sheet
 from models.evaluation import curves
 from models.evaluation.evaluator import Case, Result
@@ -26,7 +26,7 @@ LINES: Final = 10
 RIGHT, WRONG = "106 180 255", "255 159 67"
 
 
-def write(folder: Path, title: str, result: Result, named: Mapping[str, Sequence]) -> Path:
+def write(folder: Path, title: str, result: Result, named: Mapping[str, KeypointSequence]) -> Path:
     """Write the page and say where; one that was there is replaced. Raises UserError where it cannot be written."""
     path = folder / PAGE_NAME
     try:
@@ -37,7 +37,7 @@ def write(folder: Path, title: str, result: Result, named: Mapping[str, Sequence
     return path
 
 
-def page(title: str, result: Result, named: Mapping[str, Sequence]) -> str:
+def page(title: str, result: Result, named: Mapping[str, KeypointSequence]) -> str:
     """The whole page; every text from outside is escaped."""
     scores, lines = result.sequences, math.ceil(60 * result.stream.minutes / LINE_S)
     spans = [one.span for one in result.found]
@@ -150,7 +150,7 @@ def _block(span: Span, from_s: float, lane: str, hue: float) -> str:
     )
 
 
-def _worst(cases: Row[Case], named: Mapping[str, Sequence]) -> Iterator[str]:
+def _worst(cases: Row[Case], named: Mapping[str, KeypointSequence]) -> Iterator[str]:
     for case in [case for case in cases if case.told != case.label][:WORST]:
         told = f"{case.told} ({case.confidence:.2f}) instead of {case.label} ({case.probability:.2f})"
         about = f"{case.name} by {case.recorder}: {told}"

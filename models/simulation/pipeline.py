@@ -15,7 +15,7 @@ from common.keypoints.landmarks import PARTS
 from common.keypoints.window import MIN_PRESENT, TimeWindow, Windower, seen_parts
 from common.recognition.classifier import WindowShape
 from common.recognition.decision import Decider, Event, Parameters
-from common.recording.sequence import Sequence
+from common.recording.sequence import KeypointSequence
 from models.evaluation.event_metrics import Found, Span
 from models.simulation.streams import Piece
 
@@ -32,7 +32,7 @@ class Moment(NamedTuple):
     probabilities: dict[str, float] | None
 
 
-def cut(sequence: Sequence, shape: WindowShape, stride: int) -> Iterator[NDArray[np.float32]]:
+def cut(sequence: KeypointSequence, shape: WindowShape, stride: int) -> Iterator[NDArray[np.float32]]:
     """The windows (length, 1662) of a sequence, as the live windows stage cuts them."""
     windower = Windower(shape.length, shape.fps, stride)
     for captured_ns, vector in zip(sequence.captured_ns.tolist(), sequence.keypoints, strict=True):
@@ -41,7 +41,7 @@ def cut(sequence: Sequence, shape: WindowShape, stride: int) -> Iterator[NDArray
             yield window.vectors
 
 
-def parts_seen(sequences: Iterable[Sequence]) -> list[str]:
+def parts_seen(sequences: Iterable[KeypointSequence]) -> list[str]:
     """The parts that any frame has."""
     seen = np.zeros(len(PARTS), bool)
     for sequence in sequences:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from common.errors import UserError
 from common.keypoints.landmarks import LEFT_SHOULDER, LEFT_WRIST, PARTS, RIGHT_SHOULDER, RIGHT_WRIST, split
 from common.keypoints.window import resample, seen_parts
-from common.recording.sequence import Sequence
+from common.recording.sequence import KeypointSequence
 from models.evaluation.event_metrics import Span
 
 REST_S: Final = (1.5, 2.5)  # shortest, longest
@@ -40,14 +40,14 @@ class Piece(NamedTuple):
     spans: list[Span]  # the actions in it
 
 
-def stream(sequences: Iterable[Sequence], idle: Collection[str], seed: int = 0) -> Iterator[Piece]:
+def stream(sequences: Iterable[KeypointSequence], idle: Collection[str], seed: int = 0) -> Iterator[Piece]:
     """Everybody's performances in random order, one recorder after the other, from time 0; idle labels are no actions.
 
     It comes in pieces, since a long one would fill the memory. Raises UserError where it would last for decades.
     """
-    groups: dict[str, list[Sequence]] = {}
+    groups: dict[str, list[KeypointSequence]] = {}
     for sequence in sequences:
-        groups.setdefault(sequence.recorder, []).append(sequence)
+        groups.setdefault(sequence.subject, []).append(sequence)
     rng, now_ns = np.random.default_rng(seed), 0
     for recorder, group in groups.items():
         period_ns = _period_ns(group)
@@ -61,7 +61,7 @@ def stream(sequences: Iterable[Sequence], idle: Collection[str], seed: int = 0) 
 
 
 def _performed(
-    group: list[Sequence], idle: Collection[str], period_ns: int, rng: np.random.Generator
+    group: list[KeypointSequence], idle: Collection[str], period_ns: int, rng: np.random.Generator
 ) -> Iterator[Piece]:
     """The stream of one recorder; each piece begins at time 0."""
     runs = recordings(group)
@@ -82,9 +82,9 @@ def _performed(
         before = after
 
 
-def recordings(sequences: Iterable[Sequence]) -> list[list[Sequence]]:
+def recordings(sequences: Iterable[KeypointSequence]) -> list[list[KeypointSequence]]:
     """The cuts of each recording in order; most often there is one."""
-    runs: list[list[Sequence]] = []
+    runs: list[list[KeypointSequence]] = []
     for sequence in sorted(sequences, key=lambda sequence: int(sequence.captured_ns[0])):
         run = next((run for run in runs if _shared(run[-1], sequence)), None)
         if run is None:
@@ -94,7 +94,7 @@ def recordings(sequences: Iterable[Sequence]) -> list[list[Sequence]]:
     return runs
 
 
-def _shared(one: Sequence, other: Sequence) -> int:
+def _shared(one: KeypointSequence, other: KeypointSequence) -> int:
     """How many frames at the end of one are those at the beginning of the other."""
     if not one.captured_ns[0] < other.captured_ns[0] <= one.captured_ns[-1] <= other.captured_ns[-1]:
         return 0
@@ -104,7 +104,7 @@ def _shared(one: Sequence, other: Sequence) -> int:
     return frames if same_times and np.array_equal(one.keypoints[first:], other.keypoints[:frames]) else 0
 
 
-def put_together(run: list[Sequence], idle: Collection[str]) -> Piece:
+def put_together(run: list[KeypointSequence], idle: Collection[str]) -> Piece:
     """A recording from its cuts, beginning at time 0."""
     skipped = [0, *(_shared(one, other) for one, other in pairwise(run))]
     times = np.concatenate([cut.captured_ns[skip:] for cut, skip in zip(run, skipped, strict=True)])
@@ -140,7 +140,7 @@ def tremble(held: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.f
     return rest
 
 
-def restful(group: Iterable[Sequence]) -> NDArray[np.float32]:
+def restful(group: Iterable[KeypointSequence]) -> NDArray[np.float32]:
     """The frames (n, 1662) that show somebody at rest, or with the lowest wrists; one of zeros if there is no pose."""
     frames = np.concatenate([sequence.keypoints for sequence in group])
     posed, hands = _in_view(frames)
@@ -184,7 +184,7 @@ def _even(keypoints: NDArray[np.float32], period_ns: int) -> Piece:
     return Piece(np.arange(len(keypoints)) * period_ns, keypoints, [])
 
 
-def _period_ns(group: Iterable[Sequence]) -> int:
+def _period_ns(group: Iterable[KeypointSequence]) -> int:
     """The usual time between two frames; of single frames, by their nominal rate."""
     steps = np.concatenate([np.diff(sequence.captured_ns) for sequence in group])
     return round(float(np.clip(np.median(steps) if len(steps) else 4e7, *PERIODS_NS)))

@@ -15,7 +15,7 @@ from rich.console import Console
 from common.errors import UserError
 from common.keypoints.landmarks import SIZE
 from common.recognition.classifier import Classifier
-from common.recording.sequence import Sequence
+from common.recording.sequence import KeypointSequence
 from models.evaluation.evaluator import Result, judge
 from models.storage.folder import write_card
 from models.train import card_of, shown
@@ -33,7 +33,7 @@ class Crossed(NamedTuple):
 
     taught: Taught
     result: Result
-    fold: list[Sequence]  # it was judged on
+    fold: list[KeypointSequence]  # it was judged on
     training_s: float  # without the making of lessons, which recipes share
 
 
@@ -57,7 +57,7 @@ class Figures(msgspec.Struct, kw_only=True, frozen=True):
 
 
 def crossed(
-    sequences: Row[Sequence], plan: Plan, parts: Iterable[Fold], recipes: Row[Recipe] = ()
+    sequences: Row[KeypointSequence], plan: Plan, parts: Iterable[Fold], recipes: Row[Recipe] = ()
 ) -> Iterator[Crossed]:
     """Fold by fold, a model by each recipe (the plan's, if none is named), which all other sequences have taught."""
     for out in parts:
@@ -68,7 +68,7 @@ def crossed(
             yield _crossed(course.by(recipe), fold)
 
 
-def _crossed(course: Course, fold: list[Sequence]) -> Crossed:
+def _crossed(course: Course, fold: list[KeypointSequence]) -> Crossed:
     began = time.monotonic()
     with shown() as progress:
         taught = course.teach(progress=progress)
@@ -83,7 +83,7 @@ def figures_of(one: Crossed, kind: str, seed: int, fold: int) -> Figures:
         kind=kind,
         seed=seed,
         fold=fold,
-        recorders=sorted({sequence.recorder for sequence in one.fold}),
+        recorders=sorted({sequence.subject for sequence in one.fold}),
         sequences=scores.count,
         accuracy=scores.accuracy,
         loss=scores.loss,
@@ -112,12 +112,12 @@ def _ms_per_window(one: Crossed) -> float:
     return float(np.median(times[WARM_UP:])) * 1e3
 
 
-def folded(sequences: Row[Sequence], count: int | None, seed: int) -> list[Fold]:
+def folded(sequences: Row[KeypointSequence], count: int | None, seed: int) -> list[Fold]:
     """So many parts that judge: of whole recorders where there are several; None: each recorder is one.
 
     Raises UserError where there are too few recorders or sequences, or a label could not be learnt without a part.
     """
-    recorders = [sequence.recorder for sequence in sequences]
+    recorders = [sequence.subject for sequence in sequences]
     if count is None:
         parts = list(folds.leave_one_out(recorders).values())
     elif len(set(recorders)) > 1:
@@ -128,7 +128,7 @@ def folded(sequences: Row[Sequence], count: int | None, seed: int) -> list[Fold]
     return parts
 
 
-def _check_teachable(sequences: Row[Sequence], parts: Row[Fold]) -> None:
+def _check_teachable(sequences: Row[KeypointSequence], parts: Row[Fold]) -> None:
     """Raises UserError where a label cannot be learnt without one of the folds."""
     for out in parts:
         left = Counter(sequence.label for sequence in parted(sequences, out)[0])
@@ -140,14 +140,14 @@ def _check_teachable(sequences: Row[Sequence], parts: Row[Fold]) -> None:
                 )
 
 
-def by_number(sequences: Iterable[Sequence]) -> dict[str, Sequence]:
+def by_number(sequences: Iterable[KeypointSequence]) -> dict[str, KeypointSequence]:
     """Named by their places, where nothing shows a better name."""
     return {str(number): sequence for number, sequence in enumerate(sequences)}
 
 
-def parted(sequences: Iterable[Sequence], out: Fold) -> tuple[list[Sequence], list[Sequence]]:
+def parted(sequences: Iterable[KeypointSequence], out: Fold) -> tuple[list[KeypointSequence], list[KeypointSequence]]:
     """Who teaches, and who judges."""
-    parts: tuple[list[Sequence], list[Sequence]] = ([], [])
+    parts: tuple[list[KeypointSequence], list[KeypointSequence]] = ([], [])
     for sequence, judging in zip(sequences, out, strict=True):
         parts[bool(judging)].append(sequence)
     return parts

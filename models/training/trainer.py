@@ -17,7 +17,7 @@ from common.keypoints.features import features
 from common.labels import NOTHING, check_distinct, is_idle
 from common.recognition.classifier import WindowShape, tempered
 from common.recognition.decision import Parameters
-from common.recording.sequence import Sequence
+from common.recording.sequence import KeypointSequence
 from models.evaluation import calibration, metrics
 from models.evaluation.calibration import Stream
 from models.evaluation.evaluator import watched
@@ -71,7 +71,7 @@ class Taught(NamedTuple):
 class Course:
     """What is taught, to begin with; raises UserError for sequences from which nothing can be learnt."""
 
-    def __init__(self, sequences: Row[Sequence], plan: Plan) -> None:
+    def __init__(self, sequences: Row[KeypointSequence], plan: Plan) -> None:
         self.labels, self.idle = labelled(sequences, plan.idle)
         sequences = windows.long_enough(sequences, plan.shape)
         self.sequences, self.plan, recipe = sequences, plan, plan.recipe
@@ -128,7 +128,7 @@ class Course:
         idle = [self.labels.index(label) for label in self.idle]
         known = rows if np.isin(self._shown.targets, idle).any() else metrics.without(rows, idle)
         unseen = windows.are_of_recorders(parts, self.sequences)
-        recorders = len({sequence.recorder for sequence in self.sequences}) if unseen else None
+        recorders = len({sequence.subject for sequence in self.sequences}) if unseen else None
         wrong = calibration.unseen_wrong(len(known), recorders)
         temperature = calibration.temperature(known, self._shown.targets, wrong)
         scores = metrics.score(tempered(known, temperature), self._shown.targets, self._shown.recorders, self.labels)
@@ -162,7 +162,7 @@ class Course:
         taught = self._lessons.without(part)
         return learn(self.plan.recipe, taught, self.plan.seed, validation=validation, desk=desk, progress=progress)
 
-    def _stream(self, trained: Trained, temperature: float, sequences: Row[Sequence]) -> Stream:
+    def _stream(self, trained: Trained, temperature: float, sequences: Row[KeypointSequence]) -> Stream:
         def classify(windows: NDArray[np.float32]) -> NDArray[np.float32]:
             return tempered(trained.tell(features(windows, self.plan.recipe.features)), temperature)
 
@@ -172,7 +172,7 @@ class Course:
         )
 
 
-def labelled(sequences: Row[Sequence], idle: Collection[str]) -> tuple[list[str], list[str]]:
+def labelled(sequences: Row[KeypointSequence], idle: Collection[str]) -> tuple[list[str], list[str]]:
     """All labels, and those of them that mean "nothing"; raises UserError where they cannot be told apart."""
     counts = Counter(sequence.label for sequence in sequences)
     labels = sorted(counts)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from common.keypoints.landmarks import PARTS, SLICES
 from common.keypoints.window import seen_parts
-from common.recording.sequence import Sequence
+from common.recording.sequence import KeypointSequence
 from models.simulation.streams import at_rest, tremble
 from models.training_data.windows import Examples, joined
 
@@ -29,15 +29,15 @@ class Edges(NamedTuple):
     shares: NDArray[np.float32]  # (n,), how far each shows the action rather than nothing, 0 to 1
 
 
-def held(sequences: Row[Sequence], idle: Collection[str], length: int, target: int, seed: int) -> Examples:
+def held(sequences: Row[KeypointSequence], idle: Collection[str], length: int, target: int, seed: int) -> Examples:
     """Examples of `target` for recorders who recorded no idle label: the restful frames of their sequences, held.
 
     A recorder whose hands are always in view has none either.
     """
     rng, rests = np.random.default_rng(seed), list[Examples]()
-    rested = {sequence.recorder for sequence in sequences if sequence.label in idle}
-    for recorder in sorted({sequence.recorder for sequence in sequences} - rested):
-        numbers = [number for number, sequence in enumerate(sequences) if sequence.recorder == recorder]
+    rested = {sequence.subject for sequence in sequences if sequence.label in idle}
+    for recorder in sorted({sequence.subject for sequence in sequences} - rested):
+        numbers = [number for number, sequence in enumerate(sequences) if sequence.subject == recorder]
         frames = np.concatenate([sequences[number].keypoints for number in numbers])
         whose = np.repeat(numbers, [len(sequences[number].keypoints) for number in numbers])
         if len(restful := at_rest(frames)):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from common.errors import UserError
 from common.keypoints.landmarks import SIZE
 from common.recognition.classifier import WindowShape
-from common.recording.sequence import Sequence
+from common.recording.sequence import KeypointSequence
 from models.simulation import pipeline
 from models.training_data import folds
 
@@ -31,10 +31,10 @@ class Examples(NamedTuple):
         return Examples._make(column[np.array(places, int)] for column in self)
 
 
-def cut(sequences: Iterable[Sequence], labels: Row[str], shape: WindowShape, stride: int) -> Examples:
+def cut(sequences: Iterable[KeypointSequence], labels: Row[str], shape: WindowShape, stride: int) -> Examples:
     """Every stride-th window of every sequence; raises UserError if none is long enough."""
     rows = [
-        (window, labels.index(sequence.label), sequence.recorder, number)
+        (window, labels.index(sequence.label), sequence.subject, number)
         for number, sequence in enumerate(sequences)
         for window in pipeline.cut(sequence, shape, stride)
     ]
@@ -44,7 +44,7 @@ def cut(sequences: Iterable[Sequence], labels: Row[str], shape: WindowShape, str
     return Examples(np.stack(windows), np.array(targets), np.array(recorders), np.array(numbers))
 
 
-def long_enough(sequences: Row[Sequence], shape: WindowShape) -> list[Sequence]:
+def long_enough(sequences: Row[KeypointSequence], shape: WindowShape) -> list[KeypointSequence]:
     """Those with a window; raises UserError for a label that has fewer than two of them."""
     long = [sequence for sequence in sequences if next(pipeline.cut(sequence, shape, 1), None) is not None]
     there, left = (Counter(sequence.label for sequence in some) for some in (sequences, long))
@@ -80,12 +80,12 @@ def joined(parts: Row[Examples], length: int) -> Examples:
     return Examples._make(np.concatenate(columns) for columns in zip(none, *parts, strict=True))
 
 
-def parted(sequences: Row[Sequence], parts: int, seed: int) -> list[NDArray[np.bool_]]:
+def parted(sequences: Row[KeypointSequence], parts: int, seed: int) -> list[NDArray[np.bool_]]:
     """Folds (n,) of the sequences: of whole recorders where they allow it, else as much of each label in all.
 
     They do not where there is one, or where a fold would hold all sequences of a label, so that nothing teaches it.
     """
-    recorders, labels = (np.array([getattr(one, what) for one in sequences]) for what in ("recorder", "label"))
+    recorders, labels = (np.array([getattr(one, what) for one in sequences]) for what in ("subject", "label"))
     if (there := len(set(recorders))) > 1:
         found = folds.by_recorder(recorders, min(parts, there), seed)
         if all(set(labels[~fold]) == set(labels) for fold in found):
@@ -93,7 +93,7 @@ def parted(sequences: Row[Sequence], parts: int, seed: int) -> list[NDArray[np.b
     return folds.stratified(labels, min(parts, min(Counter(labels.tolist()).values())), seed)
 
 
-def are_of_recorders(parts: Iterable[NDArray[np.bool_]], sequences: Row[Sequence]) -> bool:
+def are_of_recorders(parts: Iterable[NDArray[np.bool_]], sequences: Row[KeypointSequence]) -> bool:
     """Whether nobody is in two of the parts."""
-    recorders = np.array([sequence.recorder for sequence in sequences])
+    recorders = np.array([sequence.subject for sequence in sequences])
     return sum(len(set(recorders[part])) for part in parts) == len(set(recorders))

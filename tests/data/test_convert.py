@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from common.errors import UserError
 from common.keypoints.landmarks import PARTS, SIZE, SLICES
-from common.recording.sequence import Sequence
+from common.recording.sequence import KeypointSequence
 from data import dataset
 from data.convert import WRITERS, convert
 from data.formats import npz
@@ -39,7 +39,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def assert_equal(before: list[Sequence], after: list[Sequence]) -> None:
+def assert_equal(before: list[KeypointSequence], after: list[KeypointSequence]) -> None:
     for one, other in zip(sorted(before, key=lambda s: s.label), sorted(after, key=lambda s: s.label), strict=True):
         for field, value in one._asdict().items():
             np.testing.assert_array_equal(getattr(other, field), value, field)
@@ -47,7 +47,7 @@ def assert_equal(before: list[Sequence], after: list[Sequence]) -> None:
 
 
 @st.composite
-def sequences(draw: st.DrawFn) -> Sequence:
+def sequences(draw: st.DrawFn) -> KeypointSequence:
     """Any numbers, though few different ones; parts that are there, not there, or there without visibility."""
     frames = draw(st.integers(1, 3))
     numbers = draw(st.lists(st.floats(-(2.0**100), 2.0**100, width=32), min_size=1, max_size=8))
@@ -58,7 +58,7 @@ def sequences(draw: st.DrawFn) -> Sequence:
         keypoints[frame, SLICES["pose"]].reshape(33, 4)[:, 3] *= draw(st.booleans())
     text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5)
     steps = draw(st.lists(st.integers(1, 2**40), min_size=frames, max_size=frames))
-    return Sequence(
+    return KeypointSequence(
         draw(st.sampled_from(["wave", "push up", "push up/0", "push up/wrong", "10", "no, no", "谢谢"])),
         keypoints,
         np.cumsum(steps) - 2**30,
@@ -71,7 +71,9 @@ def sequences(draw: st.DrawFn) -> Sequence:
 @pytest.mark.parametrize("layout", LAYOUTS)
 @settings(max_examples=10)
 @given(before=st.lists(sequences(), min_size=1, max_size=5))
-def test_all_layouts_keep_everything(tmp_path_factory: pytest.TempPathFactory, layout: str, before: list[Sequence]):
+def test_all_layouts_keep_everything(
+    tmp_path_factory: pytest.TempPathFactory, layout: str, before: list[KeypointSequence]
+):
     path = tmp_path_factory.mktemp("data") / name(layout)
     WRITERS[layout](path, before)
     assert_equal(before, dataset.read(path))
@@ -84,7 +86,7 @@ def native(tmp_path_factory: pytest.TempPathFactory) -> Path:
     npz.write(
         folder,
         [
-            Sequence(
+            KeypointSequence(
                 label, rng.random((frames, SIZE), np.float32), rng.integers(1, 9, frames).cumsum(), who, "cam", 9.7
             )
             for label, frames, who in [("wave", 3, "anna"), ("wave", 2, "ben"), ("push up/right", 1, "anna")]
@@ -155,7 +157,7 @@ def test_a_label_that_cannot_be_a_folder_is_named(tmp_path: Path, label: str, la
 
 
 def test_a_number_that_a_layout_cannot_hold_is_not_lost_in_silence(tmp_path: Path):
-    huge = Sequence("wave", np.full((1, SIZE), 3e38, np.float32), np.arange(1), "anna", "cam", 25.0)
+    huge = KeypointSequence("wave", np.full((1, SIZE), 3e38, np.float32), np.arange(1), "anna", "cam", 25.0)
     npz.write(tmp_path / "in", [huge])
     with pytest.raises(UserError, match=r"cannot be read back and was removed: .* not finite"):
         convert(tmp_path / "in", tmp_path / "out", "pose", 25.0)
@@ -182,7 +184,7 @@ runpy.run_module("data.convert", run_name="__main__")
 def test_an_interrupted_one_leaves_nothing(tmp_path: Path):
     frames = 3000
     keypoints = np.random.default_rng(0).random((frames, SIZE), np.float32)
-    npz.write(tmp_path / "in", [Sequence("wave", keypoints, np.arange(frames), "anna", "cam", 25.0)])
+    npz.write(tmp_path / "in", [KeypointSequence("wave", keypoints, np.arange(frames), "anna", "cam", 25.0)])
     with python(
         *command(tmp_path / "in", tmp_path / "out.csv", "--to", "csv")[1:],
         stderr=subprocess.PIPE,

@@ -11,8 +11,8 @@ import pytest
 from common.errors import UserError
 from common.keypoints.landmarks import SIZE, SLICES
 from common.recognition.classifier import WindowShape
-from common.recording.dataset_writer import Collection
-from common.recording.sequence import UNKNOWN_SUBJECT, Sequence
+from common.recording.dataset_writer import DatasetWriter
+from common.recording.sequence import UNKNOWN_SUBJECT, KeypointSequence
 from data import dataset
 from data.formats import table
 from data.formats.shared import SIDECAR, VECTORS, place
@@ -40,12 +40,12 @@ def spreadsheet(path: Path, header: list[str], lines: list[list[object]], encodi
 
 
 def test_the_native_layout_with_reports_beside(tmp_path: Path):
-    with Collection(tmp_path) as collection:
+    with DatasetWriter(tmp_path) as writer:
         keypoints = rows().astype(np.float32)
-        collection.add("1", Sequence("wave", keypoints, np.array([0, 1, 5]), "anna", "cam", 30.0))
+        writer.add("1", KeypointSequence("wave", keypoints, np.array([0, 1, 5]), "anna", "cam", 30.0))
     spreadsheet(tmp_path / "report.csv", ["video", "frames"], [["a.mp4", 3]])
     (read,) = dataset.read(tmp_path)
-    assert (read.recorder, read.fps, read.captured_ns.tolist()) == ("anna", 30.0, [0, 1, 5])
+    assert (read.subject, read.fps, read.captured_ns.tolist()) == ("anna", 30.0, [0, 1, 5])
 
 
 def test_one_file_a_frame(tmp_path: Path):
@@ -59,7 +59,7 @@ def test_one_file_a_frame(tmp_path: Path):
     assert (first.keypoints == values.astype(np.float32)).all()
     assert first.captured_ns.tolist() == [number * 50_000_000 for number in range(12)]
     assert second.captured_ns.tolist() == [0, 50_000_000, 150_000_000], "a missing frame is missing in time"
-    assert (first.recorder, first.fps) == (UNKNOWN_SUBJECT, FPS)
+    assert (first.subject, first.fps) == (UNKNOWN_SUBJECT, FPS)
 
 
 def test_one_file_a_sequence(tmp_path: Path):
@@ -102,10 +102,10 @@ def test_a_table_of_x_y_z_v(tmp_path: Path, points: int):
 
 
 def test_a_table_says_what_its_columns_say(tmp_path: Path):
-    header = ["class", "sequence", "recorder", "captured_ns", *map(str, range(126))]
+    header = ["class", "sequence", "subject", "captured_ns", *map(str, range(126))]
     lines = [["wave", number, "anna", time, *rows(1, 126)[0]] for number, time in [(0, 5), (0, 9), (1, 0)]]
     first, second = dataset.read(spreadsheet(tmp_path / "a.csv", header, lines), FPS)
-    assert (first.recorder, first.fps, first.captured_ns.tolist()) == ("anna", FPS, [5, 9])
+    assert (first.subject, first.fps, first.captured_ns.tolist()) == ("anna", FPS, [5, 9])
     assert len(second.keypoints) == 1
 
 
@@ -217,14 +217,14 @@ def test_columns_in_another_order_are_not_guessed(tmp_path: Path):
         (b"{", "line 1 is damaged"),
         (b'{"file": "wave/0"}', "line 1 is damaged"),
         (
-            json.dumps({"file": "wave/0", "recorder": "", "stream": "", "fps": 25, "captured_ns": [0]}),
+            json.dumps({"file": "wave/0", "subject": "", "stream": "", "fps": 25, "captured_ns": [0]}),
             "3 frames, .* says 1",
         ),
         (
-            json.dumps({"file": "wave/0", "recorder": "", "stream": "", "fps": 0, "captured_ns": [0, 1, 2]}),
+            json.dumps({"file": "wave/0", "subject": "", "stream": "", "fps": 0, "captured_ns": [0, 1, 2]}),
             "line 1 is damaged",
         ),
-        (json.dumps({"file": "wave/0", "recorder": "", "stream": "", "fps": 9, "captured_ns": [0, 2, 1]}), "not rise"),
+        (json.dumps({"file": "wave/0", "subject": "", "stream": "", "fps": 9, "captured_ns": [0, 2, 1]}), "not rise"),
     ],
 )
 def test_a_sidecar_that_is_wrong_is_named(tmp_path: Path, line: str | bytes, said: str):

@@ -23,7 +23,7 @@ from common.keypoints.landmarks import SIZE, SLICES
 from common.keypoints.smoothing import PoseSmoother
 from common.labels import checked_name
 from common.recording import sequence as sequences
-from common.recording.dataset_writer import Collection, read_manifest
+from common.recording.dataset_writer import DatasetWriter, read_manifest
 from common.video.testcard import TestCard
 from common.video.writer import VideoFile
 from data.extraction.extractor import Extractor, Take
@@ -87,10 +87,10 @@ def test_folders_are_labels_and_what_lies_in_none_is_its_own(tmp_path: Path) -> 
     }
 
 
-def test_a_list_names_stretches_and_recorders_and_paths_from_its_folder(tmp_path: Path) -> None:
+def test_a_list_names_stretches_and_subjects_and_paths_from_its_folder(tmp_path: Path) -> None:
     (tmp_path / "v.mp4").write_bytes(b"1")
     (tmp_path / "list.csv").write_text(
-        "label,path,start,end,recorder,note\nwave,v.mp4,1.5,3,anna,x\nclap,v.mp4,,,,\nwave,v.mp4,1.5,3,anna,y\n"
+        "label,path,start,end,subject,note\nwave,v.mp4,1.5,3,anna,x\nclap,v.mp4,,,,\nwave,v.mp4,1.5,3,anna,y\n"
         "gone,no.mp4,2,,,\n"
     )
     first, second, third = find(tmp_path / "list.csv")
@@ -160,10 +160,10 @@ def test_a_person_is_who_shows_a_face_or_hand_too() -> None:
 def test_a_row_without_its_sequence_and_a_crash_are_not_finished(tmp_path: Path) -> None:
     names = ("whole", "half", "failed", "crashed")
     videos = {name: VIDEO._replace(name=name) for name in names}
-    with Collection(tmp_path) as collection:
-        report = Report(collection)
-        sequence = sequences.Sequence("wave", taken().keypoints, taken().captured_ns, "anna", "", FPS)
-        collection.add("whole-000", sequence)
+    with DatasetWriter(tmp_path) as writer:
+        report = Report(writer)
+        sequence = sequences.KeypointSequence("wave", taken().keypoints, taken().captured_ns, "anna", "", FPS)
+        writer.add("whole-000", sequence)
         for name, take in zip(names, (taken(), taken(), taken(0), Crash("killed")), strict=True):
             row = judged(videos[name], take)
             row.file = f"wave/{name}-000.npz" if row.outcome == "ok" else ""
@@ -171,7 +171,7 @@ def test_a_row_without_its_sequence_and_a_crash_are_not_finished(tmp_path: Path)
         report.close()
         with (tmp_path / REPORT).open("ab") as file:
             file.write(b'{"path":"cut')
-        again = Report(collection)
+        again = Report(writer)
         again.close()
     assert set(again.rows) == {key(videos["whole"]), key(videos["failed"])}
     assert set(rows(tmp_path)) == {"whole", "failed"}
@@ -213,7 +213,7 @@ def test_every_video_is_a_row_and_those_of_a_person_a_sequence(made: tuple[Path,
         "nod/two _x_-000.npz",
     }  # fmt: skip
     assert manifest["nod/one-000.npz"].origin == str(source / "nod/one.mp4")
-    assert manifest["nod/one-000.npz"].flaws == []
+    assert manifest["nod/one-000.npz"].issues == []
     facts = report["nod/one.mp4"]
     assert (facts["frames"], facts["pose"], facts["face"], facts["seconds"]) == (20, 1.0, 1.0, 0.76)
     assert facts["rate"] > 0

@@ -8,7 +8,7 @@ import pytest
 
 from common.errors import EXIT_USER_ERROR
 from common.recording import sequence as sequences
-from common.recording.dataset_writer import Collection, read_manifest
+from common.recording.dataset_writer import DatasetWriter, read_manifest
 from data.dataset import read_named
 from tests.commands import Done, call, run
 from tests.common.recording.test_sequence import made
@@ -28,10 +28,10 @@ def refused(*arguments: object) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    with Collection(tmp_path / "set") as collection:
-        collection.add("anna-000", made("wave", frames=6), flaws=["dark"])
-        collection.add("anna-001", made("wave", frames=10))
-        collection.add("anna-000", made("push up/right", frames=8))
+    with DatasetWriter(tmp_path / "set") as writer:
+        writer.add("anna-000", made("wave", frames=6), issues=["dark"])
+        writer.add("anna-001", made("wave", frames=10))
+        writer.add("anna-000", made("push up/right", frames=8))
     return tmp_path / "set"
 
 
@@ -90,7 +90,7 @@ def test_what_cannot_be_is_said_in_one_sentence(folder: Path, tmp_path: Path) ->
     assert "cannot be trimmed" in refused(folder, "--trim", "wave/anna-000", "-1", "0.2")
     assert "cannot be a label" in refused(folder, "--relabel", "wave/anna-000", "a/b/c")
     assert "python -m data.convert" in refused(tmp_path / "empty", "--undo")
-    with Collection(folder):
+    with DatasetWriter(folder):
         assert "Another program" in refused(folder, "--undo")
     assert not list((tmp_path / "empty").iterdir())
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before

@@ -21,7 +21,7 @@ def cards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_data_set_holds_what_the_schedule_says(cards: Path):
     sequences = dataset.read(cards)
-    assert {sequence.recorder for sequence in sequences} == {"card-203", "card-204"}
+    assert {sequence.subject for sequence in sequences} == {"card-203", "card-204"}
     assert "rest" in {sequence.label for sequence in sequences}
     manifest = [json.loads(line) for line in (cards / dataset.MANIFEST).read_text().splitlines()]
     assert sorted(entry["frames"] for entry in manifest) == sorted(len(s.keypoints) for s in sequences)

@@ -7,7 +7,7 @@ from common.keypoints.features import RAW
 from common.keypoints.landmarks import LAYOUT, LEFT_WRIST, RIGHT_WRIST, SIZE, split
 from common.recognition.classifier import Card, WindowShape
 from common.recognition.decision import Parameters
-from common.recording.sequence import Sequence
+from common.recording.sequence import KeypointSequence
 
 LABELS = ["idle", "clap", "nod", "wave"]
 PERIOD_NS = 40_000_000
@@ -25,9 +25,11 @@ def person(labels: "list[str]", seed: int = 0) -> NDArray[np.float32]:
     return vectors
 
 
-def sequence(label: str, *, frames: int = 30, recorder: str = "anna", seed: int = 0, start_ns: int = 0) -> Sequence:
+def sequence(
+    label: str, *, frames: int = 30, recorder: str = "anna", seed: int = 0, start_ns: int = 0
+) -> KeypointSequence:
     times = start_ns + np.arange(frames, dtype=np.int64) * PERIOD_NS
-    return Sequence(label, person([label] * frames, seed), times, recorder, "cam", 25.0)
+    return KeypointSequence(label, person([label] * frames, seed), times, recorder, "cam", 25.0)
 
 
 def card(**other: object) -> Card:

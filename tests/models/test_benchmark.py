@@ -18,8 +18,8 @@ def test_who_judges_does_not_teach_and_everybody_judges_once():
     sequences = group("idle", "wave", recorders=tuple("abcdefg"))
     judged = []
     for rest, tested in splits(sequences):
-        names = {one.recorder for one in tested}
-        assert not names & {one.recorder for one in rest}
+        names = {one.subject for one in tested}
+        assert not names & {one.subject for one in rest}
         assert len(rest) + len(tested) == len(sequences)
         judged += sorted(names)
     assert sorted(judged) == list("abcdefg")

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from common.errors import UserError
 from common.keypoints.features import BODY, RAW
-from common.recording.dataset_writer import Collection
+from common.recording.dataset_writer import DatasetWriter
 from models import compare
 from models.training.cross_validation import Figures, folded
 from models.training.recipe import Recipe
@@ -33,7 +33,7 @@ def people(*recorders: str, labels: list[str] = LABELS, each: int = 3) -> list:
 
 
 def stored(folder: Path, sequences: list) -> Path:
-    with Collection(folder) as collection:
+    with DatasetWriter(folder) as collection:
         for number, one in enumerate(sequences):
             collection.add(f"{number:03d}", one)
     return folder

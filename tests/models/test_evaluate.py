@@ -16,8 +16,8 @@ from common.errors import UserError
 from common.keypoints.landmarks import SLICES
 from common.recognition.classifier import WindowShape
 from common.recognition.decision import Parameters
-from common.recording.dataset_writer import Collection
-from common.recording.sequence import Sequence
+from common.recording.dataset_writer import DatasetWriter
+from common.recording.sequence import KeypointSequence
 from common.video.testcard import schedule
 from data.extraction.testcard import MARGIN_S
 from models.evaluation import evaluator, report
@@ -39,15 +39,17 @@ def cards(recording: list[Message], tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("data") / "cards"
     frames = [message for message in recording if message.array is not None]
     times, keypoints = np.array([m.header.captured_ns for m in frames]), np.stack([m.array for m in frames])
-    with Collection(folder) as collection:
+    with DatasetWriter(folder) as collection:
         for number, (label, start_s, end_s) in enumerate(schedule(0, 12.0)):
             inside = (times >= (start_s - MARGIN_S) * 1e9) & (times < (end_s + MARGIN_S) * 1e9)
-            collection.add(f"{number:03d}", Sequence(label, keypoints[inside], times[inside], "card-0", "cam", 25.0))
+            collection.add(
+                f"{number:03d}", KeypointSequence(label, keypoints[inside], times[inside], "card-0", "cam", 25.0)
+            )
     return folder
 
 
 @pytest.fixture(scope="module")
-def people() -> dict[str, Sequence]:
+def people() -> dict[str, KeypointSequence]:
     """Three of each label by two recorders; one is called what it is not, another has nothing but letters of HTML."""
     named = {
         f"{label}/{who}-{number}": sequence(label, recorder=who, seed=number)
@@ -59,7 +61,7 @@ def people() -> dict[str, Sequence]:
 
 
 @pytest.fixture(scope="module")
-def result(people: dict[str, Sequence]) -> Result:
+def result(people: dict[str, KeypointSequence]) -> Result:
     return evaluator.judge(read_number, card(data={"recorders": ["anna"]}), people)
 
 
@@ -86,7 +88,7 @@ def test_the_shipped_model_on_the_test_card(cards: Path, tmp_path: Path):
 
 def test_what_does_not_fit_is_one_sentence_that_names_both_sides(cards: Path, tmp_path: Path):
     other = tmp_path / "other"
-    with Collection(other) as collection:
+    with DatasetWriter(other) as collection:
         collection.add("000", sequence("nod")._replace(label="Nod"))
     assert "says 'Nod' where the model says 'nod'" in refused("pretrained/testcard", other)
     (tmp_path / "empty").mkdir()
@@ -119,7 +121,7 @@ def test_a_card_that_was_edited(cards: Path, tmp_path: Path):
         ),
     ],
 )
-def test_a_card_whose_numbers_were_edited(people: dict[str, Sequence], change: dict[str, object], words: str):
+def test_a_card_whose_numbers_were_edited(people: dict[str, KeypointSequence], change: dict[str, object], words: str):
     with pytest.raises(UserError, match=re.escape(words)):
         evaluator.judge(read_number, card(**change), people)
 
@@ -138,7 +140,7 @@ def test_ten_actions_pass_in_seconds(shared: Path):
     windows, labels, _ = load(shared / "ten_actions.xz")
     times = np.arange(30) * 40_000_000
     named = {
-        f"{label}/{number}": Sequence(label, keypoints, times, "unknown", "", 25.0)
+        f"{label}/{number}": KeypointSequence(label, keypoints, times, "unknown", "", 25.0)
         for number, (keypoints, label) in enumerate(zip(windows[::10], labels[::10], strict=True))
     }
     known = sorted(set(labels))
@@ -155,7 +157,7 @@ def test_ten_actions_pass_in_seconds(shared: Path):
     assert [case.probability for case in result.cases] == sorted(case.probability for case in result.cases)
 
 
-def test_sequences_are_judged_by_the_mean_of_their_windows(result: Result, people: dict[str, Sequence]):
+def test_sequences_are_judged_by_the_mean_of_their_windows(result: Result, people: dict[str, KeypointSequence]):
     assert result.sequences.count == len(people) and result.windows.count == 21 * len(people)
     assert result.sequences.accuracy == 24 / 25
     assert (result.cases[0].name, result.cases[0].label, result.cases[0].told) == ("nod/<script>", "nod", "wave")
@@ -164,7 +166,7 @@ def test_sequences_are_judged_by_the_mean_of_their_windows(result: Result, peopl
     assert result.cautions == ["The model was trained on anna, of 2 recorders here: it has seen them."]
 
 
-def test_the_stride_and_short_sequences(people: dict[str, Sequence]):
+def test_the_stride_and_short_sequences(people: dict[str, KeypointSequence]):
     short = sequence("wave", frames=5)
     result = evaluator.judge(read_number, card(), people | {"wave/short": short}, stride=3)
     assert result.windows.count == 7 * len(people) and result.sequences.count == len(people)
@@ -207,7 +209,7 @@ class Texts(HTMLParser):
 
 
 def test_the_page_needs_no_network_and_escapes_what_it_shows(
-    result: Result, people: dict[str, Sequence], tmp_path: Path
+    result: Result, people: dict[str, KeypointSequence], tmp_path: Path
 ):
     path = report.write(tmp_path / "page", "<title> & 東京", result, people)
     page = path.read_text()
@@ -218,7 +220,7 @@ def test_the_page_needs_no_network_and_escapes_what_it_shows(
     assert report.write(tmp_path / "page", "again", result, people) == path and "again" in path.read_text()
 
 
-def test_a_page_of_a_model_that_finds_nothing(people: dict[str, Sequence], tmp_path: Path):
+def test_a_page_of_a_model_that_finds_nothing(people: dict[str, KeypointSequence], tmp_path: Path):
     def unsure(windows: np.ndarray) -> np.ndarray:
         return np.full((len(windows), len(LABELS)), 0.25, np.float32)
 
@@ -227,7 +229,9 @@ def test_a_page_of_a_model_that_finds_nothing(people: dict[str, Sequence], tmp_p
     assert "0 of 19 actions found" in report.page("nothing", result, people)
 
 
-def test_a_page_that_cannot_be_written_is_a_sentence(result: Result, people: dict[str, Sequence], tmp_path: Path):
+def test_a_page_that_cannot_be_written_is_a_sentence(
+    result: Result, people: dict[str, KeypointSequence], tmp_path: Path
+):
     (tmp_path / "page").touch()
     with pytest.raises(UserError, match=r"report\.html cannot be written"):
         report.write(tmp_path / "page", "x", result, people)

@@ -9,8 +9,8 @@ import pytest
 from common.bus.messages import Message
 from common.errors import UserError
 from common.recognition.classifier import CARD, read_card
-from common.recording.dataset_writer import Collection
-from common.recording.sequence import Sequence
+from common.recording.dataset_writer import DatasetWriter
+from common.recording.sequence import KeypointSequence
 from models.export import LEAST_AGREEMENT, compared, export
 from tests.commands import call, run
 from tests.pipeline import ROOT
@@ -24,8 +24,10 @@ def data(recording: list[Message], tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("data") / "set"
     frames = recording[:-1]
     times = np.array([header.captured_ns for header, _ in frames])
-    with Collection(folder) as collection:
-        collection.add("0", Sequence("any", np.stack([vector for _, vector in frames]), times, "card", "cam", 25.0))
+    with DatasetWriter(folder) as collection:
+        collection.add(
+            "0", KeypointSequence("any", np.stack([vector for _, vector in frames]), times, "card", "cam", 25.0)
+        )
     return folder
 
 

@@ -16,8 +16,8 @@ import pytest
 
 from common.errors import UserError
 from common.recognition.classifier import CARD, Classifier, read_card
-from common.recording.dataset_writer import Collection
-from common.recording.sequence import Sequence
+from common.recording.dataset_writer import DatasetWriter
+from common.recording.sequence import KeypointSequence
 from data import dataset
 from models import train
 from models.evaluation import provenance
@@ -41,8 +41,8 @@ def command(data: Path, out: Path, *more: str) -> "list[str]":
     return [sys.executable, "-m", "models.train", str(data), "--out", str(out), *FACTS, *more]
 
 
-def collected(folder: Path, sequences: "list[Sequence]") -> Path:
-    with Collection(folder) as collection:
+def collected(folder: Path, sequences: "list[KeypointSequence]") -> Path:
+    with DatasetWriter(folder) as collection:
         for number, one in enumerate(sequences):
             collection.add(f"{number:03d}", one)
     return folder

@@ -22,7 +22,7 @@ from common.bus.pubsub import Endpoints, Subscriber
 from common.config import Settings
 from common.frames.sockets import HubSockets
 from common.recording import sequence as sequences
-from common.recording.dataset_writer import Collection, read_manifest
+from common.recording.dataset_writer import DatasetWriter, read_manifest
 from services.recorder import Recorder
 from tests.pace import patience
 from tests.pipeline import ROOT, Pipeline, free_ports, pipeline, python
@@ -50,7 +50,7 @@ def files(out: Path) -> list[Path]:
 
 
 def test_twenty_sequences_though_it_is_killed_in_the_middle_and_keys_are_pressed(tmp_path: Path) -> None:
-    out, plan = tmp_path / "set", [*LABELS, "--sequences", "5", "--recorder", "card", "--frames", str(FRAMES)]
+    out, plan = tmp_path / "set", [*LABELS, "--sequences", "5", "--subject", "card", "--frames", str(FRAMES)]
     plan += ["--countdown", "0.2", "--video"]
     with pipeline(tmp_path, without=("windows", "inference", "logger"), camera__source="testcard") as running:
         with recorder(running.port, out, *plan) as process:
@@ -73,7 +73,7 @@ def test_twenty_sequences_though_it_is_killed_in_the_middle_and_keys_are_pressed
     assert sorted(entries) == [path.relative_to(out).as_posix() for path in files(out)]
     for path in files(out):
         video = cv2.VideoCapture(str(path.with_suffix(".mp4")))
-        missing = [flaw for flaw in entries[path.relative_to(out).as_posix()].flaws if "missed" in flaw]
+        missing = [flaw for flaw in entries[path.relative_to(out).as_posix()].issues if "missed" in flaw]
         assert video.get(cv2.CAP_PROP_FRAME_COUNT) >= FRAMES or missing
 
 
@@ -139,7 +139,7 @@ def test_keys_typed_in_a_terminal_need_no_return(tmp_path: Path, stack: contextl
         (["a/b/c"], "more than two levels"),
         (["x" * 300], "more than 100 bytes"),
         (["👋"], "cannot name a label"),
-        (["wave", "--recorder", "../anna"], "cannot name"),
+        (["wave", "--subject", "../anna"], "cannot name"),
         (["wave", "--frames", "2"], "recorder.frames"),
         (["wave", "--sequences", "many"], "recorder.sequences"),
     ],
@@ -155,7 +155,7 @@ def test_names_and_numbers_that_will_not_do(arguments: list[str], sentence: str,
 
 
 def test_two_recorders_do_not_write_the_same_data_set(tmp_path: Path) -> None:
-    with Collection(tmp_path / "set"), recorder(free_ports(4), tmp_path / "set", "wave") as process:
+    with DatasetWriter(tmp_path / "set"), recorder(free_ports(4), tmp_path / "set", "wave") as process:
         assert process.wait(patience(20)) == 2
         assert process.stdout is not None
         assert "Another program is writing" in process.stdout.read().decode()
@@ -224,7 +224,7 @@ def film_of(folder: Path) -> tuple[list[int], list[int], list[str]]:
     while (shown := video.read())[0]:
         shades.append(round(float(shown[1].mean()) / 10))
         times.append(round(video.get(cv2.CAP_PROP_POS_MSEC)))
-    return shades, times, entry.flaws
+    return shades, times, entry.issues
 
 
 def test_a_takes_pictures_are_its_frames_with_their_times_however_uneven(

@@ -17,8 +17,8 @@ from tests.pipeline import ROOT
 
 READER = """
 import time
-from common.recording.keyboard import Keys
-keys = Keys()
+from common.recording.keyboard import KeyReader
+keys = KeyReader()
 print("reading", flush=True)
 typed = ""
 while "q" not in typed:

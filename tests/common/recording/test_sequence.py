@@ -8,12 +8,12 @@ import pytest
 from common.errors import UserError
 from common.keypoints.landmarks import SIZE
 from common.recording import sequence as sequences
-from common.recording.sequence import Sequence
+from common.recording.sequence import KeypointSequence
 
 
-def made(label: str = "wave", frames: int = 5) -> Sequence:
+def made(label: str = "wave", frames: int = 5) -> KeypointSequence:
     keypoints = np.random.default_rng(frames).random((frames, SIZE), np.float32)
-    return Sequence(label, keypoints, np.cumsum(np.full(frames, 40_000_000)), "anna", "cam", 25.0)
+    return KeypointSequence(label, keypoints, np.cumsum(np.full(frames, 40_000_000)), "anna", "cam", 25.0)
 
 
 def test_there_and_back(tmp_path: Path) -> None:

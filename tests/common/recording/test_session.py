@@ -6,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.keypoints.landmarks import LEFT_ANKLE, RIGHT_ANKLE, SIZE, SLICES, split
-from common.recording.session import HANDS_DOWN_S, LONGEST_S, RETAKES, Plan, Session, Take, flaws, hands_up
+from common.recording.session import (
+    HANDS_DOWN_S,
+    LONGEST_S,
+    RETAKES,
+    CapturePlan,
+    CaptureSession,
+    Take,
+    find_issues,
+    hands_up,
+)
 
 PERIOD_NS = 40_000_000
 
@@ -19,11 +28,13 @@ def person(hands: bool = False) -> np.ndarray:
     return vector
 
 
-def session(labels: tuple[str, ...] = ("wave", "clap"), sequences: int = 2, frames: int | None = 10) -> Session:
-    return Session(Plan(labels, sequences, frames, countdown_s=0.2), {})
+def session(labels: tuple[str, ...] = ("wave", "clap"), sequences: int = 2, frames: int | None = 10) -> CaptureSession:
+    return CaptureSession(CapturePlan(labels, sequences, frames, countdown_s=0.2), {})
 
 
-def run(made: Session, count: int, first: int = 0, vector: np.ndarray | None = None, save: bool = True) -> list[Take]:
+def run(
+    made: CaptureSession, count: int, first: int = 0, vector: np.ndarray | None = None, save: bool = True
+) -> list[Take]:
     """Feed frames of a steady stream; the takes."""
     takes = []
     for seq in range(first, first + count):
@@ -42,16 +53,16 @@ def test_each_label_in_turn_gets_its_sequences_after_a_countdown() -> None:
     assert made.state == "finished"
     for take in takes:
         assert len(take.seqs) == len(take.captured_ns) == len(take.keypoints) == 10
-        assert take.flaws == ()
+        assert take.issues == ()
     # 0.2 s of countdown are the frames 0 to 4; the fifth interval completes it.
     assert [take.seqs[0] for take in takes] == [5, 20, 35, 50]
 
 
 def test_what_is_there_already_is_not_done_again() -> None:
-    made = Session(Plan(("wave", "clap"), 5, 10, 0.0), {"wave": 5, "clap": 3})
+    made = CaptureSession(CapturePlan(("wave", "clap"), 5, 10, 0.0), {"wave": 5, "clap": 3})
     assert made.label == "clap"
     assert len(run(made, 100)) == 2
-    assert Session(Plan(("wave",), 5, 10, 0.0), {"wave": 7}).state == "finished"
+    assert CaptureSession(CapturePlan(("wave",), 5, 10, 0.0), {"wave": 7}).state == "finished"
 
 
 @pytest.mark.parametrize(("step", "bad"), [(1, False), (2, True)])
@@ -64,7 +75,7 @@ def test_a_take_that_missed_frames_is_done_again_and_at_last_kept_and_marked(ste
             takes.append((place, take))
             made.saved(take)
     ((place, take),) = takes
-    assert bool(take.flaws) == bad
+    assert bool(take.issues) == bad
     assert (place > RETAKES * 10) == bad
     assert ("missed" in made.detail) == bad
 
@@ -145,20 +156,20 @@ def test_a_hand_that_is_not_visible_is_not_up() -> None:
 def test_what_is_wrong_with_a_take() -> None:
     times = np.arange(20, dtype=np.int64) * PERIOD_NS
     good = np.tile(person(), (20, 1))
-    assert flaws(times, good) == {}
-    assert flaws(np.delete(times, 7), good[1:]) == {"1 of 20 frames missed": False}
-    assert flaws(times[:5], good[:5]) == {"only 5 frames": True}
+    assert find_issues(times, good) == {}
+    assert find_issues(np.delete(times, 7), good[1:]) == {"1 of 20 frames missed": False}
+    assert find_issues(times[:5], good[:5]) == {"only 5 frames": True}
     bursts = np.cumsum(np.resize([0.2, 1.4, 1.4], 20) * PERIOD_NS).astype(np.int64)
-    assert flaws(bursts, good) == {"frames came unevenly": True}
+    assert find_issues(bursts, good) == {"frames came unevenly": True}
     pose_only = good.copy()
     pose_only[:, SLICES["face"].start :] = 0
     split(pose_only)["pose"][:, [LEFT_ANKLE, RIGHT_ANKLE], 3] = 0.9
-    assert flaws(times, pose_only) == {}
+    assert find_issues(times, pose_only) == {}
     split(pose_only)["pose"][:, [LEFT_ANKLE, RIGHT_ANKLE], 3] = 0.1
-    assert flaws(times, pose_only) == {"neither face, hand nor leg in view": True}
+    assert find_issues(times, pose_only) == {"neither face, hand nor leg in view": True}
     lost = good.copy()
     lost[3] = 0
-    assert flaws(times, lost) == {"nobody in view in 1 of 20 frames": False}
+    assert find_issues(times, lost) == {"nobody in view in 1 of 20 frames": False}
 
 
 EVENTS = st.lists(

@@ -9,84 +9,84 @@ from hypothesis import strategies as st
 
 from common.keypoints.landmarks import SIZE, SLICES
 from common.recording.dataset_writer import Entry
-from common.recording.sequence import Sequence
-from data.curation.checks import FEW, flaws, rate, share_seen
+from common.recording.sequence import KeypointSequence
+from data.curation.checks import FEW, find_issues, rate, share_seen
 
-Named = dict[str, Sequence]
+SequencesByName = dict[str, KeypointSequence]
 
 
-def made(label: str, seed: int, frames: int = 20) -> Sequence:
+def made(label: str, seed: int, frames: int = 20) -> KeypointSequence:
     keypoints = np.random.default_rng(seed).random((frames, SIZE), np.float32)
-    return Sequence(label, keypoints, np.arange(frames) * 40_000_000, f"recorder-{seed % 2}", "cam", 25.0)
+    return KeypointSequence(label, keypoints, np.arange(frames) * 40_000_000, f"subject-{seed % 2}", "cam", 25.0)
 
 
-def good() -> Named:
-    """Two labels, two recorders, as many sequences as are enough."""
+def good() -> SequencesByName:
+    """Two labels, two subjects, as many sequences as are enough."""
     numbered = [(label, number) for label in ("wave", "nod") for number in range(FEW)]
     return {f"{label}/{number}": made(label, 100 * len(label) + number) for label, number in numbered}
 
 
-def change(named: Named, name: str, **values: object) -> None:
+def change(named: SequencesByName, name: str, **values: object) -> None:
     named[name] = named[name]._replace(**values)  # type: ignore[arg-type]
 
 
-def few(named: Named) -> None:
+def few(named: SequencesByName) -> None:
     del named["wave/3"]
 
 
-def unequal(named: Named) -> None:
+def unequal(named: SequencesByName) -> None:
     named |= {f"wave/{number}": made("wave", number) for number in range(FEW, 4 * FEW)}
 
 
-def one_recorder(named: Named) -> None:
+def one_subject(named: SequencesByName) -> None:
     for name in named:
-        change(named, name, recorder="anna")
+        change(named, name, subject="anna")
 
 
-def one_recorder_of_a_label(named: Named) -> None:
+def one_subject_of_a_label(named: SequencesByName) -> None:
     for number in range(FEW):
-        change(named, f"wave/{number}", recorder="anna")
+        change(named, f"wave/{number}", subject="anna")
 
 
-def case(named: Named) -> None:
+def case(named: SequencesByName) -> None:
     named |= {f"Wave/{number}": made("Wave", 7000 + number) for number in range(FEW)}
 
 
-def moved(named: Named) -> None:
+def moved(named: SequencesByName) -> None:
     named["nod/moved"] = named.pop("wave/3")
 
 
-def duplicates(named: Named) -> None:
+def duplicates(named: SequencesByName) -> None:
     change(named, "wave/3", keypoints=named["nod/4"].keypoints.copy())
 
 
-def frozen(named: Named) -> None:
+def frozen(named: SequencesByName) -> None:
     named["wave/3"].keypoints[5:9] = named["wave/3"].keypoints[5]
 
 
-def no_hands(named: Named) -> None:
+def no_hands(named: SequencesByName) -> None:
     for sequence in named.values():
         for part in ("left_hand", "right_hand"):
             sequence.keypoints[:, SLICES[part]] = 0
 
 
-def hands_lost(named: Named) -> None:
+def hands_lost(named: SequencesByName) -> None:
     no_hands({"": named["wave/3"]})
 
 
-def nobody(named: Named) -> None:
+def nobody(named: SequencesByName) -> None:
     named["wave/3"].keypoints[:5] = 0
 
 
-def uneven(named: Named) -> None:
+def uneven(named: SequencesByName) -> None:
     named["wave/3"].captured_ns[19:] += 100_000_000
 
 
-def other_rate(named: Named) -> None:
+def other_rate(named: SequencesByName) -> None:
     change(named, "wave/3", captured_ns=named["wave/3"].captured_ns * 2, fps=12.5)
 
 
-def wrong_rate(named: Named) -> None:
+def wrong_rate(named: SequencesByName) -> None:
     for name in named:
         change(named, name, fps=30.0)
 
@@ -96,8 +96,8 @@ def wrong_rate(named: Named) -> None:
     [
         (few, "Few sequences: wave (9): record"),
         (unequal, "wave has 40 sequences, nod 10"),
-        (one_recorder, "One recorder only for any label"),
-        (one_recorder_of_a_label, "One recorder only for wave"),
+        (one_subject, "One subject only for any label"),
+        (one_subject_of_a_label, "One subject only for wave"),
         (case, "Wave = wave"),
         (moved, "nod/moved (wave)"),
         (duplicates, "wave/3 = nod/4"),
@@ -110,36 +110,38 @@ def wrong_rate(named: Named) -> None:
         (wrong_rate, "wave/0 (25.0, not 30)"),
     ],
 )
-def test_what_is_wrong_is_said(spoil: Callable[[Named], None], said: str) -> None:
+def test_what_is_wrong_is_said(spoil: Callable[[SequencesByName], None], said: str) -> None:
     named = good()
     spoil(named)
-    assert [sentence for sentence in flaws(named, {}) if said in sentence], flaws(named, {})
+    assert [sentence for sentence in find_issues(named, {}) if said in sentence], find_issues(named, {})
 
 
 def test_a_good_data_set_is_not_blamed() -> None:
-    assert flaws(good(), {}) == []
+    assert find_issues(good(), {}) == []
 
 
 def test_nobody_is_neither_frozen_nor_a_duplicate() -> None:
     named = good()
     for name in ("wave/3", "nod/3"):
         named[name].keypoints[:] = 0
-    assert [sentence.split()[0] for sentence in flaws(named, {})] == ["Hands", "Nobody"]
+    assert [sentence.split()[0] for sentence in find_issues(named, {})] == ["Hands", "Nobody"]
 
 
 def test_what_the_manifest_says_of_sequences_that_are_there() -> None:
     entries = {
-        f"{name}.npz": Entry(file=f"{name}.npz", label="", recorder="", frames=1, fps=1, flaws=["dark"])
+        f"{name}.npz": Entry(file=f"{name}.npz", label="", subject="", frames=1, fps=1, issues=["dark"])
         for name in ("wave/0", "wave/1", "wave/gone")
     }
-    assert flaws(good(), entries) == ["Noted in the manifest, dark: wave/0, wave/1: look at them, trim or delete."]
+    assert find_issues(good(), entries) == [
+        "Noted in the manifest, dark: wave/0, wave/1: look at them, trim or delete."
+    ]
 
 
 def test_many_names_are_counted() -> None:
     named = good()
     for number in range(7):
         named[f"wave/{number}"].keypoints[:5] = 0
-    (sentence,) = flaws(named, {})
+    (sentence,) = find_issues(named, {})
     assert "wave/0, wave/1, wave/2, wave/3 and 3 more" in sentence
 
 
@@ -148,7 +150,7 @@ def test_any_single_sequence_is_looked_at(intervals: list[int], empty: int) -> N
     times = np.cumsum([0, *intervals])
     keypoints = np.ones((len(times), SIZE), np.float32)
     keypoints[:empty] = 0
-    sequence = Sequence("wave", keypoints, times, "anna", "cam", 25.0)
-    assert all(sentence.endswith(".") for sentence in flaws({"wave/0": sequence}, {}))
+    sequence = KeypointSequence("wave", keypoints, times, "anna", "cam", 25.0)
+    assert all(sentence.endswith(".") for sentence in find_issues({"wave/0": sequence}, {}))
     assert share_seen(sequence, "face") == pytest.approx(max(0, len(times) - empty) / len(times))
     assert rate(sequence) > 0 or len(times) == 1

@@ -10,19 +10,19 @@ import pytest
 
 from common.errors import UserError
 from common.keypoints.landmarks import SIZE, SLICES, split
-from common.recording.sequence import Sequence
+from common.recording.sequence import KeypointSequence
 from data.curation import contact_sheet
 from data.curation.contact_sheet import CELL, GROUND, MOMENTS, MOST_ROWS, PLOT
 
 
-def made(label: str = "wave", frames: int = 12) -> Sequence:
+def made(label: str = "wave", frames: int = 12) -> KeypointSequence:
     """Somebody whose right wrist moves by 0.1 picture heights a frame, at 10 frames/s."""
     keypoints = np.zeros((frames, SIZE), np.float32)
     parts = split(keypoints)
     parts["pose"][:] = (0.5, 0.5, 0, 1)
     parts["pose"][:, 11:13, 0] = (0.6, 0.4)
     parts["pose"][:, contact_sheet.RIGHT_WRIST, 1] = np.arange(frames) * 0.1
-    return Sequence(label, keypoints, np.arange(frames) * 100_000_000, "anna", "cam", 10.0)
+    return KeypointSequence(label, keypoints, np.arange(frames) * 100_000_000, "anna", "cam", 10.0)
 
 
 def pictures(page: str) -> list[np.ndarray]:
@@ -43,7 +43,7 @@ def test_a_page_has_a_picture_of_every_sequence(tmp_path: Path) -> None:
 
 def test_what_a_data_set_says_is_never_markup() -> None:
     bad = '"><script>alert(1)</script>{0}{sections}'
-    sequence = made(bad)._replace(recorder=bad)
+    sequence = made(bad)._replace(subject=bad)
     page = contact_sheet.page(bad, {f"{bad}/0": sequence}, 1.0, [bad])
     assert page.count("<script>") == 1
     assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;{0}{sections}") == 7

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from common.errors import UserError
 from common.recording import sequence as sequences
-from common.recording.dataset_writer import MANIFEST, Collection, read_manifest
+from common.recording.dataset_writer import MANIFEST, DatasetWriter, read_manifest
 from data.curation.edit import DONE, UNDO, Editor
 from tests.common.recording.test_sequence import made
 
@@ -32,10 +32,10 @@ forks.set_forkserver_preload([__name__])
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    with Collection(tmp_path / "set") as collection:
-        collection.add("a", made("wave", frames=6), origin="a.mp4", flaws=["dark"])
-        collection.add("b", made("wave", frames=7))
-        collection.add("a", made("push up/right", frames=8))
+    with DatasetWriter(tmp_path / "set") as writer:
+        writer.add("a", made("wave", frames=6), origin="a.mp4", issues=["dark"])
+        writer.add("b", made("wave", frames=7))
+        writer.add("a", made("push up/right", frames=8))
     (tmp_path / "set/wave/a.mp4").write_bytes(b"video")
     return tmp_path / "set"
 
@@ -68,7 +68,7 @@ def test_relabel_moves_and_rewrites(folder: Path) -> None:
     assert (folder / "push up/wrong/a.mp4").read_bytes() == b"video"
     assert not (folder / "wave").exists()
     entry = read_manifest(folder)["push up/wrong/a.npz"]
-    assert (entry.label, entry.origin, entry.flaws) == ("push up/wrong", "a.mp4", ["dark"])
+    assert (entry.label, entry.origin, entry.issues) == ("push up/wrong", "a.mp4", ["dark"])
 
 
 def test_relabel_puts_right_what_was_moved_by_hand(folder: Path) -> None:
@@ -224,7 +224,7 @@ def test_what_is_no_native_data_set_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_nothing_is_edited_while_another_program_writes(folder: Path) -> None:
-    with Collection(folder), pytest.raises(UserError, match="Another program is writing"):
+    with DatasetWriter(folder), pytest.raises(UserError, match="Another program is writing"):
         Editor(folder)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from common.errors import UserError
 from common.keypoints.landmarks import SLICES
-from common.recording.sequence import Sequence
+from common.recording.sequence import KeypointSequence
 from data import dataset
 from data.extraction.videos import find
 from data.formats import parquet
@@ -41,7 +41,7 @@ CASES: list[tuple[list[object], Callable[[int, list[object]], list[object]], int
     ([*names(9), "kind", *names(123)], lambda _, row: [*row[:9], 2, *row[9:]], POSE, "rename 'kind' to class"),
     (["class", "frame", *names(POSE)], lambda n, row: ["x", n, *row], POSE, r"\) remove 'frame', of no landmark\.$"),
     (["class", *names(64)], lambda _, row: ["x", *row], 64, r"65 columns .* bring the 64 .* to 1662 \(pose"),
-    (["class", "recorder", "sequence", *names(POSE)], lambda n, row: ["x", "anna", n, *row], POSE, "class, seq.*, rec"),
+    (["class", "subject", "sequence", *names(POSE)], lambda n, row: ["x", "anna", n, *row], POSE, "class, seq.*, sub"),
     ([], lambda _, row: ["x", *row], POSE, "numbers where the names of columns belong"),
     ([], lambda _, row: row, POSE, "numbers where the names of columns belong"),
 ]  # fmt: skip
@@ -142,7 +142,7 @@ def test_a_field_without_end_is_said_to_be_one(tmp_path: Path, read: Callable[[P
 
 
 def test_a_list_of_parquet_files_may_have_a_mark_and_must_be_utf_8(tmp_path: Path) -> None:
-    sequence = Sequence("Grüße", RNG.random((2, 1662)).astype(np.float32), np.arange(2), "anna", "", 25.0)
+    sequence = KeypointSequence("Grüße", RNG.random((2, 1662)).astype(np.float32), np.arange(2), "anna", "", 25.0)
     parquet.write(tmp_path / "set", [sequence])
     train = tmp_path / "set" / "train.csv"
     text = train.read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ from pose_format.pose_header import PoseHeader, PoseHeaderComponent, PoseHeaderD
 from common.errors import UserError
 from common.keypoints.landmarks import PARTS, SHAPES, SIZE, split
 from common.recording import sequence as sequences
-from common.recording.sequence import Sequence
+from common.recording.sequence import KeypointSequence
 from data import convert, dataset
 from data.extraction.videos import find
 from data.formats import pose
@@ -270,7 +270,7 @@ def test_the_given_project_asks_for_mp_data(shared: Path, caplog: pytest.LogCapt
 
 
 def as_native(folder: Path, keypoints: np.ndarray) -> None:
-    whole = Sequence("wave", np.nan_to_num(keypoints, nan=0.0), np.arange(3), "anna", "cam", 25.0)
+    whole = KeypointSequence("wave", np.nan_to_num(keypoints, nan=0.0), np.arange(3), "anna", "cam", 25.0)
     (folder / "a.npz").write_bytes(sequences.pack(whole))
 
 

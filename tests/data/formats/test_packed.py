@@ -29,7 +29,7 @@ def test_what_was_packed_comes_out(tmp_path: Path):
     for path in (tmp_path, tmp_path / "set.xz"):
         sequences = dataset.read(path, fps=20.0)
         assert [sequence.label for sequence in sequences] == ["a", "b", "a"]
-        assert {sequence.recorder for sequence in sequences} == {"anna"}
+        assert {sequence.subject for sequence in sequences} == {"anna"}
         assert np.diff(sequences[0].captured_ns).tolist() == [50_000_000] * 4
         np.testing.assert_array_equal([sequence.keypoints[:, :132] for sequence in sequences], VALUES / SCALE)
         assert not sequences[0].keypoints[:, 132:].any()
@@ -57,4 +57,4 @@ def test_what_is_no_packed_set_is_refused(tmp_path: Path, content: bytes, what: 
 def test_the_sets_that_are_about(shared: Path):
     assert len(dataset.read(shared / "ten_actions.xz")) == 300
     signers = dataset.read(shared / "signers")
-    assert (len(signers), len({sequence.recorder for sequence in signers})) == (1080, 24)
+    assert (len(signers), len({sequence.subject for sequence in signers})) == (1080, 24)

@@ -9,7 +9,7 @@ import pytest
 
 from common.errors import UserError
 from common.keypoints.landmarks import SHAPES, SIZE, split
-from common.recording.sequence import Sequence
+from common.recording.sequence import KeypointSequence
 from data import dataset
 from data.formats import parquet
 
@@ -47,7 +47,7 @@ def test_googles_set_is_read_as_it_is(tmp_path: Path):
         "train_landmark_files/28656/1000106739.parquet,28656,1000106739,wait\n"
     )
     (read,) = dataset.read(tmp_path, 20.0)
-    assert (read.label, read.recorder, read.captured_ns.tolist()) == ("blow", "26734", [0, 50_000_000, 200_000_000])
+    assert (read.label, read.subject, read.captured_ns.tolist()) == ("blow", "26734", [0, 50_000_000, 200_000_000])
     parts = split(read.keypoints)
     for part in ("face", "pose", "right_hand"):
         assert (parts[part][..., :3] == values[part].astype(np.float32)).all()
@@ -58,7 +58,7 @@ def test_googles_set_is_read_as_it_is(tmp_path: Path):
 def test_ours_have_its_form(tmp_path: Path):
     keypoints = RNG.random((2, SIZE), np.float32)
     split(keypoints)["face"][1] = 0
-    parquet.write(tmp_path / "set", [Sequence("push up/right", keypoints, np.arange(2), "anna", "cam", 30.0)])
+    parquet.write(tmp_path / "set", [KeypointSequence("push up/right", keypoints, np.arange(2), "anna", "cam", 30.0)])
     lines = (tmp_path / "set" / "train.csv").read_text().splitlines()
     assert lines == ["path,participant_id,sequence_id,sign", "push up/right/0.parquet,anna,0,push up/right"]
     table = pq.read_table(tmp_path / "set" / "push up" / "right" / "0.parquet")

@@ -12,7 +12,7 @@ from pose_format.pose_header import PoseHeader, PoseHeaderComponent, PoseHeaderD
 
 from common.errors import UserError
 from common.keypoints.landmarks import SIZE, split
-from common.recording.sequence import Sequence
+from common.recording.sequence import KeypointSequence
 from data import dataset
 from data.formats import pose
 
@@ -43,7 +43,7 @@ def test_the_points_have_mediapipes_names():
 def test_the_library_reads_what_we_write(tmp_path: Path):
     keypoints = RNG.random((3, SIZE), np.float32)
     split(keypoints)["left_hand"][1] = 0
-    pose.write(tmp_path, [Sequence("wave", keypoints, np.arange(3), "anna", "cam", 30.0)])
+    pose.write(tmp_path, [KeypointSequence("wave", keypoints, np.arange(3), "anna", "cam", 30.0)])
     read = Pose.read((tmp_path / "wave" / "0.pose").read_bytes())
     assert [component.name for component in read.header.components] == list(pose.COMPONENTS)
     assert (read.body.fps, read.body.data.shape) == (30, (3, 1, 543, 3))

@@ -29,7 +29,7 @@ def test_shared_recorders_and_sequences_are_told():
 
 
 def test_a_sequence_is_known_under_another_label():
-    assert fingerprint(SEQUENCES[0]._replace(label="nod", recorder="x", fps=30.0)) == fingerprint(SEQUENCES[0])
+    assert fingerprint(SEQUENCES[0]._replace(label="nod", subject="x", fps=30.0)) == fingerprint(SEQUENCES[0])
     assert fingerprint(SEQUENCES[0]) != fingerprint(SEQUENCES[1])
 
 
@@ -45,7 +45,7 @@ def test_the_digest_knows_labels_numbers_times_and_order():
 
 
 def test_what_limits_the_judgement_is_told():
-    unknown = [one._replace(recorder="unknown", label="wave") for one in SEQUENCES]
+    unknown = [one._replace(subject="unknown", label="wave") for one in SEQUENCES]
     said = " ".join(cautions(card(idle=[]), unknown))
     assert "does not say who" in said and "one label, 'wave'" in said and "no idle label" in said
     poses = [one._replace(keypoints=one.keypoints.copy()) for one in SEQUENCES]

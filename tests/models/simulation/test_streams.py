@@ -16,7 +16,7 @@ from common.errors import UserError
 from common.keypoints.features import Features, Part
 from common.keypoints.landmarks import LEFT_ANKLE, LEFT_WRIST, SIZE, SLICES, split
 from common.recognition.classifier import CARD
-from common.recording.sequence import Sequence
+from common.recording.sequence import KeypointSequence
 from data import dataset
 from models.evaluation.evaluator import watched
 from models.evaluation.event_metrics import Found, Span, f1, judge
@@ -41,15 +41,15 @@ class Session:
         self.keypoints, self.edges = person(frames), np.cumsum([0, *self.lengths]).tolist()
         self.times = 7 * 10**15 + np.arange(len(frames), dtype=np.int64) * PERIOD_NS
 
-    def cuts(self) -> list[Sequence]:
+    def cuts(self) -> list[KeypointSequence]:
         places = [slice(max(0, start - self.margin), end + self.margin) for start, end in pairwise(self.edges)]
         return [
-            Sequence(label, self.keypoints[place], self.times[place], "anna", "cam", 25.0)
+            KeypointSequence(label, self.keypoints[place], self.times[place], "anna", "cam", 25.0)
             for label, place in zip(self.labels, places, strict=True)
         ]
 
 
-def whole(sequences: list[Sequence], idle: "list[str] | None" = None, seed: int = 0) -> Piece:
+def whole(sequences: list[KeypointSequence], idle: "list[str] | None" = None, seed: int = 0) -> Piece:
     pieces = list(stream(sequences, LABELS[:1] if idle is None else idle, seed))
     spans = [span for piece in pieces for span in piece.spans]
     return Piece(np.concatenate([p.captured_ns for p in pieces]), np.concatenate([p.keypoints for p in pieces]), spans)
@@ -193,7 +193,7 @@ def test_a_pose_alone_counts_where_the_data_has_nothing_else():
     assert len(pipeline.decide(told[False], card().decision, [])) == 1
 
 
-def far_away() -> Sequence:
+def far_away() -> KeypointSequence:
     """Somebody whose legs are in view, and of whom neither face nor hands are found."""
     far = sequence("wave", frames=40)
     far.keypoints[:, SLICES["pose"].stop :] = 0
@@ -261,17 +261,17 @@ def test_a_stride_leaves_windows_out():
 
 def test_test_card_sessions_are_found_in_a_data_set(recording: list[Message], tmp_path: Path):
     """As data.testcard cuts them, written and read again."""
-    from common.recording.dataset_writer import Collection
+    from common.recording.dataset_writer import DatasetWriter
     from common.video.testcard import schedule
     from data.extraction.testcard import MARGIN_S
 
     frames = [message for message in recording if message.array is not None]
     times = np.array([message.header.captured_ns for message in frames])
     keypoints, segments = np.stack([message.array for message in frames]), schedule(0, 12.0)
-    with Collection(tmp_path / "cards") as collection:
+    with DatasetWriter(tmp_path / "cards") as collection:
         for number, (label, start_s, end_s) in enumerate(segments):
             inside = (times >= (start_s - MARGIN_S) * 1e9) & (times < (end_s + MARGIN_S) * 1e9)
-            cut = Sequence(label, keypoints[inside], times[inside], "card-0", "testcard", 25.0)
+            cut = KeypointSequence(label, keypoints[inside], times[inside], "card-0", "testcard", 25.0)
             collection.add(f"{number:03d}", cut)
     piece = whole(dataset.read(tmp_path / "cards"), ["rest"])
     true = [Span(*segment) for segment in segments if segment.label != "rest"]

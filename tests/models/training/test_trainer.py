@@ -13,7 +13,7 @@ from common.keypoints.landmarks import LEFT_SHOULDER, LEFT_WRIST, RIGHT_SHOULDER
 from common.labels import NOTHING
 from common.recognition.backends import SKOPS_BATCH
 from common.recognition.classifier import Classifier, WindowShape
-from common.recording.sequence import Sequence
+from common.recording.sequence import KeypointSequence
 from models.evaluation.evaluator import judge
 from models.train import card_of, save
 from models.training.recipe import CLASSICS, KINDS, Recipe
@@ -26,7 +26,7 @@ WHO = {"anna", "bert"}
 HEIGHTS = {"nod": 0.45, "wave": 0.15}  # of the right hand, in the picture
 
 
-def performed(label: str, *, height: "float | None" = None, rests: int = 0, **other: object) -> Sequence:
+def performed(label: str, *, height: "float | None" = None, rests: int = 0, **other: object) -> KeypointSequence:
     """A hand held at the label's height, no hand while somebody rests before it: what every model can learn."""
     one = sequence(label.partition("/")[0] if label in HEIGHTS else "idle", **({"frames": LENGTH} | other))
     frames, seed = len(one.captured_ns), int(one.keypoints[0, 100] * 1e6)
@@ -47,7 +47,7 @@ def performed(label: str, *, height: "float | None" = None, rests: int = 0, **ot
 
 def group(
     *labels: str, each: int = 2, recorders: "tuple[str, ...]" = ("anna", "bert"), **other: object
-) -> list[Sequence]:
+) -> list[KeypointSequence]:
     return [
         performed(label, recorder=recorder, seed=100 * place + number, **other)
         for place, recorder in enumerate(recorders)
@@ -167,7 +167,7 @@ def test_labels_of_two_levels_are_taught_and_judged_and_idle_by_the_first():
         ),
     ],
 )
-def test_what_teaches_nothing_is_refused(sequences: list[Sequence], idle: "tuple[str, ...]", words: str):
+def test_what_teaches_nothing_is_refused(sequences: list[KeypointSequence], idle: "tuple[str, ...]", words: str):
     with pytest.raises(UserError) as refused:
         Course(sequences, plan(idle=idle))
     assert words in str(refused.value) and "\n" not in str(refused.value)
@@ -177,5 +177,5 @@ def test_sequences_that_are_too_short_are_left_out():
     """All of carl's, so that a part of the data to validate by would have no window."""
     short = group("idle", "nod", "wave", frames=LENGTH - 3, recorders=("carl",))
     course = Course([*group("idle", "nod", "wave"), *short], plan())
-    assert {one.recorder for one in course.sequences} == WHO
+    assert {one.subject for one in course.sequences} == WHO
     assert course.teach().validated.recorders.keys() == WHO

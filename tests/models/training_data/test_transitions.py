@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from common.keypoints.landmarks import PARTS, SIZE, SLICES
 from common.keypoints.window import seen_parts
-from common.recording.sequence import Sequence
+from common.recording.sequence import KeypointSequence
 from models.training_data.transitions import edges, held, passage
 from tests.models.people import person, sequence
 
@@ -19,7 +19,7 @@ def vectors_of(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return vectors
 
 
-def resting(label: str, frames: int = 30, **other: object) -> Sequence:
+def resting(label: str, frames: int = 30, **other: object) -> KeypointSequence:
     """A sequence that begins and ends with hands down."""
     down = frames // 3
     performed = ["idle"] * down + ["wave"] * (frames - 2 * down) + ["idle"] * down
