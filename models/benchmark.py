@@ -31,11 +31,12 @@ from common.recognition.classifier import Classifier, read_card
 from common.recording.sequence import KeypointSequence
 from data import dataset
 from data.extraction.run import extract
-from models.adapt import adapt
 from models.evaluation.evaluator import Result, judge
-from models.import_model import adopt
-from models.train import save, shown
+from models.storage.importer import adopt
+from models.training.adaptation import adapt
+from models.training.card import save
 from models.training.cross_validation import by_number, crossed, parted
+from models.training.progress import shown
 from models.training.recipe import KINDS, NETWORKS, Recipe
 from models.training.trainer import Course, Plan
 from models.training_data import folds

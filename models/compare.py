@@ -28,7 +28,7 @@ from common.keypoints.features import RAW
 from common.recording.sequence import KeypointSequence
 from data import dataset
 from models.storage.folder import in_text
-from models.train import options, planned
+from models.training.arguments import options, planned
 from models.training.cross_validation import Figures, crossed, figures_of, folded
 from models.training.recipe import KINDS, Recipe
 from models.training.trainer import Plan, labelled

@@ -30,8 +30,9 @@ from common.files import atomic_write
 from data import dataset
 from models.evaluation import provenance
 from models.storage.folder import check_free, desk, in_text, written
-from models.train import options, planned, save, shown, told
-from models.training.fit import Progress
+from models.training.arguments import options, planned
+from models.training.card import save, told
+from models.training.progress import Progress, shown
 from models.training.recipe import NETWORKS, Recipe
 from models.training.trainer import VALIDATED, Course, Plan
 

@@ -20,7 +20,7 @@ from common.recognition.decision import Parameters
 from data.dataset import read_named
 from models.evaluation import calibration, provenance
 from models.evaluation.calibration import Stream
-from models.evaluation.evaluator import watched
+from models.simulation.pipeline import watched
 
 SEEDS = range(3)  # orders of the sequences, and rests
 

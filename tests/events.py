@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from models.evaluation.event_metrics import Span, f1
+from models.evaluation.event_metrics import f1
+from models.simulation.spans import Span
 
 __all__ = ["Span", "f1", "spans"]
 

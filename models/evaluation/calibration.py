@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from common.recognition.classifier import tempered
 from common.recognition.decision import Parameters
 from models.evaluation import event_metrics, metrics
-from models.evaluation.event_metrics import Span
 from models.simulation.pipeline import Moment, decide
+from models.simulation.spans import Span
 
 TEMPERATURES: Final = np.geomspace(0.1, 10, 101)
 GRID: Final = {  # what is tried

@@ -15,11 +15,11 @@ from common.recognition.classifier import Card, WindowShape
 from common.recognition.decision import parameters
 from common.recording.sequence import KeypointSequence
 from models.evaluation import event_metrics
-from models.evaluation.event_metrics import EventScores, Found, Span
+from models.evaluation.event_metrics import EventScores
 from models.evaluation.metrics import Scores, score, without
 from models.evaluation.provenance import cautions, check_labels
-from models.simulation import streams
-from models.simulation.pipeline import CHUNK, Classify, Moment, Watcher, confirms, cut, decide, parts_seen
+from models.simulation.pipeline import CHUNK, Classify, cut, decide, watched
+from models.simulation.spans import Found, Span
 
 AS_THE_CARD_SAYS: Final = Decision(smoothing_s=None, enter=None, leave=None, min_duration_s=None, refractory_s=None)
 
@@ -107,27 +107,6 @@ def classified(
     if not np.isfinite(rows).all():
         raise UserError("The model tells probabilities that are not numbers: its weights are damaged, train it again.")
     return np.array(whose), rows
-
-
-def watched(
-    classify: Classify,
-    labels: Row[str],
-    idle: Row[str],
-    shape: WindowShape,
-    sequences: Row[KeypointSequence],
-    *,
-    whole_body: bool,
-    stride: int,
-    seed: int,
-) -> tuple[list[Span], list[Moment]]:
-    """The actions on a stream of the sequences, and what its windows say."""
-    confirmed = confirms(parts_seen(sequences))
-    watch = Watcher(classify, labels, shape, stride=stride, confirmed=confirmed, legs_confirm=whole_body)
-    true, moments = list[Span](), list[Moment]()
-    for piece in streams.stream(sequences, idle, seed):
-        true += piece.spans
-        moments += watch(piece)
-    return true, moments
 
 
 def _cases(named: Row[tuple[str, KeypointSequence]], means: NDArray[np.floating], labels: Row[str]) -> list[Case]:

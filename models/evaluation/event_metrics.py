@@ -1,28 +1,15 @@
 """Actions as they came out and as they should be in; how well they agree, and how late they were told, out."""
 
 from collections.abc import Sequence as Row
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from models.simulation.spans import Found, Span
+
 OVERLAPS: Final = (0.1, 0.25, 0.5)  # intersection over union, as segmentation papers have it since Lea et al. 2017
-
-
-class Span(NamedTuple):
-    """An action, in seconds on the source's clock."""
-
-    label: str
-    start_s: float
-    end_s: float
-
-
-class Found(NamedTuple):
-    """An action that was decided on, and when its start was told."""
-
-    span: Span
-    reported_s: float
 
 
 class Delay(msgspec.Struct, kw_only=True, frozen=True):

@@ -16,8 +16,9 @@ from common.recording.sequence import KeypointSequence
 from data.curation import contact_sheet
 from models.evaluation import curves
 from models.evaluation.evaluator import Case, Result
-from models.evaluation.event_metrics import EventScores, Span
+from models.evaluation.event_metrics import EventScores
 from models.evaluation.metrics import Scores
+from models.simulation.spans import Span
 
 PAGE_NAME: Final = "report.html"
 WORST: Final = 24  # sequences drawn

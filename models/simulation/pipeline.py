@@ -16,7 +16,8 @@ from common.keypoints.window import MIN_PRESENT, TimeWindow, Windower, seen_part
 from common.recognition.classifier import WindowShape
 from common.recognition.decision import Decider, Event, Parameters
 from common.recording.sequence import KeypointSequence
-from models.evaluation.event_metrics import Found, Span
+from models.simulation import streams
+from models.simulation.spans import Found, Span
 from models.simulation.streams import Piece
 
 CHUNK: Final = 256  # windows in memory at once: 50 MB
@@ -123,3 +124,24 @@ def _note(events: Iterable[Event], captured_s: float, found: dict[int, Found]) -
             found[event.id] = Found(Span(event.full_label, event.start_s, captured_s), captured_s)
         else:
             found[event.id] = Found(Span(event.full_label, event.start_s, event.end_s), found[event.id].reported_s)
+
+
+def watched(
+    classify: Classify,
+    labels: Row[str],
+    idle: Row[str],
+    shape: WindowShape,
+    sequences: Row[KeypointSequence],
+    *,
+    whole_body: bool,
+    stride: int,
+    seed: int,
+) -> tuple[list[Span], list[Moment]]:
+    """The actions on a stream of the sequences, and what its windows say."""
+    confirmed = confirms(parts_seen(sequences))
+    watch = Watcher(classify, labels, shape, stride=stride, confirmed=confirmed, legs_confirm=whole_body)
+    true, moments = list[Span](), list[Moment]()
+    for piece in streams.stream(sequences, idle, seed):
+        true += piece.spans
+        moments += watch(piece)
+    return true, moments

@@ -20,7 +20,7 @@ from common.errors import UserError
 from common.keypoints.landmarks import LEFT_SHOULDER, LEFT_WRIST, PARTS, RIGHT_SHOULDER, RIGHT_WRIST, split
 from common.keypoints.window import resample, seen_parts
 from common.recording.sequence import KeypointSequence
-from models.evaluation.event_metrics import Span
+from models.simulation.spans import Span
 
 REST_S: Final = (1.5, 2.5)  # shortest, longest
 MOVE_S: Final = 0.4  # from an action to a rest, and back

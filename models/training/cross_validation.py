@@ -18,7 +18,8 @@ from common.recognition.classifier import Classifier
 from common.recording.sequence import KeypointSequence
 from models.evaluation.evaluator import Result, judge
 from models.storage.folder import write_card
-from models.train import card_of, shown
+from models.training.card import card_of
+from models.training.progress import shown
 from models.training.recipe import Recipe
 from models.training.trainer import Course, Plan, Taught
 from models.training_data import folds

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from common.files import atomic_write
 from common.quiet import quiet_tensorflow
 from common.recognition.classifier import WEIGHTS
+from models.training.progress import Progress
 from models.training.recipe import CLASSICS, Recipe
 from models.training_data.training_set import Lessons
 
@@ -19,8 +20,6 @@ PATIENCE: Final = 0.5  # of the epochs without a lower loss, after which trainin
 CHUNK: Final = 256  # windows told at once
 LOGS: Final = "logs"  # for TensorBoard
 EPOCHS: Final = "epochs"
-
-Progress = Callable[[int, int, float | None], None]  # epochs done, of so many, the loss on the validation part
 
 
 class Trained(NamedTuple):

@@ -13,7 +13,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from common.errors import UserError
-from models.training.fit import Progress
+from models.training.progress import Progress
 from models.training.recipe import Recipe
 from models.training_data.training_set import Lessons
 

@@ -20,8 +20,9 @@ from common.recognition.decision import Parameters
 from common.recording.sequence import KeypointSequence
 from models.evaluation import calibration, metrics
 from models.evaluation.calibration import Stream
-from models.evaluation.evaluator import watched
-from models.training.fit import Progress, Trained, learn
+from models.simulation.pipeline import watched
+from models.training.fit import Trained, learn
+from models.training.progress import Progress
 from models.training.recipe import NETWORKS, Recipe
 from models.training_data import rehearsal, training_set, transitions, windows
 

@@ -8,9 +8,9 @@ import pytest
 
 from common.errors import UserError
 from common.recognition.classifier import CARD, Classifier, read_card
-from models.adapt import adapt
 from models.storage.folder import write_card
-from models.train import save
+from models.training.adaptation import adapt
+from models.training.card import save
 from models.training.recipe import Recipe
 from models.training.trainer import VALIDATED, Course
 from models.training_data import rehearsal
@@ -53,12 +53,12 @@ def test_the_command_teaches_a_new_label_and_keeps_the_old_ones(
     again = call(*asked)
     assert (again.returncode, again.stderr.count("\n")) == (2, 1)
     assert "is there already" in again.stderr
-    monkeypatch.setattr("models.adapt.EPOCHS", 1)
+    monkeypatch.setattr("models.training.adaptation.EPOCHS", 1)
     assert adapt(out, own).card.labels == card.labels  # it can learn once more
 
 
 def test_a_rest_of_ones_own_is_no_action(model: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("models.adapt.EPOCHS", 1)
+    monkeypatch.setattr("models.training.adaptation.EPOCHS", 1)
     own = [performed("rest", rests=LENGTH, recorder="me", seed=seed) for seed in range(3)]
     assert adapt(model, own).card.idle == ["idle", "rest"]
 

@@ -21,7 +21,7 @@ from common.keypoints.landmarks import SIZE
 from common.recognition.classifier import Classifier
 from data import dataset
 from data.formats.shared import place
-from models.import_model import adopt
+from models.storage.importer import adopt
 from tests.pipeline import ROOT
 
 LENGTH, NUMBERS, LABELS = 6, 126, ["a", "b", "c"]

@@ -19,7 +19,7 @@ from common.errors import UserError
 from common.keypoints.features import Features, features
 from common.keypoints.landmarks import SLICES
 from common.recognition.classifier import Classifier
-from models.import_model import adopt
+from models.storage.importer import adopt
 from tests.models.test_import_model import LABELS, LENGTH, NUMBERS, THEIRS, WINDOWS, as_keras_2, network, renamed, save
 from tests.pipeline import ROOT
 

@@ -8,7 +8,7 @@ import pytest
 from common.recognition.classifier import read_card
 from common.recognition.decision import Parameters
 from models.storage.folder import write_card
-from models.train import save
+from models.training.card import save
 from models.training.trainer import Course
 from tests.commands import call, run
 from tests.models.test_train import collected

@@ -18,8 +18,8 @@ from models.evaluation.calibration import (
     temperature,
     unseen_wrong,
 )
-from models.evaluation.event_metrics import Span
 from models.simulation.pipeline import Moment
+from models.simulation.spans import Span
 
 PERIOD_S = 0.04
 

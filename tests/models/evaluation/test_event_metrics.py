@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.evaluation.event_metrics import Delay, Found, Span, edit, f1, judge, match, overlap
+from models.evaluation.event_metrics import Delay, edit, f1, judge, match, overlap
+from models.simulation.spans import Found, Span
 
 TRUE = [Span("nod", 1, 3), Span("wave", 5, 7), Span("nod", 9, 11)]
 

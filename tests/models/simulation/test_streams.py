@@ -18,9 +18,10 @@ from common.keypoints.landmarks import LEFT_ANKLE, LEFT_WRIST, SIZE, SLICES, spl
 from common.recognition.classifier import CARD
 from common.recording.sequence import KeypointSequence
 from data import dataset
-from models.evaluation.evaluator import watched
-from models.evaluation.event_metrics import Found, Span, f1, judge
+from models.evaluation.event_metrics import f1, judge
 from models.simulation import pipeline, streams
+from models.simulation.pipeline import watched
+from models.simulation.spans import Found, Span
 from models.simulation.streams import Piece, recordings, restful, stream
 from services.inference import Inference
 from services.windows import Windows

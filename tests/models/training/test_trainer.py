@@ -15,7 +15,7 @@ from common.recognition.backends import SKOPS_BATCH
 from common.recognition.classifier import Classifier, WindowShape
 from common.recording.sequence import KeypointSequence
 from models.evaluation.evaluator import judge
-from models.train import card_of, save
+from models.training.card import card_of, save
 from models.training.recipe import CLASSICS, KINDS, Recipe
 from models.training.trainer import VALIDATED, Course, Plan
 from tests.models.people import person, sequence

@@ -1,0 +1,18 @@
+"""Actions in a stream: when they happen, and when they are detected."""
+
+from typing import NamedTuple
+
+
+class Span(NamedTuple):
+    """An action, in seconds on the source's clock."""
+
+    label: str
+    start_s: float
+    end_s: float
+
+
+class Found(NamedTuple):
+    """An action that was decided on, and when its start was told."""
+
+    span: Span
+    reported_s: float
