@@ -40,7 +40,7 @@ def convert(source: Path, target: Path, layout: str, fps: float) -> list[Keypoin
     """Write the data set `source` to `target`, which is not there yet or an empty folder; raises UserError."""
     target = Path(os.path.abspath(target))
     try:
-        _check_free(target, layout)
+        _check_target(target, layout)
         with console.status(f"reading {source}"):
             sequences = dataset.read(source, fps)
         with tempfile.TemporaryDirectory(prefix=".converting-", dir=target.parent) as scratch:
@@ -53,7 +53,7 @@ def convert(source: Path, target: Path, layout: str, fps: float) -> list[Keypoin
     return sequences
 
 
-def _check_free(target: Path, layout: str) -> None:
+def _check_target(target: Path, layout: str) -> None:
     if layout == "csv" and target.suffix != ".csv":
         raise UserError(f"{target} would be one table: give it a name that ends in .csv.")
     if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):

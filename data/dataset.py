@@ -29,7 +29,7 @@ from common.recording import sequence as native
 from common.recording.dataset_writer import MANIFEST
 from common.recording.sequence import KeypointSequence
 from data.formats import npy, npz, packed, parquet, pose, table
-from data.formats.shared import SIDECAR, Misplaced, check_top
+from data.formats.shared import SIDECAR, Misplaced, check_labels
 
 SequencesByName = Mapping[str, KeypointSequence]  # by <label>/<name>
 
@@ -41,8 +41,8 @@ READERS: Final = {
     ".parquet": parquet.read,
     ".xz": packed.read,
 }
-SLOWEST, FASTEST = 0.1, 1000.0  # frames/s of any camera
-TOPS: Final = (MANIFEST, SIDECAR, parquet.TRAIN)  # what only the folder that holds the labels has
+MIN_FPS, MAX_FPS = 0.1, 1000.0  # frames/s of any camera
+ROOT_FILES: Final = (MANIFEST, SIDECAR, parquet.TRAIN)  # what only the folder that holds the labels has
 
 
 def read(path: Path, fps: float = 25.0) -> list[KeypointSequence]:
@@ -67,20 +67,20 @@ def read(path: Path, fps: float = 25.0) -> list[KeypointSequence]:
         )
     if len(layouts) > 1:
         one, other = [found[0] for found in layouts.values()][:2]
-        meant = _or_meant(path, [file for found in layouts.values() for file in found])
+        meant = _suggestion(path, [file for found in layouts.values() for file in found])
         raise UserError(f"{path} mixes layouts, such as {one} and {other}: keep each in a folder of its own{meant}.")
     (suffix, found), *_ = layouts.items()
-    for file in (*found, *(path / name for name in TOPS)):
+    for file in (*found, *(path / name for name in ROOT_FILES)):
         refuse_pointer(file)
     try:
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is found as such
             sequences = list(READERS[suffix](path, found, fps))
     except Misplaced as error:
-        raise UserError(f"{error}{_or_meant(path, found)}.") from error
+        raise UserError(f"{error}{_suggestion(path, found)}.") from error
     if not sequences:
         raise UserError(f"{path} is not a data set: its files hold no frames.")
-    if not any((path / name).exists() for name in TOPS):
-        check_top(path, {sequence.label for sequence in sequences}, f"put an empty file {SIDECAR} into {path}")
+    if not any((path / name).exists() for name in ROOT_FILES):
+        check_labels(path, {sequence.label for sequence in sequences}, f"put an empty file {SIDECAR} into {path}")
     # A folder's name need not be text.
     return [one._replace(label=one.label.encode(errors="replace").decode()) for one in sequences]
 
@@ -90,8 +90,8 @@ def read_named(path: Path, fps: float) -> SequencesByName:
 
     fps: of recordings that do not say theirs. Raises UserError for one that is no rate.
     """
-    if not SLOWEST <= fps <= FASTEST:
-        raise UserError(f"--fps {fps:g} is no rate: say {SLOWEST:g} to {FASTEST:g} frames a second.")
+    if not MIN_FPS <= fps <= MAX_FPS:
+        raise UserError(f"--fps {fps:g} is no rate: say {MIN_FPS:g} to {MAX_FPS:g} frames a second.")
     files = sorted(path.rglob("*.npz")) if is_native(path) else []
     if files:
         return {file.relative_to(path).with_suffix("").as_posix(): native.read(file) for file in files}
@@ -110,7 +110,7 @@ def _files(folder: Path) -> list[Path]:
     return sorted((path for path in visible_paths(folder) if path.is_file()), key=natural_sort_key)
 
 
-def _or_meant(root: Path, files: Row[Path]) -> str:
+def _suggestion(root: Path, files: Row[Path]) -> str:
     """The end of a sentence: the folder below, if any, where most of the files lie, may be the data set."""
     deeper = [file.relative_to(root).parts[0] for file in files if file != root and file.parent != root]
     if not deeper:

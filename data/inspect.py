@@ -21,7 +21,7 @@ from common.errors import UserError, command
 from common.recording.dataset_writer import read_manifest
 from common.recording.sequence import KeypointSequence
 from data.curation import contact_sheet
-from data.curation.checks import by_label, find_issues, rate, share_seen
+from data.curation.checks import by_label, detected_ratio, find_issues, rate
 from data.curation.edit import Editor
 from data.dataset import SequencesByName, read_named
 
@@ -50,7 +50,7 @@ def _row(label: str, group: Row[KeypointSequence]) -> list[str]:
     frames = [len(sequence.keypoints) for sequence in group]
     rates = [rate(sequence) for sequence in group if len(sequence.keypoints) > 1]
     shares = (
-        np.average([share_seen(sequence, part) for sequence in group], weights=frames)
+        np.average([detected_ratio(sequence, part) for sequence in group], weights=frames)
         for part in ("face", "left_hand", "right_hand")
     )
     return [

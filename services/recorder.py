@@ -154,7 +154,7 @@ class Recorder(Service):
         name, issues = self._writer.next_name(take.label, self._options.subject), [*take.issues]
         if self._video:
             self._video.keep(self._writer.folder / take.label / f"{name}.mp4")
-            if missing := len(take.seqs) - self._video.pictures:
+            if missing := len(take.seqs) - self._video.frames:
                 issues.append(f"{missing} of {len(take.seqs)} pictures missing from the video")
         path = self._writer.add(name, sequence, issues=issues)
         self._last_file = path.relative_to(self._writer.folder).as_posix()

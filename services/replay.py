@@ -23,7 +23,7 @@ from common.config import Settings
 from common.errors import UserError
 from common.frames.reliable_sender import Handover
 from common.frames.sockets import FrameGiver, Refused
-from common.recording.mcap_file import BusReader, Heard
+from common.recording.mcap_file import BusReader, Received
 from common.runtime.run_control import Conductor
 from common.runtime.service import Service, log, main
 
@@ -68,7 +68,7 @@ class Replay(Service):
         self._next = next(self._messages, None)
         if self._next is None:
             raise UserError(f"{file} holds nothing of {self._options.stage}: choose another stage.")
-        self._begun_ns = self._next.heard_ns
+        self._begun_ns = self._next.received_ns
 
     def step(self, inbox: list[Message]) -> Iterator[Message]:
         self._conductor.hear(inbox)
@@ -109,13 +109,13 @@ class Replay(Service):
         self._next = next(self._messages, None)
         yield from self._send(self._as_new(message.header), message.array)
 
-    def _wait_s(self, heard: Heard) -> float:
+    def _wait_s(self, heard: Received) -> float:
         """Seconds until the message may go."""
         now = time.monotonic()
         if not self._has_room(now):
             return LOOK_S
         if self._options.speed:
-            return self._begun_s + (heard.heard_ns - self._begun_ns) / 1e9 / self._options.speed - now
+            return self._begun_s + (heard.received_ns - self._begun_ns) / 1e9 / self._options.speed - now
         if self._options.stage in OTHER_END:
             return self._begun_s + self._sent / MOST_A_SECOND - now
         return 0.0

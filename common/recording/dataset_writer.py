@@ -26,7 +26,7 @@ MANIFEST: Final = "manifest.jsonl"
 LOCK: Final = ".lock"
 
 
-class Entry(msgspec.Struct, kw_only=True, omit_defaults=True):
+class ManifestEntry(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A line of the manifest."""
 
     file: str  # below the data set
@@ -57,11 +57,11 @@ class DatasetWriter:
         except OSError as error:
             raise UserError(f"The data set {folder} cannot be written: {error.strerror}.") from error
         try:
-            self.entries = self._agreeing()
+            self.entries = self._reconcile()
         except OSError as error:
             raise UserError(f"The data set {folder} cannot be written: {error.strerror}.") from error
 
-    def _agreeing(self) -> dict[str, Entry]:
+    def _reconcile(self) -> dict[str, ManifestEntry]:
         """The entries by file, after half-written files are gone and the manifest says what is there."""
         for draft in self.folder.rglob("*.part"):
             draft.unlink()
@@ -91,7 +91,7 @@ class DatasetWriter:
         """
         file = f"{checked_label(sequence.label)}/{checked_name(name)}.npz"
         path = self.folder / file
-        sequences.checked(path, sequence)
+        sequences.check_sequence(path, sequence)
         if path.exists():
             raise UserError(f"{path} is there already: choose another data set or remove it.")
         entry = _entry(file, sequence)
@@ -117,7 +117,7 @@ class DatasetWriter:
         del self.entries[file]
         self._write_manifest(self.entries.values())
 
-    def _append(self, entry: Entry) -> None:
+    def _append(self, entry: ManifestEntry) -> None:
         with (self.folder / MANIFEST).open("ab", buffering=0) as manifest:
             line, size = msgspec.json.encode(entry) + b"\n", manifest.seek(0, os.SEEK_END)
             try:
@@ -128,7 +128,7 @@ class DatasetWriter:
                 manifest.truncate(size)
                 raise
 
-    def _write_manifest(self, entries: Iterable[Entry]) -> None:
+    def _write_manifest(self, entries: Iterable[ManifestEntry]) -> None:
         atomic_write(self.folder / MANIFEST, b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries))
 
     def close(self) -> None:
@@ -141,20 +141,20 @@ class DatasetWriter:
         self.close()
 
 
-def read_manifest(folder: Path) -> dict[str, Entry]:
+def read_manifest(folder: Path) -> dict[str, ManifestEntry]:
     """The entries by file; a line that was cut or damaged does not count, the file it was about still does."""
     path, entries = folder / MANIFEST, {}
     for line in path.read_bytes().splitlines() if path.exists() else ():
         try:
-            entry = msgspec.json.decode(line, type=Entry)
+            entry = msgspec.json.decode(line, type=ManifestEntry)
         except msgspec.MsgspecError:
             continue
         entries[entry.file] = entry
     return entries
 
 
-def _entry(file: str, sequence: KeypointSequence) -> Entry:
-    return Entry(
+def _entry(file: str, sequence: KeypointSequence) -> ManifestEntry:
+    return ManifestEntry(
         file=file,
         label=sequence.label,
         subject=sequence.subject,

@@ -10,7 +10,7 @@ import tty
 from typing import Any, Final
 
 # Waits for the end of its standard input, which comes when the process that holds the other end closes it or dies.
-RESTORE: Final = 'cat >/dev/null; exec stty "$1" <&1'
+RESTORE_SCRIPT: Final = 'cat >/dev/null; exec stty "$1" <&1'
 
 
 class KeyReader:
@@ -55,7 +55,7 @@ def _restorer(terminal: int) -> "subprocess.Popen[bytes] | None":
     try:
         before = subprocess.check_output(["stty", "-g"], stdin=terminal, stderr=subprocess.DEVNULL, text=True).strip()
         return subprocess.Popen(
-            ["sh", "-c", RESTORE, "sh", before],
+            ["sh", "-c", RESTORE_SCRIPT, "sh", before],
             stdin=subprocess.PIPE,
             stdout=terminal,
             stderr=subprocess.DEVNULL,

@@ -30,10 +30,10 @@ _ARRAY: Final = "array"
 _DAMAGE: Final = (McapError, zstandard.ZstdError, struct.error, EOFError, BadMessage, msgspec.MsgspecError, ValueError)
 
 
-class Heard(NamedTuple):
+class Received(NamedTuple):
     """A message and when it came, in Unix nanoseconds."""
 
-    heard_ns: int
+    received_ns: int
     message: Message
 
 
@@ -48,7 +48,7 @@ class BusWriter:
         self._channels: dict[tuple[str, str], int] = {}
         self.counts: Counter[str] = Counter()
 
-    def add(self, heard_ns: int, message: Message) -> None:
+    def add(self, received_ns: int, message: Message) -> None:
         header, array = message
         topic = TOPIC_OF[type(header)].name
         if (topic, header.stream) not in self._channels:
@@ -59,7 +59,7 @@ class BusWriter:
         if len(parts) == 3:
             data = msgspec.msgpack.encode({**msgspec.msgpack.decode(data), _ARRAY: parts[2]})
         channel, sent_ns = self._channels[topic, header.stream], max(0, header.entered_ns)
-        self._writer.add_message(channel, heard_ns, data, publish_time=sent_ns, sequence=header.seq % 2**32)
+        self._writer.add_message(channel, received_ns, data, publish_time=sent_ns, sequence=header.seq % 2**32)
         self.counts[topic] += 1
 
     def flush(self) -> None:
@@ -83,7 +83,7 @@ class BusReader:
         self.begin: dict[str, str] = {}
         self.end: dict[str, str] | None = None
 
-    def __iter__(self) -> Iterator[Heard]:
+    def __iter__(self) -> Iterator[Received]:
         refuse_pointer(self.path)
         try:
             with self.path.open("rb") as file:
@@ -91,7 +91,7 @@ class BusReader:
         except OSError as error:
             raise UserError(f"The recording {self.path} cannot be read: {error.strerror}.") from error
 
-    def _read(self, file: Any) -> Iterator[Heard]:
+    def _read(self, file: Any) -> Iterator[Received]:
         channels: dict[int, str] = {}
         try:
             for record in StreamReader(file, record_size_limit=MAX_RECORD_BYTES).records:
@@ -110,7 +110,7 @@ class BusReader:
             raise UserError(f"{self.path} is an MCAP file, but not a recording of this bus.")
 
 
-def _heard(topic: str, record: records.Message) -> Heard:
+def _heard(topic: str, record: records.Message) -> Received:
     fields = msgspec.msgpack.decode(record.data)
     parts: list[Any] = [fields.pop(_ARRAY)] if _ARRAY in fields else []
-    return Heard(record.log_time, unpack([f"{topic}/".encode(), msgspec.msgpack.encode(fields), *parts]))
+    return Received(record.log_time, unpack([f"{topic}/".encode(), msgspec.msgpack.encode(fields), *parts]))

@@ -61,7 +61,7 @@ def read(path: Path) -> KeypointSequence:
         raise UserError(f"{path} is not a sequence of this project: {why_unreadable(error)}.") from error
     if layout != LAYOUT:
         raise UserError(f"{path} has landmarks of layout {layout}, this release has {LAYOUT}.")
-    return checked(path, sequence)
+    return check_sequence(path, sequence)
 
 
 def why_unreadable(error: Exception) -> str:
@@ -73,7 +73,7 @@ def why_unreadable(error: Exception) -> str:
     )
 
 
-def checked(path: Path, sequence: KeypointSequence) -> KeypointSequence:
+def check_sequence(path: Path, sequence: KeypointSequence) -> KeypointSequence:
     """The sequence, if it is one; raises UserError naming `path`."""
     keypoints, times = sequence.keypoints, sequence.captured_ns
     if not len(times) or keypoints.shape != (len(times), SIZE):

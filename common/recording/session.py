@@ -27,10 +27,10 @@ from common.keypoints.landmarks import (
 from common.keypoints.window import CONFIRMING, MIN_PRESENT, legs_seen, seen_parts
 from common.labels import checked_label, checked_name
 
-RETAKES: Final = 2  # a bad take is done again so often, then kept and marked
-BAD_SHARE: Final = 0.1  # of a take's frames missed, uneven or without a person, from which on it is bad
-LONGEST_S: Final = 10.0  # of a take that lasts until the hands are down
-SHORTEST_FRAMES: Final = 8
+MAX_RETAKES: Final = 2  # a bad take is done again so often, then kept and marked
+BAD_FRACTION: Final = 0.1  # of a take's frames missed, uneven or without a person, from which on it is bad
+MAX_TAKE_S: Final = 10.0  # of a take that lasts until the hands are down
+MIN_FRAMES: Final = 8
 HANDS_DOWN_S: Final = 0.3  # a hand that dips for less is still up
 HAND_HEIGHT: Final = 0.8  # of the way from shoulders to hips: a wrist above it is up
 
@@ -135,13 +135,13 @@ class CaptureSession:
         if self.plan.frames:
             return len(self._seqs) == self.plan.frames
         now_ns = self._times[-1]
-        return now_ns - self._last_up_ns >= HANDS_DOWN_S * 1e9 or now_ns - self._times[0] >= LONGEST_S * 1e9
+        return now_ns - self._last_up_ns >= HANDS_DOWN_S * 1e9 or now_ns - self._times[0] >= MAX_TAKE_S * 1e9
 
     def _complete(self) -> Take | None:
         times, vectors = np.array(self._times, np.int64), np.stack(self._vectors)
         found = find_issues(times, vectors, self._seqs[-1] - self._seqs[0] + 1)
         self._bad = self._bad + 1 if any(found.values()) else 0
-        if 0 < self._bad <= RETAKES:
+        if 0 < self._bad <= MAX_RETAKES:
             self.detail = f"once more: {'; '.join(found)}"
             self._begin()
             return None
@@ -204,19 +204,19 @@ def find_issues(captured_ns: NDArray[np.int64], keypoints: NDArray[np.float32], 
     to do it again.
     """
     total = len(captured_ns)
-    if total < SHORTEST_FRAMES:
+    if total < MIN_FRAMES:
         return {f"only {total} frames": True}
     found = {}
     intervals = np.diff(captured_ns) / np.median(np.diff(captured_ns))
     gaps = int((np.round(intervals) - 1).clip(0).sum())
     if missed := max(gaps, sent - total):
-        found[f"{missed} of {total + missed} frames missed"] = gaps > BAD_SHARE * total
-    if not gaps and (abs(intervals - 1) > 0.5).mean() > BAD_SHARE:
+        found[f"{missed} of {total + missed} frames missed"] = gaps > BAD_FRACTION * total
+    if not gaps and (abs(intervals - 1) > 0.5).mean() > BAD_FRACTION:
         found["frames came unevenly"] = True
     seen = seen_parts(keypoints)
     lost = int((~seen[:, PARTS.index("pose")]).sum())
     if lost:
-        found[f"nobody in view in {lost} of {total} frames"] = lost > BAD_SHARE * total
+        found[f"nobody in view in {lost} of {total} frames"] = lost > BAD_FRACTION * total
     if lost < total and not (seen[:, CONFIRMING].any() or legs_seen(keypoints).mean() >= MIN_PRESENT):
         found["neither face, hand nor leg in view"] = True  # see docs/decisions/0008
     return found

@@ -17,7 +17,7 @@ class TakeVideo:
         self._draft = folder / DRAFT
         self._video: VideoFile | None = None
         self._decode = Decoder()
-        self.pictures = 0  # of this take
+        self.frames = 0  # of this take
 
     def add(self, frame: Message | None) -> None:
         """The take's next frame; None if its picture was lost. Raises UserError or OSError where it cannot be kept."""
@@ -29,7 +29,7 @@ class TakeVideo:
             size = picture.shape[1], picture.shape[0]
             self._video = VideoFile(self._draft, frame.header.fps, size, live=False)
         self._video.write(picture, frame.header.captured_ns)
-        self.pictures += 1
+        self.frames += 1
 
     def keep(self, path: Path) -> None:
         """The take is complete, and this is its video's name; raises OSError."""
@@ -44,4 +44,4 @@ class TakeVideo:
         if self._video:
             self._video.abandon()
             self._draft.unlink(missing_ok=True)
-        self._video, self.pictures = None, 0
+        self._video, self.frames = None, 0

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from common.keypoints.landmarks import SLICES
-from common.recording.dataset_writer import Entry
+from common.recording.dataset_writer import ManifestEntry
 from common.recording.sequence import MIN_PERSON_RATIO, KeypointSequence
 from data.dataset import SequencesByName
 
@@ -21,10 +21,10 @@ RATES: Final = 1.1  # times another rate: 25 and 24 frames/s are alike to a mode
 SHOWN: Final = 4  # names in a sentence
 
 
-def find_issues(named: SequencesByName, entries: Mapping[str, Entry]) -> list[str]:
+def find_issues(named: SequencesByName, entries: Mapping[str, ManifestEntry]) -> list[str]:
     """One sentence a finding: what, where, and what to do. `entries`: the manifest, by file."""
     checks = (_few, _imbalance, _subjects, _case, _folders, _duplicates, _frozen, _hands, _person, _uneven, _rates)
-    return [*chain.from_iterable(check(named) for check in checks), *_recorded(named, entries)]
+    return [*chain.from_iterable(check(named) for check in checks), *_noted(named, entries)]
 
 
 def by_label(named: SequencesByName) -> dict[str, list[KeypointSequence]]:
@@ -41,7 +41,7 @@ def rate(sequence: KeypointSequence) -> float:
     return (len(times) - 1) / (times[-1] - times[0]) * 1e9 if len(times) > 1 else float("nan")
 
 
-def share_seen(sequence: KeypointSequence, *parts: str) -> float:
+def detected_ratio(sequence: KeypointSequence, *parts: str) -> float:
     """The share of frames in which any of the parts was seen."""
     return float(np.any([sequence.keypoints[:, SLICES[part]].any(axis=1) for part in parts], axis=0).mean())
 
@@ -104,7 +104,7 @@ def _frozen(named: SequencesByName) -> Iterator[str]:
 
 
 def _hands(named: SequencesByName) -> Iterator[str]:
-    shares = {name: share_seen(sequence, "left_hand", "right_hand") for name, sequence in named.items()}
+    shares = {name: detected_ratio(sequence, "left_hand", "right_hand") for name, sequence in named.items()}
     if not any(shares.values()):
         yield "No hand in view in any frame: good for bodies and faces, but no sign can be learned from it."
     of_label = defaultdict(list)
@@ -155,7 +155,7 @@ def _rates(named: SequencesByName) -> Iterator[str]:
             )
 
 
-def _recorded(named: SequencesByName, entries: Mapping[str, Entry]) -> Iterator[str]:
+def _noted(named: SequencesByName, entries: Mapping[str, ManifestEntry]) -> Iterator[str]:
     """What was noticed when the sequences were recorded or extracted."""
     names = defaultdict(list)
     for file, entry in entries.items():

@@ -27,16 +27,16 @@ from data.dataset import SequencesByName
 MOMENTS: Final = 8
 CELL: Final = 112  # pixels, of a stick figure
 PLOT: Final = 2 * CELL  # pixels, the width of the motion plot
-FINER: Final = 2  # times larger drawn and then reduced: thin lines stay smooth
+SUPERSAMPLING: Final = 2  # times larger drawn and then reduced: thin lines stay smooth
 MARGIN: Final = 1.1
 ASPECT: Final = 4 / 3  # of the pictures that the keypoints are from, which no data set says; most cameras'
-FASTEST: Final = 0.99  # of all speeds lie within the plot: single jumps of a landmark must not flatten the rest
+SPEED_QUANTILE: Final = 0.99  # of all speeds lie within the plot: single jumps of a landmark must not flatten the rest
 LINE: Final = 18  # pixels, of text in a picture
-MOST_ROWS: Final = 60  # in one picture: 8000 pixels, what viewers still show
-MOST_LINES: Final = 30  # of seconds, in a motion plot
-GROUND: Final = 24  # grey
+MAX_ROWS: Final = 60  # in one picture: 8000 pixels, what viewers still show
+MAX_SECOND_LINES: Final = 30  # of seconds, in a motion plot
+BACKGROUND: Final = 24  # grey
 DIM: Final = (110, 110, 110)
-MOVING: Final[dict[str, Colour]] = {
+TRACKED_POINTS: Final[dict[str, Colour]] = {
     "nose": COLOURS["face"],
     "left wrist": COLOURS["left_hand"],
     "right wrist": COLOURS["right_hand"],
@@ -65,27 +65,27 @@ def _files(out: Path, title: str, named: SequencesByName, findings: Iterable[str
     if out.suffix == ".html":
         yield out, page(title, named, fastest, findings).encode(errors="replace")  # a folder's name need not be text
     elif out.suffix == ".png":
-        if len(in_order) > MOST_ROWS:
-            raise UserError(f"{out} can hold {MOST_ROWS} sequences, not {len(named)}: name a folder, or a page .html.")
-        yield out, picture(in_order, fastest)
+        if len(in_order) > MAX_ROWS:
+            raise UserError(f"{out} can hold {MAX_ROWS} sequences, not {len(named)}: name a folder, or a page .html.")
+        yield out, image(in_order, fastest)
     elif out.suffix or (out.exists() and any(out.iterdir())):
         raise UserError(f"{out} is neither a new folder nor ends in .html or .png: choose another name.")
     else:
-        for number, first in enumerate(range(0, len(in_order), MOST_ROWS), start=1):
-            yield out / f"{number:03d}.png", picture(in_order[first : first + MOST_ROWS], fastest)
+        for number, first in enumerate(range(0, len(in_order), MAX_ROWS), start=1):
+            yield out / f"{number:03d}.png", image(in_order[first : first + MAX_ROWS], fastest)
 
 
 def page(title: str, named: SequencesByName, fastest: float, findings: Iterable[str]) -> str:
     """Everything in one HTML text that needs no network; a select and a text field choose what it shows."""
     figures: dict[str, list[str]] = {label: [] for label in by_label(named)}
-    for name, sequence in _tracked(list(named.items())):
+    for name, sequence in _with_progress(list(named.items())):
         figures[sequence.label].append(_figure(name, sequence, fastest))
     sections = [
         f"<section><h2>{html.escape(label)} <small>{len(group)}</small></h2>{''.join(group)}</section>"
         for label, group in figures.items()
     ]
     options = "".join(f"<option>{html.escape(label)}</option>" for label in figures)
-    colours = "".join(f'<b style="color:rgb{colour[::-1]}">{name}</b> ' for name, colour in MOVING.items())
+    colours = "".join(f'<b style="color:rgb{colour[::-1]}">{name}</b> ' for name, colour in TRACKED_POINTS.items())
     return PAGE.format(
         title=html.escape(title),
         findings="".join(f"<li>{html.escape(finding)}</li>" for finding in findings),
@@ -97,18 +97,18 @@ def page(title: str, named: SequencesByName, fastest: float, findings: Iterable[
 
 def _figure(name: str, sequence: KeypointSequence, fastest: float) -> str:
     source = base64.b64encode(_png(row(sequence, fastest))).decode()
-    about = html.escape(f"{name}  {_about(sequence)}")
+    about = html.escape(f"{name}  {_caption(sequence)}")
     return f'<figure><figcaption>{about}</figcaption><img loading="lazy" src="data:image/png;base64,{source}"></figure>'
 
 
-def picture(in_order: list[tuple[str, KeypointSequence]], fastest: float) -> bytes:
+def image(in_order: list[tuple[str, KeypointSequence]], fastest: float) -> bytes:
     """All rows below each other, as a PNG file."""
     legend = (
         f"nose (grey), left wrist (blue), right wrist (orange): up to {fastest:.1f} picture heights/s; lines: seconds"
     )
     rows = [_text(legend)]
-    for name, sequence in _tracked(in_order):
-        rows += [_text(f"{name}   {_about(sequence)}"), row(sequence, fastest)]
+    for name, sequence in _with_progress(in_order):
+        rows += [_text(f"{name}   {_caption(sequence)}"), row(sequence, fastest)]
     return _png(np.vstack(rows))
 
 
@@ -127,7 +127,7 @@ def stick_figures(sequence: KeypointSequence) -> Picture:
         points[..., :2] = np.where(points.any(axis=(1, 2), keepdims=True), inside, 0)
     cells = []
     for vector in vectors:
-        cell = np.full((FINER * CELL, FINER * CELL, 3), GROUND, np.uint8)
+        cell = np.full((SUPERSAMPLING * CELL, SUPERSAMPLING * CELL, 3), BACKGROUND, np.uint8)
         draw_skeleton(cell, vector)
         cells.append(cv2.resize(cell, (CELL, CELL), interpolation=cv2.INTER_AREA))
     return np.hstack(cells)
@@ -168,17 +168,17 @@ def _fastest(named: SequencesByName) -> float:
     """What the height of every plot stands for."""
     of_all = np.concatenate([speeds(sequence).ravel() for sequence in named.values()])
     known = of_all[np.isfinite(of_all)]
-    return max(float(np.quantile(known, FASTEST)), 0.1) if len(known) else 1.0
+    return max(float(np.quantile(known, SPEED_QUANTILE)), 0.1) if len(known) else 1.0
 
 
 def motion(sequence: KeypointSequence, fastest: float) -> Picture:
     """The speeds over time (CELL, PLOT, 3)."""
-    plot = np.full((CELL, PLOT, 3), GROUND, np.uint8)
+    plot = np.full((CELL, PLOT, 3), BACKGROUND, np.uint8)
     elapsed_s = (sequence.captured_ns - sequence.captured_ns[0]) / 1e9
     scale = (PLOT - 1) / max(elapsed_s[-1], 1e-9)
-    for second in range(int(min(elapsed_s[-1], MOST_LINES)) + 1):
+    for second in range(int(min(elapsed_s[-1], MAX_SECOND_LINES)) + 1):
         cv2.line(plot, (round(second * scale), 0), (round(second * scale), CELL), DIM, 1)
-    for colour, speed in zip(MOVING.values(), speeds(sequence), strict=True):
+    for colour, speed in zip(TRACKED_POINTS.values(), speeds(sequence), strict=True):
         down = (CELL - 2) * (1 - np.minimum(speed / fastest, 1))
         for one, next_one in pairwise(np.stack([elapsed_s[1:] * scale, down], axis=1)):
             if np.isfinite([one, next_one]).all():
@@ -186,7 +186,7 @@ def motion(sequence: KeypointSequence, fastest: float) -> Picture:
     return plot
 
 
-def _about(sequence: KeypointSequence) -> str:
+def _caption(sequence: KeypointSequence) -> str:
     frames, length = len(sequence.keypoints), (sequence.captured_ns[-1] - sequence.captured_ns[0]) / 1e9
     at = f" at {rate(sequence):.1f} frames/s" if frames > 1 else ""
     return f"{sequence.subject}, {length:.2f} s, {frames} frames{at}"
@@ -194,7 +194,7 @@ def _about(sequence: KeypointSequence) -> str:
 
 def _text(words: str) -> Picture:
     """A line of a picture; OpenCV's letters are ASCII, others become question marks."""
-    line = np.full((LINE, MOMENTS * CELL + PLOT, 3), GROUND, np.uint8)
+    line = np.full((LINE, MOMENTS * CELL + PLOT, 3), BACKGROUND, np.uint8)
     cv2.putText(
         line, words.encode("ascii", "replace").decode(), (4, LINE - 5), FONT, 0.42, (255, 255, 255), 1, cv2.LINE_AA
     )
@@ -207,7 +207,7 @@ def _png(drawn: Picture) -> bytes:
     return cv2.imencode(".png", drawn, options)[1].tobytes()
 
 
-def _tracked(in_order: list[tuple[str, KeypointSequence]]) -> Iterable[tuple[str, KeypointSequence]]:
+def _with_progress(in_order: list[tuple[str, KeypointSequence]]) -> Iterable[tuple[str, KeypointSequence]]:
     """With a progress bar where somebody looks."""
     console = Console(stderr=True)
     return track(in_order, "Drawing", console=console, transient=True, disable=not console.is_terminal)

@@ -4,7 +4,7 @@
     <data set>/.undo/000001/sequence.npz.removed    the sequence as it was
     <data set>/.undo/000001/anna-000.mp4.removed    what lay beside a sequence that was deleted
 
-An edit that has begun but not ended is called begun.json; whoever edits next takes it back. At no moment does a
+An edit that has begun but not ended is called pending.json; whoever edits next takes it back. At no moment does a
 reader find a sequence twice, in part, or missing: a file is only ever replaced or renamed, and files below .undo end
 in .removed, so that nobody takes them for data.
 """
@@ -24,25 +24,25 @@ from common.errors import UserError
 from common.files import atomic_write
 from common.labels import checked_label, checked_name
 from common.recording import sequence as sequences
-from common.recording.dataset_writer import MANIFEST, DatasetWriter, Entry, read_manifest
+from common.recording.dataset_writer import MANIFEST, DatasetWriter, ManifestEntry, read_manifest
 from common.recording.sequence import KeypointSequence
 from data.dataset import is_native
 
 UNDO: Final = ".undo"
-BEGUN: Final = "begun.json"
+PENDING: Final = "pending.json"
 DONE: Final = "edit.json"
 REMOVED: Final = ".removed"
-KEPT: Final = f"sequence.npz{REMOVED}"
+BACKUP: Final = f"sequence.npz{REMOVED}"
 
 
 class Edit(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What was done to one sequence."""
 
-    what: str  # for people, "relabel wave/anna-000 hello"
-    before: Entry
-    was: str  # SHA-256 of its file before
-    after: Entry | None = None  # None where it was deleted
-    now: str = ""  # SHA-256 of its file after
+    description: str  # for people, "relabel wave/anna-000 hello"
+    before: ManifestEntry
+    sha256_before: str  # SHA-256 of its file before
+    after: ManifestEntry | None = None  # None where it was deleted
+    sha256_after: str = ""  # SHA-256 of its file after
 
 
 class Editor(DatasetWriter):
@@ -64,8 +64,8 @@ class Editor(DatasetWriter):
             raise UserError(f"{folder / UNDO} is a link: remove it.")
         super().__init__(folder)
         try:
-            with _told(folder):
-                self.interrupted = self._take_back_begun()
+            with _user_errors(folder):
+                self.interrupted = self._rollback_pending()
         except BaseException:
             self.close()
             raise
@@ -75,7 +75,7 @@ class Editor(DatasetWriter):
 
     def delete(self, name: str) -> str:
         """Move a sequence, and what lies beside it under the same name, out of the data set."""
-        return self._make(f"delete {name}", self._find(name), None, None)
+        return self._run(f"delete {name}", self._find(name), None, None)
 
     def relabel(self, name: str, label: str) -> str:
         """Give a sequence, and what lies beside it under the same name, another label."""
@@ -83,10 +83,10 @@ class Editor(DatasetWriter):
         after = msgspec.structs.replace(before, label=label, file=f"{checked_label(label)}/{Path(before.file).name}")
         if after == before:
             raise UserError(f"{name} has the label {label} already.")
-        if after.file != before.file and (taken := _family(self.folder / after.file)):
+        if after.file != before.file and (taken := _same_stem(self.folder / after.file)):
             raise UserError(f"{taken[0]} is there already: delete or rename it first.")
         sequence = sequences.read(self.folder / before.file)
-        return self._make(f"relabel {name} {label}", before, after, sequence._replace(label=label))
+        return self._run(f"relabel {name} {label}", before, after, sequence._replace(label=label))
 
     def trim(self, name: str, start_s: float, end_s: float) -> str:
         """Keep the frames from start_s to end_s, in seconds from the first frame, both included.
@@ -107,7 +107,7 @@ class Editor(DatasetWriter):
             )
         after = msgspec.structs.replace(before, frames=int(np.count_nonzero(inside)))
         trimmed = sequence._replace(keypoints=sequence.keypoints[inside], captured_ns=sequence.captured_ns[inside])
-        return self._make(f"trim {name} {start_s:g} {end_s:g}", before, after, trimmed)
+        return self._run(f"trim {name} {start_s:g} {end_s:g}", before, after, trimmed)
 
     def undo(self) -> str:
         """Take back the last edit; again and again, down to the first."""
@@ -120,45 +120,53 @@ class Editor(DatasetWriter):
         edit = _load(steps[-1] / DONE)
         old, new = self._paths(edit)
         stays = edit.after is not None and new == old
-        if _digest(new) != edit.now or (not stays and _family(old)):
-            changed = new if _digest(new) != edit.now else _family(old)[0]
+        if _digest(new) != edit.sha256_after or (not stays and _same_stem(old)):
+            changed = new if _digest(new) != edit.sha256_after else _same_stem(old)[0]
             raise UserError(
-                f"{edit.what!r} cannot be taken back, since {changed} was changed by something else: put that right, "
-                f"or remove {steps[-1].parent} to give up undoing."
+                f"{edit.description!r} cannot be taken back, since {changed} was changed by something else: "
+                f"put that right, or remove {steps[-1].parent} to give up undoing."
             )
-        with _told(self.folder):
-            self._take_back(edit, steps[-1])
-        return f"Taken back: {edit.what}."
+        with _user_errors(self.folder):
+            self._rollback(edit, steps[-1])
+        return f"Taken back: {edit.description}."
 
-    def _find(self, name: str) -> Entry:
+    def _find(self, name: str) -> ManifestEntry:
         label, _, stem = name.removesuffix(".npz").rpartition("/")
         file = f"{checked_label(label)}/{checked_name(stem)}.npz"
         if file not in self.entries:
             raise UserError(f"There is no sequence {name} in {self.folder}: its {MANIFEST} names them all.")
         return self.entries[file]
 
-    def _make(self, what: str, before: Entry, after: Entry | None, sequence: KeypointSequence | None) -> str:
+    def _run(
+        self, what: str, before: ManifestEntry, after: ManifestEntry | None, sequence: KeypointSequence | None
+    ) -> str:
         content = sequences.pack(sequence) if sequence else None
-        with _told(self.folder):
+        with _user_errors(self.folder):
             try:
-                self._do(what, before, after, content)
+                self._apply(what, before, after, content)
             except BaseException:
                 with contextlib.suppress(OSError):  # else whoever edits next does it
-                    self._take_back_begun()
+                    self._rollback_pending()
                 raise
         return f"Done: {what}. Take it back with --undo."
 
-    def _do(self, what: str, before: Entry, after: Entry | None, content: bytes | None) -> None:
+    def _apply(self, what: str, before: ManifestEntry, after: ManifestEntry | None, content: bytes | None) -> None:
         """The steps, in an order in which each may be the last; _take_back knows the way back from each."""
         old = self.folder / before.file
         was = old.read_bytes()
-        edit = Edit(what=what, before=before, was=_sha256(was), after=after, now=_sha256(content) if content else "")
+        edit = Edit(
+            description=what,
+            before=before,
+            sha256_before=_sha256(was),
+            after=after,
+            sha256_after=_sha256(content) if content else "",
+        )
         steps = self._steps()
         step = self.folder / UNDO / f"{int(steps[-1].name) + 1 if steps else 1:06d}"
         step.mkdir(parents=True)
-        atomic_write(step / KEPT, was)
-        atomic_write(step / BEGUN, msgspec.json.encode(edit))
-        beside = [path for path in _family(old) if path != old]
+        atomic_write(step / BACKUP, was)
+        atomic_write(step / PENDING, msgspec.json.encode(edit))
+        beside = [path for path in _same_stem(old) if path != old]
         if content and after:
             new = self.folder / after.file
             new.parent.mkdir(parents=True, exist_ok=True)
@@ -169,47 +177,51 @@ class Editor(DatasetWriter):
             old.unlink()
             for path in beside:
                 path.replace(step / (path.name + REMOVED))
-        self._enter(gone=before, come=after)
-        self._prune(old.parent)
-        (step / BEGUN).replace(step / DONE)
+        self._update_manifest(gone=before, come=after)
+        self._remove_if_empty(old.parent)
+        (step / PENDING).replace(step / DONE)
 
-    def _take_back_begun(self) -> str:
+    def _rollback_pending(self) -> str:
         """What was begun and not ended, by a program that was killed; empty where there is nothing."""
         what = ""
         for step in reversed(self._steps()):
-            if (step / BEGUN).exists():
-                edit = _load(step / BEGUN)
-                self._take_back(edit, step)
-                what = edit.what
+            if (step / PENDING).exists():
+                edit = _load(step / PENDING)
+                self._rollback(edit, step)
+                what = edit.description
             elif not (step / DONE).exists():
                 shutil.rmtree(step)  # the data were not touched yet, or are back already
         with contextlib.suppress(OSError):
             (self.folder / UNDO).rmdir()  # where it is empty
         return what
 
-    def _take_back(self, edit: Edit, step: Path) -> None:
+    def _rollback(self, edit: Edit, step: Path) -> None:
         """Needs no space on the disk, and may itself be interrupted and begun again at any moment."""
         old, new = self._paths(edit)
-        if _digest(old) not in ("", edit.was, edit.now):
-            raise UserError(f"{old} lies where {edit.what!r}, which was interrupted, must be taken back: move it away.")
+        if _digest(old) not in ("", edit.sha256_before, edit.sha256_after):
+            raise UserError(
+                f"{old} lies where {edit.description!r}, which was interrupted, must be taken back: move it away."
+            )
         if (step / DONE).exists():
-            (step / DONE).replace(step / BEGUN)
+            (step / DONE).replace(step / PENDING)
         old.parent.mkdir(parents=True, exist_ok=True)
-        place = new if _digest(new) in (edit.was, edit.now) else old  # where it is: the edit may not have come to new
-        if (step / KEPT).exists():
-            (step / KEPT).replace(place)
+        place = (
+            new if _digest(new) in (edit.sha256_before, edit.sha256_after) else old
+        )  # where it is: the edit may not have come to new
+        if (step / BACKUP).exists():
+            (step / BACKUP).replace(place)
         place.replace(old)
         if not new.exists():  # else somebody else's came there, and what lies beside it is not ours
-            for path in _family(new):
+            for path in _same_stem(new):
                 path.replace(old.parent / path.name)
         for path in step.glob(f"{old.stem}*{REMOVED}"):
             path.replace(old.parent / path.name.removesuffix(REMOVED))
-        self._enter(gone=edit.after, come=edit.before)
-        self._prune(new.parent)
-        (step / BEGUN).unlink()
+        self._update_manifest(gone=edit.after, come=edit.before)
+        self._remove_if_empty(new.parent)
+        (step / PENDING).unlink()
         shutil.rmtree(step)
 
-    def _enter(self, gone: Entry | None, come: Entry | None) -> None:
+    def _update_manifest(self, gone: ManifestEntry | None, come: ManifestEntry | None) -> None:
         if gone:
             self.entries.pop(gone.file, None)
         if come:
@@ -217,7 +229,7 @@ class Editor(DatasetWriter):
         if read_manifest(self.folder) != self.entries:
             self._write_manifest(self.entries.values())
 
-    def _prune(self, label: Path) -> None:
+    def _remove_if_empty(self, label: Path) -> None:
         """A label without sequences has no folder."""
         for level in (label, label.parent):
             if level != self.folder and level.is_dir() and not any(level.iterdir()):
@@ -233,7 +245,7 @@ class Editor(DatasetWriter):
         return self.folder / edit.before.file, self.folder / (edit.after or edit.before).file
 
 
-def _family(path: Path) -> list[Path]:
+def _same_stem(path: Path) -> list[Path]:
     """The file, and what lies beside it under the same name."""
     folder = path.parent
     return sorted(p for p in folder.iterdir() if p.is_file() and p.stem == path.stem) if folder.is_dir() else []
@@ -261,7 +273,7 @@ def _digest(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def _told(folder: Path) -> Iterator[None]:
+def _user_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -17,7 +17,7 @@ from common.video.sources import FileSource, FolderSource, Shot, Source
 from data.extraction.videos import Video
 
 
-class Take(NamedTuple):
+class ExtractionResult(NamedTuple):
     """What was found in a video."""
 
     keypoints: NDArray[np.float32]  # (T, 1662), the pose smoothed; T is 0 if there is no picture
@@ -36,13 +36,13 @@ class Extractor:
 
         self._holistic = Holistic()
 
-    def __call__(self, video: Video) -> Take:
-        begun_s, followed, fps, failure, notes = time.perf_counter(), list[_Frame](), 0.0, "", _Notes()
-        with quiet(), notes:
+    def __call__(self, video: Video) -> ExtractionResult:
+        begun_s, followed, fps, failure, warnings = time.perf_counter(), list[_Frame](), 0.0, "", _WarningCollector()
+        with quiet(), warnings:
             try:
-                source = _opened(video)
+                source = _open(video)
                 fps = source.fps
-                followed.extend(self._follow(_stretch(source, video)))
+                followed.extend(self._follow(_between(source, video)))
                 source.close()
             except UserError as error:
                 failure = str(error)
@@ -51,7 +51,9 @@ class Extractor:
             self._holistic.forget()
         keypoints = np.array([frame.vector for frame in followed], np.float32).reshape(-1, SIZE)
         captured_ns = np.array([frame.captured_ns for frame in followed], np.int64)
-        return Take(keypoints, captured_ns, fps, time.perf_counter() - begun_s, failure, tuple(notes.texts))
+        return ExtractionResult(
+            keypoints, captured_ns, fps, time.perf_counter() - begun_s, failure, tuple(warnings.texts)
+        )
 
     def _follow(self, shots: Iterator[Shot]) -> Iterator["_Frame"]:
         smoother = PoseSmoother()
@@ -66,13 +68,13 @@ class _Frame(NamedTuple):
     vector: NDArray[np.float32]  # (1662,)
 
 
-def _opened(video: Video) -> Source:
-    if video.objection:
-        raise UserError(video.objection)
+def _open(video: Video) -> Source:
+    if video.error:
+        raise UserError(video.error)
     return FolderSource(video.path, video.fps) if video.fps else FileSource(video.path)
 
 
-def _stretch(source: Source, video: Video) -> Iterator[Shot]:
+def _between(source: Source, video: Video) -> Iterator[Shot]:
     """The pictures from start to end; those before are decoded too, since only so their times are exact."""
     start_s, end_s = video.start_s or 0.0, math.inf if video.end_s is None else video.end_s
     while (shot := source.read()) and shot.captured_ns < end_s * 1e9:
@@ -80,7 +82,7 @@ def _stretch(source: Source, video: Video) -> Iterator[Shot]:
             yield shot
 
 
-class _Notes(logging.Handler):
+class _WarningCollector(logging.Handler):
     """Collects what is warned of meanwhile, such as frames that a video declares and does not have."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ SHOWN: Final = 3  # names in a sentence
 
 def remarks(videos: Collection[Video], listed: bool) -> Iterator[str]:
     """One sentence each, for people. listed: labels are not by folder."""
-    pictured = [video for video in videos if video.fps and not video.objection]
+    pictured = [video for video in videos if video.fps and not video.error]
     if pictured:
         first, count = pictured[0], len(pictured)
         yield (
@@ -20,7 +20,7 @@ def remarks(videos: Collection[Video], listed: bool) -> Iterator[str]:
             f"such as {first.name} as {first.label}."
         )
     if not listed:
-        yield from _of_names(video for video in videos if not video.objection)
+        yield from _of_names(video for video in videos if not video.error)
 
 
 def _of_names(videos: Iterable[Video]) -> Iterator[str]:

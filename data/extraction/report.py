@@ -9,15 +9,17 @@ import numpy as np
 from common.files import JsonLinesWriter, atomic_write
 from common.keypoints.landmarks import split
 from common.recording.dataset_writer import DatasetWriter
-from data.extraction.extractor import Take
+from data.extraction.extractor import ExtractionResult
 from data.extraction.videos import Video
 from data.extraction.workers import Crash
 
 REPORT: Final = "extract.jsonl"
-STEADY: Final = 0.7  # of the frames: a logo taken for a pose is lost on 4 of 10, a push-up seen from afar on 2 at most
+STEADY_POSE: Final = (
+    0.7  # of the frames: a logo taken for a pose is lost on 4 of 10, a push-up seen from afar on 2 at most
+)
 
 
-class Row(msgspec.Struct, kw_only=True):
+class ReportRow(msgspec.Struct, kw_only=True):
     """A line of the report: what became of one video."""
 
     path: str  # below the source, or as listed
@@ -43,7 +45,7 @@ class Row(msgspec.Struct, kw_only=True):
 Key = tuple[object, ...]
 
 
-def key(it: Video | Row) -> Key:
+def key(it: Video | ReportRow) -> Key:
     """By which a video is the same as before."""
     name = it.name if isinstance(it, Video) else it.path
     return name, it.label, it.start_s, it.end_s, it.subject, it.size, it.mtime_ns, it.fps
@@ -62,7 +64,7 @@ class Report:
             atomic_write(path, b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
         self._lines = JsonLinesWriter(path)
 
-    def add(self, row: Row) -> None:
+    def add(self, row: ReportRow) -> None:
         self._lines.add(row)
         self._lines.flush()
         self.rows[key(row)] = row
@@ -71,17 +73,17 @@ class Report:
         self._lines.close()
 
 
-def _rows(lines: Iterable[bytes]) -> Iterator[Row]:
+def _rows(lines: Iterable[bytes]) -> Iterator[ReportRow]:
     for line in lines:
         try:
-            yield msgspec.json.decode(line, type=Row)
+            yield msgspec.json.decode(line, type=ReportRow)
         except msgspec.MsgspecError:
             continue  # cut or damaged: the video is done again
 
 
-def judged(video: Video, take: Take | Crash) -> Row:
+def result_row(video: Video, take: ExtractionResult | Crash) -> ReportRow:
     """The row of a video, of which no sequence is written yet."""
-    row = Row(
+    row = ReportRow(
         path=video.name,
         label=video.label,
         start_s=video.start_s,
@@ -100,16 +102,16 @@ def judged(video: Video, take: Take | Crash) -> Row:
         row.rate = round(row.frames / take.work_s, 1)
         for part, points in split(take.keypoints).items():
             setattr(row, part, round(float(points.any(axis=(1, 2)).mean()), 3))
-    row.reason = take.failure or _objection(row)
+    row.reason = take.failure or rejection_reason(row)
     row.outcome = "failed" if row.reason else "ok"
     return row
 
 
-def shows_face_or_hand(row: Row) -> bool:
+def shows_face_or_hand(row: ReportRow) -> bool:
     return bool(row.face or row.left_hand or row.right_hand)
 
 
-def _objection(row: Row) -> str:
+def rejection_reason(row: ReportRow) -> str:
     """Why the frames make no sequence, if so.
 
     As docs/decisions/0008 has it, neither face nor hand means nobody; but who names a video after what somebody does in
@@ -119,6 +121,6 @@ def _objection(row: Row) -> str:
         return "there is no picture between its start and end"
     if not row.pose:
         return "nobody is in view"
-    if row.pose < STEADY and not shows_face_or_hand(row):
+    if row.pose < STEADY_POSE and not shows_face_or_hand(row):
         return f"nobody is in view: what looks like a pose on {row.pose:.0%} of the frames has neither face nor hands"
     return ""

@@ -18,10 +18,10 @@ from common.labels import LONGEST_NAME, PUNCTUATION
 from common.recording.dataset_writer import DatasetWriter
 from common.recording.sequence import MIN_PERSON_RATIO, KeypointSequence
 from common.video.sources import DEFAULT_FPS
-from data.extraction.extractor import Extractor, Take
+from data.extraction.extractor import ExtractionResult, Extractor
 from data.extraction.remarks import remarks
-from data.extraction.report import REPORT, Report, Row, judged, key, shows_face_or_hand
-from data.extraction.videos import Video, find
+from data.extraction.report import REPORT, Report, ReportRow, key, result_row, shows_face_or_hand
+from data.extraction.videos import Video, find_videos
 from data.extraction.workers import Crash, LocalWorkers
 
 SHOWN: Final = 10  # of the videos without a sequence
@@ -29,7 +29,7 @@ SHOWN: Final = 10  # of the videos without a sequence
 
 def extract(source: Path, out: Path, workers: int, console: Console, fps: float = DEFAULT_FPS) -> None:
     """Bring the data set up to date with the videos; raises UserError. fps: the rate of folders of pictures."""
-    videos = find(source, fps)
+    videos = find_videos(source, fps)
     for remark in remarks(videos, listed=source.is_file()):
         console.print(remark, markup=False, highlight=False, soft_wrap=True)
     with DatasetWriter(out) as writer, closing(Report(writer)) as report:
@@ -43,7 +43,7 @@ def extract(source: Path, out: Path, workers: int, console: Console, fps: float 
             begun_s, frames = time.monotonic(), 0
             for done, (video, take) in enumerate(takes, start=1):
                 with _uninterrupted():
-                    frames += _keep(video, take, writer, report).frames
+                    frames += _store(video, take, writer, report).frames
                 rate = frames / (time.monotonic() - begun_s)
                 progress.update(task, advance=video.size, description=f"{done}/{len(waiting)} videos", rate=rate)
         _summarise([report.rows[key(video)] for video in videos], out, console)
@@ -67,9 +67,9 @@ def _uninterrupted() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def _keep(video: Video, take: Take | Crash, writer: DatasetWriter, report: Report) -> Row:
+def _store(video: Video, take: ExtractionResult | Crash, writer: DatasetWriter, report: Report) -> ReportRow:
     """Write what came of a video: its row and, if it is one, its sequence."""
-    row = judged(video, take)
+    row = result_row(video, take)
     if isinstance(take, Crash) or row.outcome != "ok":
         report.add(row)
         return row
@@ -96,7 +96,7 @@ def _fits(letter: str) -> bool:
     return letter in PUNCTUATION or unicodedata.category(letter)[0] in "LMN"
 
 
-def _summarise(rows: list[Row], out: Path, console: Console) -> None:
+def _summarise(rows: list[ReportRow], out: Path, console: Console) -> None:
     table = Table("outcome", "videos", "frames", "seconds", *PARTS, title=str(out))
     for outcome in ("ok", "failed", "crashed"):
         if some := [row for row in rows if row.outcome == outcome]:
@@ -112,7 +112,7 @@ def _summarise(rows: list[Row], out: Path, console: Console) -> None:
         console.print(f"{len(without)} of {len(rows)} videos gave no sequence: see {out / REPORT}.", soft_wrap=True)
 
 
-def _by_label(rows: list[Row]) -> Table:
+def _by_label(rows: list[ReportRow]) -> Table:
     table = Table("label", "videos", "sequences", "frames")
     for label in sorted({row.label for row in rows}):
         of_label = [row for row in rows if row.label == label]

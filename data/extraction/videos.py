@@ -24,7 +24,7 @@ from common.lfs import refuse_pointer
 from common.recording.sequence import UNKNOWN_SUBJECT
 from common.video.sources import DEFAULT_FPS, IMAGES, FileSource, images
 from data.formats.columns import why_unreadable, with_subject
-from data.formats.shared import check_top
+from data.formats.shared import check_labels
 
 SUFFIXES: Final = frozenset(
     (
@@ -49,7 +49,7 @@ class Video(NamedTuple):
     size: int = 0  # bytes; 0 if there is no such file
     mtime_ns: int = 0
     fps: float = 0.0  # of a folder of pictures, which says none; 0: a file, which says its own
-    objection: str = ""  # why it cannot be used
+    error: str = ""  # why it cannot be used
 
     @property
     def origin(self) -> str:
@@ -58,18 +58,18 @@ class Video(NamedTuple):
         return " ".join([str(self.path), *(f"{word} {at_s:g} s" for word, at_s in ends.items() if at_s is not None)])
 
 
-def find(source: Path, fps: float = DEFAULT_FPS) -> list[Video]:
+def find_videos(source: Path, fps: float = DEFAULT_FPS) -> list[Video]:
     """The videos of a folder, by name, or of a .csv list, as listed; raises UserError saying where it is wrong.
 
     fps: the rate of folders of pictures.
     """
     if source.is_dir():
-        found = [_placed(source, path, fps) for path in _performances(source)]
+        found = [_from_path(source, path, fps) for path in _video_paths(source)]
     elif source.suffix.lower() == ".csv" and source.is_file():
         refuse_pointer(source)
-        found = list(dict.fromkeys(_listed(source, fps)))
+        found = list(dict.fromkeys(_from_list(source, fps)))
     elif _is_video(source):
-        found = [_placed(source.parent, source, fps)]
+        found = [_from_path(source.parent, source, fps)]
     else:
         raise UserError(f"{source} is neither a folder of videos nor a video, nor a .csv list of them.")
     if not found:
@@ -77,7 +77,7 @@ def find(source: Path, fps: float = DEFAULT_FPS) -> list[Video]:
             f"There is no video in {source} (of {' '.join(sorted(SUFFIXES))}), nor a folder of pictures "
             f"({' '.join(sorted(IMAGES))})."
         )
-    check_top(source, {video.label for video in found}, "list the videos in a .csv, as path,label")
+    check_labels(source, {video.label for video in found}, "list the videos in a .csv, as path,label")
     return found
 
 
@@ -92,7 +92,7 @@ def _is_video(path: Path) -> bool:
     return False
 
 
-def _performances(folder: Path) -> list[Path]:
+def _video_paths(folder: Path) -> list[Path]:
     """The videos below the folder, and the folders with pictures and neither videos nor such folders in or below."""
     files = list(visible_paths(folder))
     videos = [path for path in files if path.suffix.lower() in SUFFIXES and not path.is_dir()]
@@ -103,21 +103,21 @@ def _performances(folder: Path) -> list[Path]:
     return sorted([*videos, *(pictured - above)])
 
 
-def _placed(folder: Path, path: Path, fps: float) -> Video:
+def _from_path(folder: Path, path: Path, fps: float) -> Video:
     """A video whose label is where it lies."""
     below = path.relative_to(folder) if path != folder else Path(path.resolve().name)
     name = os.fsencode(below).decode(errors="replace")  # old archives have names that are not UTF-8
-    label, objection = Path(name).parent.as_posix(), ""
+    label, problem = Path(name).parent.as_posix(), ""
     if label == ".":
         label = name if path.is_dir() else Path(name).stem
     try:
         checked_label(label)
     except UserError as error:
-        objection = f"{str(error).rstrip('.')}; move or rename it, or list it with a label in a .csv."
-    return _stamped(Video(path, name, label, objection=objection), fps)
+        problem = f"{str(error).rstrip('.')}; move or rename it, or list it with a label in a .csv."
+    return _with_stat(Video(path, name, label, error=problem), fps)
 
 
-def _listed(path: Path, fps: float) -> Iterator[Video]:
+def _from_list(path: Path, fps: float) -> Iterator[Video]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file, restval="", strict=True)
@@ -126,7 +126,7 @@ def _listed(path: Path, fps: float) -> Iterator[Video]:
                 raise UserError(f"{path}: its first line is not path,label[,start,end,subject].")
             for row in rows:
                 try:
-                    yield _stamped(_from_row(path.parent, {key: row.get(key, "").strip() for key in COLUMNS}), fps)
+                    yield _with_stat(_from_row(path.parent, {key: row.get(key, "").strip() for key in COLUMNS}), fps)
                 except UserError as error:
                     raise UserError(f"{path}, line {rows.line_num}: {error}") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -153,12 +153,12 @@ def _seconds(text: str) -> float | None:
     return at_s if text else None
 
 
-def _stamped(video: Video, fps: float) -> Video:
+def _with_stat(video: Video, fps: float) -> Video:
     """With the size and time of its file or pictures, by which a changed one is known."""
     try:
         pictured = video.path.is_dir()
-        facts = [file.stat() for file in (images(video.path) if pictured else (video.path,))]
+        stats = [file.stat() for file in (images(video.path) if pictured else (video.path,))]
     except OSError:
         return video
-    size, mtime_ns = sum(one.st_size for one in facts), max((one.st_mtime_ns for one in facts), default=0)
+    size, mtime_ns = sum(one.st_size for one in stats), max((one.st_mtime_ns for one in stats), default=0)
     return video._replace(size=size, mtime_ns=mtime_ns, fps=fps if pictured else 0.0)

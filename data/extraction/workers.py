@@ -56,12 +56,12 @@ class LocalWorkers:
                 while waiting and len(team) < self._count:
                     worker = _Worker(make, self._max_bytes)
                     team[worker.connection] = worker
-                    worker.give(waiting.popleft())
+                    worker.send(waiting.popleft())
                 for connection in wait(list(team)):
                     worker = team[connection]
-                    done, (result, stays) = worker.job, worker.hear()
+                    done, (result, stays) = worker.job, worker.receive()
                     if stays and waiting:  # it works on while the result is dealt with
-                        worker.give(waiting.popleft())
+                        worker.send(waiting.popleft())
                     else:
                         team.pop(connection).end()
                     yield done, result
@@ -86,19 +86,19 @@ class _Worker:
         theirs.close()  # so that the end of the process is the end of the connection
         self.job: Any = None
 
-    def give(self, job: Any) -> None:
+    def send(self, job: Any) -> None:
         self.job = job
         with contextlib.suppress(OSError):  # it may be dead, which `hear` will tell
             self.connection.send(job)
 
-    def hear(self) -> tuple[Any, bool]:
+    def receive(self) -> tuple[Any, bool]:
         """What became of the job, and whether the process can take another."""
         try:
             result, stays = self.connection.recv()
         except (EOFError, OSError):
             self._process.join()
             return Crash(f"its worker {_ending(self._process.exitcode or 0)}"), False
-        if isinstance(result, _Unfit):
+        if isinstance(result, InitError):
             raise UserError(f"No worker can begin: {result.reason}.")
         return result, stays
 
@@ -108,7 +108,7 @@ class _Worker:
         self.connection.close()
 
 
-class _Unfit(NamedTuple):
+class InitError(NamedTuple):
     """What a worker tells whose `make` failed."""
 
     reason: str
@@ -126,7 +126,7 @@ def _work(make: Callable[[], Callable[[Any], Any]], max_bytes: int, connection: 
     try:
         work = make()
     except Exception as error:  # noqa: BLE001 (anything may be wrong with an installation)
-        connection.send((_Unfit(f"{type(error).__name__}: {error}"), False))
+        connection.send((InitError(f"{type(error).__name__}: {error}"), False))
         return
     while True:
         job = connection.recv()

@@ -18,10 +18,10 @@ SIDE: Final = re.compile(r"(?:^|[^a-z])(l|r)(?:eft|ight)?(?:[_ -]?h(?:ands?)?)?(
 HAND: Final = re.compile(r"hand|(?:^|[^a-z])[lr]h(?:[^a-z]|$)")
 
 
-def advice(header: Row[str], rows: Row[Row[str]], facts: Row[str], widths: Collection[int], known: str) -> str:
+def how_to_fix(header: Row[str], rows: Row[Row[str]], leading: Row[str], widths: Collection[int], known: str) -> str:
     """What to do, as the end of a sentence, with columns of which some are not as they should be.
 
-    rows: the lines behind the header, a few of them. facts: the names, in order, of the columns that may come before
+    rows: the lines behind the header, a few of them. leading: the names, in order, of the columns that may come before
     the numbers. widths: how many numbers a frame may have; known: the same for people.
     """
     if not header:
@@ -35,7 +35,7 @@ def advice(header: Row[str], rows: Row[Row[str]], facts: Row[str], widths: Colle
         )
     if sum(_is_measure(name) for name in header) > len(header) / 2:
         return f"it has numbers where the names of columns belong: put {LABEL},x1,... before it"
-    steps = list(_steps(header, rows, facts, widths, known))
+    steps = list(_steps(header, rows, leading, widths, known))
     return f"of its {len(header)} columns ({_shown(header)}) " + ", and ".join(steps)
 
 
@@ -54,7 +54,7 @@ def with_subject(header: Row[str]) -> list[str]:
     return ["subject" if name == other else name for name in header]
 
 
-def contradiction(names: Row[str], meant: Row[tuple[str, str]]) -> str | None:
+def mismatch(names: Row[str], meant: Row[tuple[str, str]]) -> str | None:
     """What to say, as the end of a sentence, of the first column whose name is of another part or axis than is meant.
 
     meant: part and axis of each number, such as ("left_hand", "x").
@@ -84,11 +84,11 @@ def _is_of(name: str, part: str, only_hands: bool) -> bool:
 
 
 def _steps(
-    header: Row[str], rows: Row[Row[str]], facts: Row[str], widths: Collection[int], known: str
+    header: Row[str], rows: Row[Row[str]], leading: Row[str], widths: Collection[int], known: str
 ) -> Iterator[str]:
     columns = {name: [row[place] for row in rows if place < len(row)] for place, name in enumerate(header)}
     label = _label(columns)
-    others = {name: values for name, values in columns.items() if name != label and name not in facts}
+    others = {name: values for name, values in columns.items() if name != label and name not in leading}
     needless = [name for name, values in others.items() if _is_index(name, values) or not _are_numbers(values)]
     if needless:
         yield f"remove {', '.join(map(repr, needless))}, of no landmark"
@@ -96,9 +96,9 @@ def _steps(
         yield f"add one called {LABEL}, with the label of each row, before the others"
     elif label != LABEL:
         yield f"rename {label!r} to {LABEL}" + (" and put it before the others" if label != header[0] else "")
-    elif [name for name in header if name not in needless][: len(facts)] != [*facts]:
-        yield f"put {', '.join(facts)} before the others{', in this order' if len(facts) > 1 else ''}"
-    width = len(header) - len(needless) - len([name for name in header if name == label or name in facts])
+    elif [name for name in header if name not in needless][: len(leading)] != [*leading]:
+        yield f"put {', '.join(leading)} before the others{', in this order' if len(leading) > 1 else ''}"
+    width = len(header) - len(needless) - len([name for name in header if name == label or name in leading])
     if width not in widths:
         yield f"bring the {width} that then remain to {known}"
 

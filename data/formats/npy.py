@@ -17,38 +17,49 @@ from numpy.typing import NDArray
 
 from common.errors import UserError
 from common.recording.sequence import UNREADABLE, KeypointSequence, why_unreadable
-from data.formats.shared import assumed, facts_of, label_of, made, numbered, place, read_facts, write_facts
+from data.formats.shared import (
+    build_sequence,
+    default_metadata,
+    label_of,
+    metadata_of,
+    numbered,
+    read_metadata,
+    to_holistic,
+    write_metadata,
+)
 
 
 def read(root: Path, files: Iterable[Path], fps: float) -> Iterator[KeypointSequence]:
     """Every sequence in the files, of either layout; raises UserError naming what is wrong."""
-    known, folders = read_facts(root), dict[Path, list[Path]]()
+    known, folders = read_metadata(root), dict[Path, list[Path]]()
     for path in files:
         folders.setdefault(path.parent, []).append(path)
     for folder, paths in folders.items():
         for item, frames, rows in _found(folder, paths):
-            facts = known.get(item.relative_to(root).as_posix()) if item.is_relative_to(root) else None
-            yield made(item, label_of(root, item), place(item, rows), facts or assumed(frames, fps))
+            metadata = known.get(item.relative_to(root).as_posix()) if item.is_relative_to(root) else None
+            yield build_sequence(
+                item, label_of(root, item), to_holistic(item, rows), metadata or default_metadata(frames, fps)
+            )
 
 
 def write_frames(folder: Path, sequences: Iterable[KeypointSequence]) -> None:
-    facts = {}
+    metadata = {}
     for name, sequence in numbered(sequences):
         (folder / name).mkdir(parents=True, exist_ok=True)  # a label a/0 may have made a/0
         for number, vector in enumerate(sequence.keypoints):
             _save(folder / name / f"{number}.npy", vector)
-        facts[name] = facts_of(sequence)
-    write_facts(folder, facts)
+        metadata[name] = metadata_of(sequence)
+    write_metadata(folder, metadata)
 
 
 def write_sequences(folder: Path, sequences: Iterable[KeypointSequence]) -> None:
-    facts = {}
+    metadata = {}
     for name, sequence in numbered(sequences):
         file = f"{name}.npy"
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         _save(folder / file, sequence.keypoints)
-        facts[file] = facts_of(sequence)
-    write_facts(folder, facts)
+        metadata[file] = metadata_of(sequence)
+    write_metadata(folder, metadata)
 
 
 def _save(path: Path, array: NDArray[np.float32]) -> None:

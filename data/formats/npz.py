@@ -17,10 +17,10 @@ from common.errors import UserError
 from common.recording import sequence as native
 from common.recording.dataset_writer import DatasetWriter
 from common.recording.sequence import UNREADABLE, KeypointSequence, why_unreadable
-from data.formats.shared import KNOWN, assumed, made, numbered, place
+from data.formats.shared import KNOWN_SIZES, build_sequence, default_metadata, numbered, to_holistic
 
 ARRAYS: Final = ("X", "y", "actions")
-WOULD_DO: Final = "X (sequences, frames, numbers), y (sequences,) of integers and actions (labels,)"
+EXPECTED: Final = "X (sequences, frames, numbers), y (sequences,) of integers and actions (labels,)"
 SHOWN: Final = 8  # arrays of an archive, in a sentence
 
 
@@ -53,8 +53,8 @@ def _load(path: Path) -> tuple[NDArray, NDArray, NDArray] | None:
         reason = why_unreadable(error)
         raise UserError(f"{path} holds neither a sequence of this project nor X, y and actions: {reason}.") from error
     raise UserError(
-        f"{path} holds {found}, and neither a sequence of this project nor {WOULD_DO}: save it so by np.savez, or each "
-        f"sequence as <label>/<name>.npy (frames, numbers), where the numbers of a frame are {KNOWN}."
+        f"{path} holds {found}, and neither a sequence of this project nor {EXPECTED}: save it so by np.savez, or each "
+        f"sequence as <label>/<name>.npy (frames, numbers), where the numbers of a frame are {KNOWN_SIZES}."
     )
 
 
@@ -76,11 +76,13 @@ def _unpacked(path: Path, arrays: NDArray, y: NDArray, actions: NDArray, fps: fl
     if arrays.ndim != 3 or targets.shape != arrays.shape[:1] or targets.dtype.kind not in "iu" or actions.ndim != 1:
         raise UserError(
             f"{path}: X {arrays.shape}, y {y.dtype} {y.shape} and actions {actions.shape} do not fit together: "
-            f"{WOULD_DO} would."
+            f"{EXPECTED} would."
         )
     if ((targets < 0) | (targets >= len(actions))).any():
         raise UserError(
             f"{path}: y goes from {targets.min()} to {targets.max()}, but there are {len(actions)} actions."
         )
     for rows, target in zip(arrays, targets, strict=True):
-        yield made(path, str(actions[target]), place(path, rows), assumed(range(len(rows)), fps))
+        yield build_sequence(
+            path, str(actions[target]), to_holistic(path, rows), default_metadata(range(len(rows)), fps)
+        )

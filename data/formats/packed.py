@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from common.errors import UserError
 from common.recording.sequence import UNKNOWN_SUBJECT, KeypointSequence
-from data.formats.shared import assumed, made, place
+from data.formats.shared import build_sequence, default_metadata, to_holistic
 
 LARGEST: Final = 2**32  # bytes unpacked: a small file may say it holds more than any memory does
 Size = Annotated[int, Meta(ge=1, le=2**31)]
@@ -38,10 +38,10 @@ def read(_root: Path, files: Iterable[Path], fps: float) -> Iterator[KeypointSeq
     """Every sequence in the files; raises UserError naming the one that is wrong."""
     for path in files:
         header, rows = _unpacked(path)
-        facts = assumed(range(header.shape[1]), fps)
-        facts.subject = header.subject
+        metadata = default_metadata(range(header.shape[1]), fps)
+        metadata.subject = header.subject
         for label, frames in zip(header.labels, rows, strict=True):
-            yield made(path, label, place(path, frames), facts)
+            yield build_sequence(path, label, to_holistic(path, frames), metadata)
 
 
 def _unpacked(path: Path) -> tuple[Header, NDArray[np.float32]]:

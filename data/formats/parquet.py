@@ -22,7 +22,15 @@ from common.errors import UserError
 from common.keypoints.landmarks import SHAPES, SIZE, split
 from common.recording.sequence import KeypointSequence
 from data.formats.columns import why_unreadable
-from data.formats.shared import Facts, assumed, decode_metadata, facts_of, label_of, made, numbered
+from data.formats.shared import (
+    SequenceMetadata,
+    build_sequence,
+    decode_metadata,
+    default_metadata,
+    label_of,
+    metadata_of,
+    numbered,
+)
 
 TRAIN: Final = "train.csv"
 TYPES: Final = ("face", "left_hand", "pose", "right_hand")  # in the order of that set
@@ -41,12 +49,12 @@ def read(root: Path, files: Iterable[Path], fps: float) -> Iterator[KeypointSequ
             frames, place = np.unique(table["frame"].to_numpy(), return_inverse=True)
             keypoints = _keypoints(table, len(frames), place)
             stated = (table.schema.metadata or {}).get(METADATA)
-            facts = decode_metadata(stated, Facts) if stated else assumed(frames.tolist(), fps)
+            metadata = decode_metadata(stated, SequenceMetadata) if stated else default_metadata(frames.tolist(), fps)
         except (OSError, ValueError, LookupError, TypeError, pa.ArrowException, msgspec.MsgspecError) as error:
             raise UserError(f"{path} is not a table of landmarks: {error}.") from error
         if subject and not stated:
-            facts.subject = subject
-        yield made(path, label, keypoints, facts)
+            metadata.subject = subject
+        yield build_sequence(path, label, keypoints, metadata)
 
 
 def write(folder: Path, sequences: Iterable[KeypointSequence]) -> None:
@@ -111,4 +119,4 @@ def _table(sequence: KeypointSequence) -> pa.Table:
         **{name: pa.array(values[..., n].ravel(), from_pandas=True) for n, name in enumerate("xyz")},
         "visibility": pa.array(values[..., 3].ravel(), from_pandas=True),
     }
-    return pa.table(columns, metadata={METADATA: msgspec.json.encode(facts_of(sequence))})
+    return pa.table(columns, metadata={METADATA: msgspec.json.encode(metadata_of(sequence))})

@@ -25,7 +25,15 @@ from pose_format.pose_header import PoseHeader, PoseHeaderComponent, PoseHeaderD
 from common.errors import UserError
 from common.keypoints.landmarks import CONNECTIONS, SHAPES, SIZE, split
 from common.recording.sequence import KeypointSequence
-from data.formats.shared import assumed, facts_of, label_of, made, numbered, read_facts, write_facts
+from data.formats.shared import (
+    build_sequence,
+    default_metadata,
+    label_of,
+    metadata_of,
+    numbered,
+    read_metadata,
+    write_metadata,
+)
 
 VERSION: Final = 0.2
 SIDE_PX: Final = 1024
@@ -59,26 +67,26 @@ def read(root: Path, files: Iterable[Path], fps: float) -> Iterator[KeypointSequ
 
     fps: the rate of files that say none.
     """
-    known, lacks = read_facts(root), set[str]()
+    known, lacks = read_metadata(root), set[str]()
     for path in files:
         pose, label = _load(path), label_of(root, path)
-        facts = known.get(path.relative_to(root).as_posix())
-        keypoints = _keypoints(path, pose, lacks, ours=facts is not None)
+        metadata = known.get(path.relative_to(root).as_posix())
+        keypoints = _keypoints(path, pose, lacks, ours=metadata is not None)
         rate = pose.body.fps if 0 < pose.body.fps < math.inf else fps
-        yield made(path, label, keypoints, facts or assumed(range(len(keypoints)), rate))
+        yield build_sequence(path, label, keypoints, metadata or default_metadata(range(len(keypoints)), rate))
     if lacks:
         log.warning("%s: %s.", root, "; ".join(sorted(lacks)))
 
 
 def write(folder: Path, sequences: Iterable[KeypointSequence]) -> None:
-    facts = {}
+    metadata = {}
     for name, sequence in numbered(sequences):
         path = folder / f"{name}.pose"
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as file:
             _pose(sequence).write(file)
-        facts[f"{name}.pose"] = facts_of(sequence)
-    write_facts(folder, facts)
+        metadata[f"{name}.pose"] = metadata_of(sequence)
+    write_metadata(folder, metadata)
 
 
 def _load(path: Path) -> Pose:

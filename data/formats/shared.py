@@ -13,23 +13,23 @@ from numpy.typing import NDArray
 from common.errors import UserError
 from common.keypoints.landmarks import SIZE, SLICES, VECTORS, split
 from common.labels import checked_label
-from common.recording.sequence import UNKNOWN_SUBJECT, KeypointSequence, checked
+from common.recording.sequence import UNKNOWN_SUBJECT, KeypointSequence, check_sequence
 
 # Folders by which other people's labels are known from their data sets' parts, and these from actions.
 VERDICTS: Final = frozenset(("right", "wrong", "good", "bad", "correct", "incorrect"))
 SPLITS: Final = frozenset(("train", "training", "test", "testing", "val", "valid", "validation", "dev"))
-HOLDER: Final = re.compile("data|video|clip|keypoint|landmark")
+CONTAINER: Final = re.compile("data|video|clip|keypoint|landmark")
 SHOWN: Final = 5  # labels in a sentence
 SIDECAR: Final = "sequences.jsonl"
 # For sentences that say which vectors would do.
-KNOWN: Final = ", ".join(f"{size} ({' + '.join(parts)})" for size, parts in VECTORS.items()).replace("_", " ")
+KNOWN_SIZES: Final = ", ".join(f"{size} ({' + '.join(parts)})" for size, parts in VECTORS.items()).replace("_", " ")
 
 
 class Misplaced(UserError):
     """A file or folder that lies in no label's; its text is no whole sentence yet."""
 
 
-class Facts(msgspec.Struct, kw_only=True):
+class SequenceMetadata(msgspec.Struct, kw_only=True):
     """What most layouts have no place for."""
 
     subject: str
@@ -38,29 +38,29 @@ class Facts(msgspec.Struct, kw_only=True):
     captured_ns: list[int]
 
 
-Known = TypeVar("Known", bound=Facts)
+Metadata = TypeVar("Metadata", bound=SequenceMetadata)
 
 
-class Line(Facts, kw_only=True):
+class SidecarLine(SequenceMetadata, kw_only=True):
     """A line of the sidecar that convert leaves in the data set."""
 
     file: str  # or folder, below the data set
 
 
-def assumed(frames: Iterable[int], fps: float) -> Facts:
-    """The facts of a recording that says none but the numbers of its frames: one missing is missing in time."""
+def default_metadata(frames: Iterable[int], fps: float) -> SequenceMetadata:
+    """The metadata of a recording that says none but the numbers of its frames: one missing is missing in time."""
     numbers = list(frames)
     captured_ns = [round((number - numbers[0]) / fps * 1e9) for number in numbers]
-    return Facts(subject=UNKNOWN_SUBJECT, stream="", fps=fps, captured_ns=captured_ns)
+    return SequenceMetadata(subject=UNKNOWN_SUBJECT, stream="", fps=fps, captured_ns=captured_ns)
 
 
-def decode_metadata(text: bytes, kind: type[Known]) -> Known:
+def decode_metadata(text: bytes, kind: type[Metadata]) -> Metadata:
     """Metadata from JSON, also as versions before 0.1.0 wrote them, with `recorder` for `subject`."""
     return msgspec.json.decode(text.replace(b'{"recorder":', b'{"subject":', 1), type=kind)
 
 
-def facts_of(sequence: KeypointSequence) -> Facts:
-    return Facts(
+def metadata_of(sequence: KeypointSequence) -> SequenceMetadata:
+    return SequenceMetadata(
         subject=sequence.subject,
         stream=sequence.stream,
         fps=sequence.fps,
@@ -68,23 +68,27 @@ def facts_of(sequence: KeypointSequence) -> Facts:
     )
 
 
-def made(path: Path, label: str, keypoints: NDArray[np.float32], facts: Facts) -> KeypointSequence:
+def build_sequence(
+    path: Path, label: str, keypoints: NDArray[np.float32], metadata: SequenceMetadata
+) -> KeypointSequence:
     """A sequence of keypoints (T, 1662), in which NaN stands for what was not seen.
 
-    Raises UserError naming `path` where they and the facts do not agree.
+    Raises UserError naming `path` where they and the metadata do not agree.
     """
     if not label:
         raise UserError(f"{path} says no label: every sequence needs one.")
-    if len(facts.captured_ns) != len(keypoints):
-        raise UserError(f"{path} has {len(keypoints)} frames, {SIDECAR} says {len(facts.captured_ns)}: correct it.")
+    if len(metadata.captured_ns) != len(keypoints):
+        raise UserError(f"{path} has {len(keypoints)} frames, {SIDECAR} says {len(metadata.captured_ns)}: correct it.")
     try:
-        times = np.array(facts.captured_ns, np.int64)
+        times = np.array(metadata.captured_ns, np.int64)
     except OverflowError:
         raise UserError(f"{path} has a capture time or a frame's number beyond 64 bits.") from None
-    return checked(path, KeypointSequence(label, _seen(keypoints), times, facts.subject, facts.stream, facts.fps))
+    return check_sequence(
+        path, KeypointSequence(label, _zeros_for_nan(keypoints), times, metadata.subject, metadata.stream, metadata.fps)
+    )
 
 
-def _seen(keypoints: NDArray[np.float32]) -> NDArray[np.float32]:
+def _zeros_for_nan(keypoints: NDArray[np.float32]) -> NDArray[np.float32]:
     """With zeros for what was not seen: a point of which x or y is NaN, and any other number that is."""
     if not np.isnan(keypoints).any():
         return keypoints
@@ -95,25 +99,25 @@ def _seen(keypoints: NDArray[np.float32]) -> NDArray[np.float32]:
     return keypoints
 
 
-def read_facts(root: Path) -> dict[str, Facts]:
+def read_metadata(root: Path) -> dict[str, SequenceMetadata]:
     """What the sidecar says, by file or folder; raises UserError naming the line that is damaged."""
-    path, facts = root / SIDECAR, dict[str, Facts]()
+    path, metadata = root / SIDECAR, dict[str, SequenceMetadata]()
     try:
         lines = path.read_bytes().splitlines() if path.is_file() else []
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
     for number, text in enumerate(lines, start=1):
         try:
-            line = decode_metadata(text, Line)
+            line = decode_metadata(text, SidecarLine)
         except msgspec.MsgspecError as error:
             raise UserError(f"{path}, line {number} is damaged ({error}): remove it.") from error
-        facts[line.file] = line
-    return facts
+        metadata[line.file] = line
+    return metadata
 
 
-def write_facts(root: Path, facts: Mapping[str, Facts]) -> None:
+def write_metadata(root: Path, metadata: Mapping[str, SequenceMetadata]) -> None:
     """The inverse of read_facts."""
-    lines = [Line(file=file, **msgspec.structs.asdict(known)) for file, known in facts.items()]
+    lines = [SidecarLine(file=file, **msgspec.structs.asdict(known)) for file, known in metadata.items()]
     (root / SIDECAR).write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
 
 
@@ -136,13 +140,13 @@ def label_of(root: Path, item: Path) -> str:
     return "/".join(steps)
 
 
-def check_top(root: Path, labels: Set[str], otherwise: str) -> None:
+def check_labels(root: Path, labels: Set[str], otherwise: str) -> None:
     """Raises UserError where labels would be verdicts of what is no action: of a split, or a project's folder."""
     verdicts = defaultdict[str, set[str]](set)
     for label in labels:
         first, _, second = label.partition("/")
         verdicts[first].add(second)
-    holders = [root / first for first in _holders(verdicts) if (root / first).is_dir()]
+    holders = [root / first for first in _containers(verdicts) if (root / first).is_dir()]
     if not holders:
         return
     inside = sorted(second for second in verdicts[holders[0].name] if second)
@@ -153,7 +157,7 @@ def check_top(root: Path, labels: Set[str], otherwise: str) -> None:
     )
 
 
-def _holders(verdicts: Mapping[str, Set[str]]) -> list[str]:
+def _containers(verdicts: Mapping[str, Set[str]]) -> list[str]:
     """The first levels that seem to hold a data set, and are no action; each comes with its second levels."""
     strange = {first: {one for one in seconds if one and not _is_verdict(one)} for first, seconds in verdicts.items()}
     asked = sorted(first for first in strange if strange[first])
@@ -164,14 +168,14 @@ def _holders(verdicts: Mapping[str, Set[str]]) -> list[str]:
     several = [first for first in asked if len(strange[first]) > 1]
     if len(verdicts) == len(several) > 1 and len(set(map(frozenset, verdicts.values()))) == 1:
         return several
-    return [first for first in several if HOLDER.search(first.casefold())]
+    return [first for first in several if CONTAINER.search(first.casefold())]
 
 
 def _is_verdict(name: str) -> bool:
     return not VERDICTS.isdisjoint(re.split(r"[\W_]+", name.casefold()))
 
 
-def place(path: Path, rows: NDArray[np.number]) -> NDArray[np.float32]:
+def to_holistic(path: Path, rows: NDArray[np.number]) -> NDArray[np.float32]:
     """(frames, 1662) of (frames, 1662, 258, 132 or 126), with zeros for the parts that are not there."""
     if rows.ndim != 2 or rows.shape[1] not in VECTORS or rows.dtype.kind not in "fiu":
         known = ", ".join(map(str, VECTORS))

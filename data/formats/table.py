@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from common.errors import UserError
 from common.keypoints.landmarks import PARTS, SHAPES, SIZE, SLICES, VECTORS
 from common.recording.sequence import KeypointSequence
-from data.formats.columns import advice, contradiction, why_unreadable, with_subject
-from data.formats.shared import KNOWN, assumed, made, numbered, place
+from data.formats.columns import how_to_fix, mismatch, why_unreadable, with_subject
+from data.formats.shared import KNOWN_SIZES, build_sequence, default_metadata, numbered, to_holistic
 
 COLUMNS: Final = ("class", "sequence", "subject", "stream", "fps", "captured_ns")
 # Four numbers for every point, whether it has a visibility or not.
 WITH_FOURTH: Final = {4 * 501: ("pose", "face"), 4 * 543: PARTS}
 WIDTHS: Final = (*VECTORS, *WITH_FOURTH)
-PEEKED: Final = 20  # lines that show what is in a column
+SAMPLED_LINES: Final = 20  # lines that show what is in a column
 
 MISSING: Final = frozenset(("", "na", "null", "none"))
 
@@ -47,10 +47,10 @@ def write(path: Path, sequences: Iterable[KeypointSequence]) -> None:
         table = csv.writer(file)
         table.writerow([*COLUMNS, *numbers])
         for name, sequence in numbered(sequences):
-            facts = [sequence.label, name.rpartition("/")[2], sequence.subject, sequence.stream, sequence.fps]
+            metadata = [sequence.label, name.rpartition("/")[2], sequence.subject, sequence.stream, sequence.fps]
             texts = sequence.keypoints.astype(str)  # the shortest that are the same float32 again
             for captured_ns, row in zip(sequence.captured_ns.tolist(), texts.tolist(), strict=True):
-                table.writerow([*facts, captured_ns, *row])
+                table.writerow([*metadata, captured_ns, *row])
 
 
 def _numbers(width: int) -> Iterator[tuple[str, int, str]]:
@@ -67,12 +67,12 @@ def _read(path: Path, fps: float) -> Iterator[KeypointSequence]:
         header = with_subject(next(rows, []))
         columns: list[str] = [column for column in COLUMNS if column in header]
         if "class" not in columns or header[: len(columns)] != columns or len(header) - len(columns) not in WIDTHS:
-            todo = advice(header, list(islice(rows, PEEKED)), columns, WIDTHS, KNOWN)
+            todo = how_to_fix(header, list(islice(rows, SAMPLED_LINES)), columns, WIDTHS, KNOWN_SIZES)
             raise UserError(f"{path}: its first line is neither class,x1,... nor {','.join(COLUMNS)},...: {todo}.")
         meant = [(part, axis) for part, _, axis in _numbers(len(header) - len(columns))]
-        if wrong := contradiction(header[len(columns) :], meant):
+        if wrong := mismatch(header[len(columns) :], meant):
             raise UserError(
-                f"{path}: {wrong}: order the numbers as {KNOWN}, point by point, or name the columns 1,2,...."
+                f"{path}: {wrong}: order the numbers as {KNOWN_SIZES}, point by point, or name the columns 1,2,...."
             )
         lines = ((rows.line_num, row) for row in rows if row)
         alike = len(columns) - ("captured_ns" in columns)
@@ -96,12 +96,12 @@ def _sequence(
             values[frame] = [_number(text) for text in row[len(columns) :]]
         except ValueError as error:
             raise UserError(f"{path}, line {line} is not a frame: {error}.") from error
-    facts = assumed(range(len(lines)), rate)
-    facts.subject, facts.stream = said.get("subject", facts.subject), said.get("stream", facts.stream)
+    metadata = default_metadata(range(len(lines)), rate)
+    metadata.subject, metadata.stream = said.get("subject", metadata.subject), said.get("stream", metadata.stream)
     if "captured_ns" in columns:
-        facts.captured_ns = times
-    vectors = _without_fourth(values) if width in WITH_FOURTH else place(path, values)
-    return made(path, said["class"], vectors, facts)
+        metadata.captured_ns = times
+    vectors = _without_fourth(values) if width in WITH_FOURTH else to_holistic(path, values)
+    return build_sequence(path, said["class"], vectors, metadata)
 
 
 def _number(text: str) -> float:

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import cv2
 
 from data.extraction.report import REPORT
-from data.extraction.videos import find
+from data.extraction.videos import find_videos
 from tests.pipeline import ROOT
 
 CORES = os.cpu_count() or 1
@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("clips", type=Path, help="a folder of videos, as data.extract takes it")
     parser.add_argument("--rounds", type=int, default=3, help="of each, in turn (3)")
     options = parser.parse_args()
-    videos = sorted(find(options.clips), key=lambda video: -video.size)
+    videos = sorted(find_videos(options.clips), key=lambda video: -video.size)
     ratios = []
     for number in range(options.rounds):
         with tempfile.TemporaryDirectory() as folder:

@@ -15,7 +15,7 @@ from common.recording.dataset_writer import DatasetWriter
 from common.recording.sequence import UNKNOWN_SUBJECT, KeypointSequence
 from data import dataset
 from data.formats import table
-from data.formats.shared import SIDECAR, VECTORS, place
+from data.formats.shared import SIDECAR, VECTORS, to_holistic
 from models.training_data.windows import cut
 
 RNG = np.random.default_rng(0)
@@ -81,7 +81,7 @@ def test_arrays_of_all_sequences(tmp_path: Path, y: np.ndarray):
 @pytest.mark.parametrize(("numbers", "parts"), list(VECTORS.items()))
 def test_shorter_vectors_are_placed(tmp_path: Path, numbers: int, parts: tuple[str, ...]):
     values = rows(2, numbers)
-    placed = place(tmp_path, values)
+    placed = to_holistic(tmp_path, values)
     assert (np.concatenate([placed[:, SLICES[part]] for part in parts], axis=1) == values.astype(np.float32)).all()
     assert np.count_nonzero(placed) == values.size
 

@@ -26,10 +26,10 @@ from common.recording import sequence as sequences
 from common.recording.dataset_writer import DatasetWriter, read_manifest
 from common.video.testcard import TestCard
 from common.video.writer import VideoFile
-from data.extraction.extractor import Extractor, Take
-from data.extraction.report import REPORT, Report, judged, key
+from data.extraction.extractor import ExtractionResult, Extractor
+from data.extraction.report import REPORT, Report, key, result_row
 from data.extraction.run import fit_name
-from data.extraction.videos import Video, find
+from data.extraction.videos import Video, find_videos
 from data.extraction.workers import Crash
 from tests.bench.sharing import VISIBLE, distance, positions, reference
 from tests.data.extraction.test_workers import processes
@@ -78,7 +78,7 @@ def test_folders_are_labels_and_what_lies_in_none_is_its_own(tmp_path: Path) -> 
     for name in ("wave/b.mp4", "wave/a.MOV", "push up/right/0.avi", "hello.mp4", "wave/.a.mp4", "wave/notes.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"123")
-    found = {video.name: (video.label, video.size) for video in find(tmp_path)}
+    found = {video.name: (video.label, video.size) for video in find_videos(tmp_path)}
     assert found == {
         "hello.mp4": ("hello", 3),
         "push up/right/0.avi": ("push up/right", 3),
@@ -93,7 +93,7 @@ def test_a_list_names_stretches_and_subjects_and_paths_from_its_folder(tmp_path:
         "label,path,start,end,subject,note\nwave,v.mp4,1.5,3,anna,x\nclap,v.mp4,,,,\nwave,v.mp4,1.5,3,anna,y\n"
         "gone,no.mp4,2,,,\n"
     )
-    first, second, third = find(tmp_path / "list.csv")
+    first, second, third = find_videos(tmp_path / "list.csv")
     assert first[:6] == (tmp_path / "v.mp4", "v.mp4", "wave", 1.5, 3.0, "anna")
     assert first.origin == f"{tmp_path / 'v.mp4'} from 1.5 s to 3 s"
     assert second[2:6] == ("clap", None, None, "unknown")
@@ -121,7 +121,7 @@ def test_a_list_that_is_wrong_is_named_with_its_line(tmp_path: Path, text: str, 
     path = tmp_path / "list.csv"
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(UserError, match=said) as told:
-        find(path)
+        find_videos(path)
     assert str(path) in str(told.value)
 
 
@@ -133,28 +133,28 @@ def test_any_name_of_a_video_becomes_one_of_a_sequence(stem: str) -> None:
 # --- what becomes of them
 
 
-def taken(frames: int = 4, parts: tuple[str, ...] = ("pose", "face"), **more: Any) -> Take:
+def taken(frames: int = 4, parts: tuple[str, ...] = ("pose", "face"), **more: Any) -> ExtractionResult:
     keypoints = np.zeros((frames, SIZE), np.float32)
     for part in parts:
         keypoints[: frames // 2, SLICES[part]] = 0.5
-    return Take(keypoints, np.arange(frames) * 40_000_000, FPS, 0.5, **more)
+    return ExtractionResult(keypoints, np.arange(frames) * 40_000_000, FPS, 0.5, **more)
 
 
 VIDEO = Video(Path("in/wave/v.mp4"), "wave/v.mp4", "wave", size=5, mtime_ns=7)
 
 
 def test_a_person_is_who_shows_a_face_or_hand_too() -> None:
-    row = judged(VIDEO, taken())
+    row = result_row(VIDEO, taken())
     assert (row.outcome, row.frames, row.seconds, row.rate, row.pose, row.left_hand) == ("ok", 4, 0.12, 8.0, 0.5, 0.0)
     for parts, said in (((), "nobody is in view"), (("pose",), "neither face nor hands"), (("face",), "nobody")):
-        row = judged(VIDEO, taken(parts=parts))
+        row = result_row(VIDEO, taken(parts=parts))
         assert row.outcome == "failed" and said in row.reason
     steady = taken(parts=("pose",))
     steady.keypoints[:, SLICES["pose"]] = 0.5
-    assert judged(VIDEO, steady).outcome == "ok"
-    assert "between its start and end" in judged(VIDEO, taken(0)).reason
-    assert judged(VIDEO, taken(0, failure="it is empty")).reason == "it is empty"
-    assert judged(VIDEO, Crash("killed")).outcome == "crashed"
+    assert result_row(VIDEO, steady).outcome == "ok"
+    assert "between its start and end" in result_row(VIDEO, taken(0)).reason
+    assert result_row(VIDEO, taken(0, failure="it is empty")).reason == "it is empty"
+    assert result_row(VIDEO, Crash("killed")).outcome == "crashed"
 
 
 def test_a_row_without_its_sequence_and_a_crash_are_not_finished(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_row_without_its_sequence_and_a_crash_are_not_finished(tmp_path: Path)
         sequence = sequences.KeypointSequence("wave", taken().keypoints, taken().captured_ns, "anna", "", FPS)
         writer.add("whole-000", sequence)
         for name, take in zip(names, (taken(), taken(), taken(0), Crash("killed")), strict=True):
-            row = judged(videos[name], take)
+            row = result_row(videos[name], take)
             row.file = f"wave/{name}-000.npz" if row.outcome == "ok" else ""
             report.add(row)
         report.close()
@@ -214,9 +214,9 @@ def test_every_video_is_a_row_and_those_of_a_person_a_sequence(made: tuple[Path,
     }  # fmt: skip
     assert manifest["nod/one-000.npz"].origin == str(source / "nod/one.mp4")
     assert manifest["nod/one-000.npz"].issues == []
-    facts = report["nod/one.mp4"]
-    assert (facts["frames"], facts["pose"], facts["face"], facts["seconds"]) == (20, 1.0, 1.0, 0.76)
-    assert facts["rate"] > 0
+    row = report["nod/one.mp4"]
+    assert (row["frames"], row["pose"], row["face"], row["seconds"]) == (20, 1.0, 1.0, 0.76)
+    assert row["rate"] > 0
 
 
 def test_the_numbers_are_the_live_pipelines_also_of_a_second_video(made: tuple[Path, Path]) -> None:
@@ -349,7 +349,7 @@ def test_on_a_full_disk_it_ends_in_one_line_and_goes_on_later(
 def test_a_logo_is_nobody_and_frames_cut_away_are_not_missed(shared: Path) -> None:
     video = Video(shared / "clips/nobody.mp4", "nobody.mp4", "rest")
     take = Extractor()(video)
-    assert "neither face nor hands" in judged(video, take).reason
+    assert "neither face nor hands" in result_row(video, take).reason
     assert (len(take.captured_ns), take.warnings) == (95, ()), "of 98, the first 3 lie before the start of the clip"
 
 

@@ -20,7 +20,7 @@ from common.keypoints.features import features, raw_of
 from common.keypoints.landmarks import SIZE
 from common.recognition.classifier import Classifier
 from data import dataset
-from data.formats.shared import place
+from data.formats.shared import to_holistic
 from models.storage.importer import adopt
 from tests.pipeline import ROOT
 
@@ -310,7 +310,7 @@ def test_published_models_reach_what_their_authors_say(shared: Path, tmp_path: P
     theirs = np.load(shared / "peer_models/six_exercises_pose132.npz")
     file = shared / "peer_models/six_exercises_pose132.keras"
     adopt(file, tmp_path / "b", EXERCISES.split(","), [], None, None)
-    windows = np.stack([place(file, window) for window in theirs["X"]])
+    windows = np.stack([to_holistic(file, window) for window in theirs["X"]])
     assert accuracy(Classifier(tmp_path / "b"), windows, theirs["actions"][theirs["y"]]) == pytest.approx(
         0.928, abs=0.005
     )

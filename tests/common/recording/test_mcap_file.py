@@ -53,7 +53,7 @@ def same(one: Message, other: Message) -> bool:
 def test_there_and_back(tmp_path: Path) -> None:
     made, reader = written(tmp_path / "a.mcap"), BusReader(tmp_path / "a.mcap")
     read = list(reader)
-    assert [heard.heard_ns - START_NS for heard in read] == list(range(len(made)))
+    assert [heard.received_ns - START_NS for heard in read] == list(range(len(made)))
     assert all(same(heard.message, message) for heard, message in zip(read, made, strict=True))
     assert reader.begin == {"release": "1"}
     assert reader.end == {"reason": "stopped"}

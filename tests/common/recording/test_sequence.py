@@ -43,4 +43,4 @@ def test_a_number_that_is_not_finite_is_found_in_its_frame(number: float) -> Non
     sequence = made()
     sequence.keypoints[3, 100] = number
     with pytest.raises(UserError, match="not finite in frame 3"):
-        sequences.checked(Path("a.npz"), sequence)
+        sequences.check_sequence(Path("a.npz"), sequence)

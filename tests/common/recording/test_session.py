@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from common.keypoints.landmarks import LEFT_ANKLE, RIGHT_ANKLE, SIZE, SLICES, split
 from common.recording.session import (
     HANDS_DOWN_S,
-    LONGEST_S,
-    RETAKES,
+    MAX_RETAKES,
+    MAX_TAKE_S,
     CapturePlan,
     CaptureSession,
     Take,
@@ -76,7 +76,7 @@ def test_a_take_that_missed_frames_is_done_again_and_at_last_kept_and_marked(ste
             made.saved(take)
     ((place, take),) = takes
     assert bool(take.issues) == bad
-    assert (place > RETAKES * 10) == bad
+    assert (place > MAX_RETAKES * 10) == bad
     assert ("missed" in made.detail) == bad
 
 
@@ -142,7 +142,7 @@ def test_from_hands_up_to_hands_down() -> None:
 def test_hands_that_never_go_down_end_a_take_at_last() -> None:
     made = session(("wave",), 1, frames=None)
     (take,) = run(made, 400, vector=person(hands=True))
-    assert take.captured_ns[-1] - take.captured_ns[0] == pytest.approx(LONGEST_S * 1e9, abs=PERIOD_NS)
+    assert take.captured_ns[-1] - take.captured_ns[0] == pytest.approx(MAX_TAKE_S * 1e9, abs=PERIOD_NS)
 
 
 def test_a_hand_that_is_not_visible_is_not_up() -> None:

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.keypoints.landmarks import SIZE, SLICES
-from common.recording.dataset_writer import Entry
+from common.recording.dataset_writer import ManifestEntry
 from common.recording.sequence import KeypointSequence
-from data.curation.checks import FEW, find_issues, rate, share_seen
+from data.curation.checks import FEW, detected_ratio, find_issues, rate
 
 SequencesByName = dict[str, KeypointSequence]
 
@@ -129,7 +129,7 @@ def test_nobody_is_neither_frozen_nor_a_duplicate() -> None:
 
 def test_what_the_manifest_says_of_sequences_that_are_there() -> None:
     entries = {
-        f"{name}.npz": Entry(file=f"{name}.npz", label="", subject="", frames=1, fps=1, issues=["dark"])
+        f"{name}.npz": ManifestEntry(file=f"{name}.npz", label="", subject="", frames=1, fps=1, issues=["dark"])
         for name in ("wave/0", "wave/1", "wave/gone")
     }
     assert find_issues(good(), entries) == [
@@ -152,5 +152,5 @@ def test_any_single_sequence_is_looked_at(intervals: list[int], empty: int) -> N
     keypoints[:empty] = 0
     sequence = KeypointSequence("wave", keypoints, times, "anna", "cam", 25.0)
     assert all(sentence.endswith(".") for sentence in find_issues({"wave/0": sequence}, {}))
-    assert share_seen(sequence, "face") == pytest.approx(max(0, len(times) - empty) / len(times))
+    assert detected_ratio(sequence, "face") == pytest.approx(max(0, len(times) - empty) / len(times))
     assert rate(sequence) > 0 or len(times) == 1

@@ -12,7 +12,7 @@ from common.errors import UserError
 from common.keypoints.landmarks import SIZE, SLICES, split
 from common.recording.sequence import KeypointSequence
 from data.curation import contact_sheet
-from data.curation.contact_sheet import CELL, GROUND, MOMENTS, MOST_ROWS, PLOT
+from data.curation.contact_sheet import BACKGROUND, CELL, MAX_ROWS, MOMENTS, PLOT
 
 
 def made(label: str = "wave", frames: int = 12) -> KeypointSequence:
@@ -50,11 +50,11 @@ def test_what_a_data_set_says_is_never_markup() -> None:
 
 
 def test_one_picture_and_a_folder_of_them(tmp_path: Path) -> None:
-    some = {f"wave/{number}": made() for number in range(MOST_ROWS)}
+    some = {f"wave/{number}": made() for number in range(MAX_ROWS)}
     more = some | {"nod/0": made("nod")}
     assert contact_sheet.write(tmp_path / "all.png", "mine", some, []) == [tmp_path / "all.png"]
     picture = cv2.imread(str(tmp_path / "all.png"))
-    assert picture.shape[0] > MOST_ROWS * CELL
+    assert picture.shape[0] > MAX_ROWS * CELL
     with pytest.raises(UserError, match=r"can hold 60 sequences, not 61: name a folder"):
         contact_sheet.write(tmp_path / "more.png", "mine", more, [])
     written = contact_sheet.write(tmp_path / "more", "mine", more, [])
@@ -74,7 +74,7 @@ def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
 
 
 def test_figures_lie_within_their_cells_and_move() -> None:
-    drawn = contact_sheet.stick_figures(made()) != GROUND
+    drawn = contact_sheet.stick_figures(made()) != BACKGROUND
     cells = np.split(drawn.any(axis=2), MOMENTS, axis=1)
     assert all(cell.any() for cell in cells)
     assert not any(cell[:, [0, -1]].any() or cell[[0, -1]].any() for cell in cells)
@@ -111,6 +111,6 @@ def test_whatever_is_finite_is_drawn(frames: int, value: float, interval_ns: int
     times = 1_700_000_000_000_000_007 + np.arange(frames) * interval_ns
     sequence = made(frames=frames)._replace(captured_ns=times)
     odd = sequence._replace(keypoints=np.full_like(sequence.keypoints, value))
-    assert value or (contact_sheet.stick_figures(odd) == GROUND).all()
+    assert value or (contact_sheet.stick_figures(odd) == BACKGROUND).all()
     named = {"wave/0": sequence, "wave/1": odd}
     assert len(pictures(contact_sheet.page("mine", named, 1.0, []))) == 2

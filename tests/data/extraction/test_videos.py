@@ -17,7 +17,7 @@ from common.recording.dataset_writer import read_manifest
 from common.video.testcard import TestCard
 from data.extraction.remarks import remarks
 from data.extraction.report import REPORT
-from data.extraction.videos import Video, find
+from data.extraction.videos import Video, find_videos
 from tests.common.test_lfs import POINTER
 from tests.pipeline import ROOT
 
@@ -32,7 +32,7 @@ def touched(folder: Path, *names: str) -> None:
 
 
 def found(folder: Path) -> dict[str, str]:
-    return {video.name: video.label for video in find(folder)}
+    return {video.name: video.label for video in find_videos(folder)}
 
 
 # --- which there are
@@ -50,15 +50,15 @@ def test_gifs_and_folders_of_pictures_are_videos(tmp_path: Path) -> None:
         "wave/a.gif": "wave",
         "wave/b.GIF": "wave",
     }
-    one = next(video for video in find(tmp_path, 12.0) if video.name == "clap/one")
+    one = next(video for video in find_videos(tmp_path, 12.0) if video.name == "clap/one")
     assert (one.size, one.fps) == (6, 12.0), "of its two pictures"
 
 
 def test_a_changed_picture_makes_another_video(tmp_path: Path) -> None:
     touched(tmp_path, "wave/0/1.jpg")
-    (before,) = find(tmp_path)
+    (before,) = find_videos(tmp_path)
     (tmp_path / "wave/0/1.jpg").write_bytes(b"1234")
-    assert find(tmp_path) != [before]
+    assert find_videos(tmp_path) != [before]
 
 
 def test_one_video_or_one_folder_of_pictures_alone(tmp_path: Path) -> None:
@@ -66,7 +66,10 @@ def test_one_video_or_one_folder_of_pictures_alone(tmp_path: Path) -> None:
     assert found(tmp_path / "thank you.gif") == {"thank you.gif": "thank you"}
     assert found(tmp_path / "wave") == {"wave": "wave"}
     (tmp_path / "list.csv").write_text("path,label\nwave,hello\nthank you.gif,thanks\n")
-    assert [(video.label, video.fps) for video in find(tmp_path / "list.csv")] == [("hello", 25.0), ("thanks", 0.0)]
+    assert [(video.label, video.fps) for video in find_videos(tmp_path / "list.csv")] == [
+        ("hello", 25.0),
+        ("thanks", 0.0),
+    ]
 
 
 def test_pictures_beside_videos_are_left_out_and_said_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -78,32 +81,32 @@ def test_pictures_beside_videos_are_left_out_and_said_so(tmp_path: Path, caplog:
 
 def test_what_lies_too_deep_is_objected_to_alone(tmp_path: Path) -> None:
     touched(tmp_path, "wave/a.mp4", "a/b/c/d.mp4", "a/b/c/e/1.jpg", "no$label/a.mp4")
-    objections = {video.name: video.objection for video in find(tmp_path)}
-    assert objections.pop("wave/a.mp4") == ""
-    assert "more than two levels; move" in objections["a/b/c/d.mp4"] and "a .csv" in objections["a/b/c/e"]
-    assert "cannot name a label" in objections["no$label/a.mp4"]
+    errors = {video.name: video.error for video in find_videos(tmp_path)}
+    assert errors.pop("wave/a.mp4") == ""
+    assert "more than two levels; move" in errors["a/b/c/d.mp4"] and "a .csv" in errors["a/b/c/e"]
+    assert "cannot name a label" in errors["no$label/a.mp4"]
 
 
 def test_a_projects_folder_asks_for_its_videos(tmp_path: Path) -> None:
     touched(tmp_path, "Videos/hello/a.mp4", "Videos/thanks/b.mp4", "README.md")
     with pytest.raises(UserError, match=r"verdicts \(hello, thanks\) of one action, Videos: name .*/Videos if that"):
-        find(tmp_path)
+        find_videos(tmp_path)
     touched(tmp_path / "deep", "src/Videos/hello/a.mp4", "src/Videos/thanks/b.mp4")
     with pytest.raises(UserError, match=r"name .*/deep/src if that"):
-        find(tmp_path / "deep")
+        find_videos(tmp_path / "deep")
 
 
 def test_a_list_that_is_a_pointer_is_refused_as_such(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text(POINTER)
     with pytest.raises(UserError, match=r"list\.csv is a Git LFS pointer"):
-        find(tmp_path / "list.csv")
+        find_videos(tmp_path / "list.csv")
 
 
 @pytest.mark.parametrize("name", ["x.mp4", "x.ts", "x.of a camera", "x"])
 def test_a_video_that_is_a_pointer_is_refused_as_such(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text(POINTER)
     with pytest.raises(UserError, match=rf"{name} is a Git LFS pointer"):
-        find(tmp_path / name)
+        find_videos(tmp_path / name)
 
 
 @pytest.mark.parametrize("suffix", ["ts", "m2ts", "asf", "vob", "f4v", "MTS", "m2v"])
@@ -119,12 +122,12 @@ def test_a_video_that_is_named_needs_no_ending_that_is_known(tmp_path: Path) -> 
     touched(tmp_path, "notes.txt", "empty")
     for name in ("notes.txt", "nowhere.txt", "nowhere.mp4"):
         with pytest.raises(UserError, match=rf"{name} is neither a folder of videos nor a video, nor a \.csv list"):
-            find(tmp_path / name)
+            find_videos(tmp_path / name)
 
 
 def test_a_folder_of_pictures_may_be_called_as_a_video(tmp_path: Path) -> None:
     touched(tmp_path, "wave/a.mp4/frame_0.jpg", "wave/a.mp4/frame_1.jpg", "wave/b.gif/1.tif", "wave/c.mp4/1.TIFF")
-    assert [(video.name, video.fps) for video in find(tmp_path)] == [
+    assert [(video.name, video.fps) for video in find_videos(tmp_path)] == [
         ("wave/a.mp4", 25.0), ("wave/b.gif", 25.0), ("wave/c.mp4", 25.0)
     ]  # fmt: skip
 
@@ -257,6 +260,6 @@ def test_pictures_come_in_natural_order_and_one_that_is_missing_is_missing_in_ti
 def test_the_given_gif_is_a_video(shared: Path) -> None:
     from data.extraction.extractor import Extractor
 
-    (video,) = find(shared / "cases" / "sign.gif")
+    (video,) = find_videos(shared / "cases" / "sign.gif")
     take = Extractor()(video)
     assert (video.label, take.failure, take.keypoints.shape, take.fps) == ("sign", "", (38, 1662), 10.0)

@@ -11,7 +11,7 @@ from common.errors import UserError
 from common.keypoints.landmarks import SLICES
 from common.recording.sequence import KeypointSequence
 from data import dataset
-from data.extraction.videos import find
+from data.extraction.videos import find_videos
 from data.formats import parquet
 
 RNG = np.random.default_rng(0)
@@ -127,14 +127,14 @@ def test_names_that_agree_or_say_nothing_are_taken(tmp_path: Path, header: list[
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
-@pytest.mark.parametrize("read", [find, dataset.read])
+@pytest.mark.parametrize("read", [find_videos, dataset.read])
 def test_another_encoding_is_asked_to_be_utf_8(tmp_path: Path, encoding: str, read: Callable[[Path], object]) -> None:
     (tmp_path / "a.csv").write_text("path,label,class\na.mp4,Grüße,Grüße\n", encoding=encoding)
     with pytest.raises(UserError, match=r"a\.csv .* it is not in UTF-8: save it as CSV UTF-8\.$"):
         read(tmp_path / "a.csv")
 
 
-@pytest.mark.parametrize("read", [find, dataset.read])
+@pytest.mark.parametrize("read", [find_videos, dataset.read])
 def test_a_field_without_end_is_said_to_be_one(tmp_path: Path, read: Callable[[Path], object]) -> None:
     (tmp_path / "a.csv").write_text('path,label\n"' + "a.mp4,x\n" * 20_000)
     with pytest.raises(UserError, match="fields has more than 131072 characters: is a quotation mark not closed"):

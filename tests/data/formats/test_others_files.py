@@ -17,7 +17,7 @@ from common.keypoints.landmarks import PARTS, SHAPES, SIZE, split
 from common.recording import sequence as sequences
 from common.recording.sequence import KeypointSequence
 from data import convert, dataset
-from data.extraction.videos import find
+from data.extraction.videos import find_videos
 from data.formats import pose
 from data.formats.shared import SIDECAR
 from tests.common.test_lfs import POINTER
@@ -192,7 +192,7 @@ def test_a_projects_folder_asks_for_its_data_set_whatever_lies_beside(tmp_path: 
     with pytest.raises(
         UserError, match=rf"verdicts \(hello, thanks\) of one action, MP_Data: name {tmp_path}/MP_Data if"
     ):
-        find(tmp_path)
+        find_videos(tmp_path)
 
 
 @pytest.mark.parametrize("firsts", [("train", "test"), ("training", "validation"), ("anna", "bob"), ("2023", "2024")])
@@ -201,17 +201,17 @@ def test_parts_of_a_data_set_are_no_actions(tmp_path: Path, firsts: tuple[str, s
         project(tmp_path, first)
         touched(tmp_path / "videos", f"{first}/hello/0.mp4", f"{first}/thanks/0.mp4")
     one, other = sorted(firsts)
-    for folder, read in ((tmp_path / "videos", find), (tmp_path, dataset.read)):
+    for folder, read in ((tmp_path / "videos", find_videos), (tmp_path, dataset.read)):
         with pytest.raises(UserError, match=rf"of one action, {one}: name {folder / one} or {folder / other} if"):
             read(folder)
     touched(tmp_path / "uneven", "train/hello/0.mp4", "train/thanks/0.mp4", "Test/hello/0.mp4")
     with pytest.raises(UserError, match=r"uneven/Test or .*uneven/train if"):
-        find(tmp_path / "uneven")
+        find_videos(tmp_path / "uneven")
     touched(
         tmp_path / "judged", *(f"{split}/{verdict}/0.mp4" for split in ("dev", "val") for verdict in ("right", "wrong"))
     )
     with pytest.raises(UserError, match=r"judged/dev or .*judged/val if"):
-        find(tmp_path / "judged")
+        find_videos(tmp_path / "judged")
 
 
 @pytest.mark.parametrize("seconds", [("right", "wrong"), ("good", "bad"), ("Correct form", "incorrect_form")])
@@ -225,7 +225,7 @@ def test_right_and_wrong_are_verdicts(tmp_path: Path, firsts: tuple[str, ...], s
 
 def test_verdicts_of_their_own_are_left_to_each_action(tmp_path: Path) -> None:
     touched(tmp_path, "push up/elbows out/0.mp4", "push up/right/0.mp4", "squat/too high/0.mp4", "train/0.mp4")
-    assert len(find(tmp_path)) == 4
+    assert len(find_videos(tmp_path)) == 4
 
 
 def test_what_a_conversion_wrote_is_not_asked_about(tmp_path: Path) -> None:
