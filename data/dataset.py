@@ -1,22 +1,21 @@
-"""A data set in any layout that is about, recognised by looking, in; sequences out.
+"""Detect the format of a data set, and read its sequences.
 
     <label>/<name>.npz                          native, with a manifest.jsonl
-    <label>/<sequence>/<frame>.npy              a file a frame, as the well-known notebook writes them
-    <label>/<file>.npy                          a file a sequence
-    <file>.csv                                  a row a frame
+    <label>/<sequence>/<frame>.npy              a file per frame, as nicknochnack/ActionDetectionforSignLanguage has it
+    <label>/<file>.npy                          a file per sequence
+    <file>.csv                                  a row per frame
     <file>.npz                                  X, y and actions
     <label>/<file>.pose                         of the pose-format library
-    train.csv or <label>/, <file>.parquet       a row a landmark, as Google's set of isolated signs has them
+    train.csv or <label>/, <file>.parquet       a row per landmark, as in Google's Isolated Sign Language Recognition
     <file>.xz                                   many sequences packed
 
-Labels may have two levels of folders. Vectors of 1662, 258 (pose and hands), 132 (pose) and 126 (hands) numbers are
-placed into 1662; what they do not hold, and what is NaN, is zeros. Nothing is unpickled.
+Labels may have two levels of folders. Vectors of 258 (pose and hands), 132 (pose) and 126 (hands) numbers are placed
+into 1662; parts that are missing, and NaN, become zeros. Nothing is unpickled.
 """
 
 import os
 from collections import Counter
-from collections.abc import Mapping
-from collections.abc import Sequence as Row
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +28,7 @@ from common.recording import sequence as native
 from common.recording.dataset_writer import MANIFEST
 from common.recording.sequence import KeypointSequence
 from data.formats import npy, npz, packed, parquet, pose, table
-from data.formats.shared import SIDECAR, Misplaced, check_labels
+from data.formats.shared import SIDECAR, MisplacedFile, check_labels
 
 SequencesByName = Mapping[str, KeypointSequence]  # by <label>/<name>
 
@@ -41,41 +40,46 @@ READERS: Final = {
     ".parquet": parquet.read,
     ".xz": packed.read,
 }
-MIN_FPS, MAX_FPS = 0.1, 1000.0  # frames/s of any camera
-ROOT_FILES: Final = (MANIFEST, SIDECAR, parquet.TRAIN)  # what only the folder that holds the labels has
+MIN_FPS, MAX_FPS = 0.1, 1000.0  # of any camera
+ROOT_FILES: Final = (MANIFEST, SIDECAR, parquet.TRAIN)  # which only the folder that holds the labels has
 
 
 def read(path: Path, fps: float = 25.0) -> list[KeypointSequence]:
-    """All sequences of a data set in any of the layouts; raises UserError naming the file that is wrong.
+    """Read all sequences of a data set in any of the formats.
 
-    fps: the rate of recordings that do not say theirs.
+    Args:
+        path: a folder, or a single file.
+        fps: the rate of recordings that state none.
+
+    Raises:
+        UserError: there is no data set, or a file of it is wrong; the text names the file.
     """
     try:
         path.stat()
         files = [path] if path.is_file() else _files(path)
     except OSError as error:
         raise UserError(f"There is no data set {path} that can be read: {error.strerror}.") from error
-    layouts = {suffix: found for suffix in READERS if (found := [file for file in files if file.suffix == suffix])}
+    formats = {suffix: found for suffix in READERS if (found := [file for file in files if file.suffix == suffix])}
     if (path / MANIFEST).exists():
-        layouts = {suffix: found for suffix, found in layouts.items() if suffix == ".npz"}  # and reports beside them
-    elif ".parquet" in layouts:
-        layouts.pop(".csv", None)  # the list of what they show
-    if not layouts:
+        formats = {suffix: found for suffix, found in formats.items() if suffix == ".npz"}  # the others are reports
+    elif ".parquet" in formats:
+        formats.pop(".csv", None)  # train.csv
+    if not formats:
         refuse_pointer(path)
         raise UserError(
             f"{path} is not a data set: no {', '.join(READERS)} file is there (of videos, data.extract makes one)."
         )
-    if len(layouts) > 1:
-        one, other = [found[0] for found in layouts.values()][:2]
-        meant = _suggestion(path, [file for found in layouts.values() for file in found])
-        raise UserError(f"{path} mixes layouts, such as {one} and {other}: keep each in a folder of its own{meant}.")
-    (suffix, found), *_ = layouts.items()
+    if len(formats) > 1:
+        one, other = [found[0] for found in formats.values()][:2]
+        meant = _suggestion(path, [file for found in formats.values() for file in found])
+        raise UserError(f"{path} mixes formats, such as {one} and {other}: keep each in a folder of its own{meant}.")
+    (suffix, found), *_ = formats.items()
     for file in (*found, *(path / name for name in ROOT_FILES)):
         refuse_pointer(file)
     try:
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is found as such
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which check_sequence refuses
             sequences = list(READERS[suffix](path, found, fps))
-    except Misplaced as error:
+    except MisplacedFile as error:
         raise UserError(f"{error}{_suggestion(path, found)}.") from error
     if not sequences:
         raise UserError(f"{path} is not a data set: its files hold no frames.")
@@ -86,12 +90,12 @@ def read(path: Path, fps: float = 25.0) -> list[KeypointSequence]:
 
 
 def read_named(path: Path, fps: float) -> SequencesByName:
-    """The sequences of a data set by <label>/<name>, or by <label>/<number> where its layout has no such names.
+    """Read a data set as `read` does, by <label>/<name>, or by <label>/<number> where its format has no such names.
 
-    fps: of recordings that do not say theirs. Raises UserError for one that is no rate.
+    Raises UserError too where `fps` is no rate of a camera.
     """
     if not MIN_FPS <= fps <= MAX_FPS:
-        raise UserError(f"--fps {fps:g} is no rate: say {MIN_FPS:g} to {MAX_FPS:g} frames a second.")
+        raise UserError(f"--fps {fps:g} is no frame rate: choose {MIN_FPS:g} to {MAX_FPS:g} frames/s.")
     files = sorted(path.rglob("*.npz")) if is_native(path) else []
     if files:
         return {file.relative_to(path).with_suffix("").as_posix(): native.read(file) for file in files}
@@ -103,6 +107,7 @@ def read_named(path: Path, fps: float) -> SequencesByName:
 
 
 def is_native(folder: Path) -> bool:
+    """Whether a folder is a data set of this project, with a manifest."""
     return (folder / MANIFEST).is_file()
 
 
@@ -110,8 +115,8 @@ def _files(folder: Path) -> list[Path]:
     return sorted((path for path in visible_paths(folder) if path.is_file()), key=natural_sort_key)
 
 
-def _suggestion(root: Path, files: Row[Path]) -> str:
-    """The end of a sentence: the folder below, if any, where most of the files lie, may be the data set."""
+def _suggestion(root: Path, files: Sequence[Path]) -> str:
+    """The end of a sentence that names the folder below, if any, that holds most of the files."""
     deeper = [file.relative_to(root).parts[0] for file in files if file != root and file.parent != root]
     if not deeper:
         return ""

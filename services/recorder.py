@@ -19,8 +19,8 @@ from common.frames.pairing import Pair, Pairing, make_room
 from common.recording.dataset_writer import DatasetWriter
 from common.recording.keyboard import KeyReader
 from common.recording.sequence import KeypointSequence
-from common.recording.session import CapturePlan, CaptureSession, Take, check_plan
-from common.recording.take_video import TakeVideo
+from common.recording.sequence_video import SequenceVideo
+from common.recording.session import CapturedSequence, CapturePlan, CaptureSession, check_plan
 from common.runtime.service import Service, log, main
 
 KEYS = {"p": "pause", " ": "pause", "r": "retake", "s": "skip", "q": "stop"}
@@ -35,7 +35,7 @@ class Recorder(Service):
         self.topics = ("keypoints", "command", "frames") if self._options.video else ("keypoints", "command")
         self._writer: DatasetWriter | None = None
         self._keys: KeyReader | None = None
-        self._video: TakeVideo | None = None
+        self._video: SequenceVideo | None = None
         self._beginnings: set[int] = set()  # of the stream, those that were heard of
         self._start, self._pairing = 0, Pairing()
         self._last_file = ""
@@ -46,7 +46,7 @@ class Recorder(Service):
         self._writer = DatasetWriter(Path(chosen.out))
         there = {label: self._writer.count(label, chosen.subject) for label in labels}
         self._session = CaptureSession(CapturePlan(labels, chosen.sequences, chosen.frames, chosen.countdown_s), there)
-        self._video = TakeVideo(self._writer.folder) if chosen.video else None
+        self._video = SequenceVideo(self._writer.folder) if chosen.video else None
         self._keys = KeyReader()
         log.info("%s by %s: %s", chosen.out, chosen.subject, self._progress())
         log.info("keys: p pause and go on, r once more, s next label, q stop")
@@ -145,7 +145,7 @@ class Recorder(Service):
         if self._session.frames:
             self._video.add(frame)
 
-    def _save(self, take: Take) -> None:
+    def _save(self, take: CapturedSequence) -> None:
         assert self._writer is not None
         fps = float(1e9 / np.median(np.diff(take.captured_ns)))
         sequence = KeypointSequence(

@@ -1,1 +1,1 @@
-"""Sequences, data sets and recordings of the bus on disk, and the session that captures them."""
+"""Read and write sequences, data sets and bus recordings, and run the session that captures them."""

@@ -1,9 +1,9 @@
-"""A native data set that grows: sequences in; files and a manifest that agree, whatever happens, out.
+"""Add sequences to a native data set atomically, and keep its manifest in line with its files.
 
     <data set>/<label>/<name>.npz      label may have two levels, as "push up/right"
-    <data set>/manifest.jsonl          a line for each of them, with what the files do not say
+    <data set>/manifest.jsonl          a line for each file, with what the file does not hold
 
-The files are what counts: the manifest is put right by them when somebody begins to write.
+The files are the truth: opening a data set for writing corrects the manifest by them, see docs/decisions/0009.
 """
 
 import errno
@@ -29,23 +29,25 @@ LOCK: Final = ".lock"
 class ManifestEntry(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A line of the manifest."""
 
-    file: str  # below the data set
+    file: str  # relative to the data set
     label: str
     subject: str
     frames: int
-    fps: float
-    written_at: str = ""  # UTC
+    fps: float  # nominal
+    written_at: str = ""  # ISO 8601, UTC
     origin: str = ""  # the video or data set it was made from
-    issues: list[str] = []  # why one may not want to train on it
+    issues: list[str] = []  # reasons not to train on it
 
 
 class DatasetWriter:
-    """A native data set, open for writing by this process alone. Use it in a `with`.
-
-    Raises UserError if another process writes to it, or if the folder cannot be written.
-    """
+    """A native data set, created if need be and locked for this process; use it in a `with`."""
 
     def __init__(self, folder: Path) -> None:
+        """Open the data set.
+
+        Raises:
+            UserError: another process writes to it, the folder cannot be written, or a file in it is no sequence.
+        """
         self.folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -59,10 +61,14 @@ class DatasetWriter:
         try:
             self.entries = self._reconcile()
         except OSError as error:
+            self._lock.close()
             raise UserError(f"The data set {folder} cannot be written: {error.strerror}.") from error
+        except UserError:
+            self._lock.close()
+            raise
 
     def _reconcile(self) -> dict[str, ManifestEntry]:
-        """The entries by file, after half-written files are gone and the manifest says what is there."""
+        """Remove half-written files and make the manifest list the files that exist; its entries, by file."""
         for draft in self.folder.rglob("*.part"):
             draft.unlink()
         known, entries = read_manifest(self.folder), {}
@@ -74,26 +80,28 @@ class DatasetWriter:
         return entries
 
     def count(self, label: str, subject: str) -> int:
+        """How many sequences of the label are by the subject."""
         return sum(entry.label == label and entry.subject == subject for entry in self.entries.values())
 
     def next_name(self, label: str, stem: str) -> str:
-        """`stem-000`, or the next number that no sequence of the label has."""
+        """The first of `stem-000`, `stem-001`, ... that no sequence of the label has."""
         taken, number = {Path(entry.file).stem for entry in self.entries.values() if entry.label == label}, 0
         while f"{stem}-{number:03d}" in taken:
             number += 1
         return f"{stem}-{number:03d}"
 
     def add(self, name: str, sequence: KeypointSequence, *, origin: str = "", issues: Iterable[str] = ()) -> Path:
-        """Store a sequence as <label>/<name>.npz, whole or not at all.
+        """Store a sequence atomically as <label>/<name>.npz, and return its path.
 
-        Raises UserError for a label or name that cannot be a folder's or file's, where the file is there already,
-        and where the disk is full; all that was there before stays as it was.
+        Raises:
+            UserError: the label or name is no valid folder or file name, the file exists, or the disk is full; the
+                data set is then as it was.
         """
         file = f"{checked_label(sequence.label)}/{checked_name(name)}.npz"
         path = self.folder / file
         sequences.check_sequence(path, sequence)
         if path.exists():
-            raise UserError(f"{path} is there already: choose another data set or remove it.")
+            raise UserError(f"{path} is there already: choose another data set, or remove it.")
         entry = _entry(file, sequence)
         entry.origin, entry.issues = origin, list(issues)
         try:
@@ -110,7 +118,7 @@ class DatasetWriter:
         return path
 
     def remove(self, file: str) -> None:
-        """Delete a sequence, and what lies beside it under the same name."""
+        """Delete a sequence, and the files of the same name beside it, such as its video."""
         for path in list((self.folder / file).parent.iterdir()):
             if path.stem == Path(file).stem:
                 path.unlink()
@@ -132,6 +140,7 @@ class DatasetWriter:
         atomic_write(self.folder / MANIFEST, b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries))
 
     def close(self) -> None:
+        """Let other processes write to the data set."""
         self._lock.close()
 
     def __enter__(self) -> "DatasetWriter":
@@ -142,7 +151,7 @@ class DatasetWriter:
 
 
 def read_manifest(folder: Path) -> dict[str, ManifestEntry]:
-    """The entries by file; a line that was cut or damaged does not count, the file it was about still does."""
+    """Read the entries, by file; skips lines that are cut or damaged."""
     path, entries = folder / MANIFEST, {}
     for line in path.read_bytes().splitlines() if path.exists() else ():
         try:

@@ -1,4 +1,4 @@
-"""Single keys typed in a terminal, or letters from a pipe, out; never waits."""
+"""Read single keys from a terminal, or letters from a pipe, without waiting."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ RESTORE_SCRIPT: Final = 'cat >/dev/null; exec stty "$1" <&1'
 
 
 class KeyReader:
-    """Reads standard input without waiting for Return; the terminal is as it was after `close`, or if it is killed."""
+    """Reads standard input without waiting for Return; `close`, or a kill, restores the terminal."""
 
     def __init__(self) -> None:
         self._input: int | None = None
@@ -31,7 +31,7 @@ class KeyReader:
             tty.setcbreak(self._input)
 
     def read(self) -> str:
-        """The keys typed since the last call."""
+        """The keys typed since the last call; empty where there are none, or no standard input."""
         typed = b""
         while self._input is not None and select.select([self._input], [], [], 0)[0]:
             try:
@@ -39,11 +39,12 @@ class KeyReader:
             except OSError:
                 some = b""
             if not some:
-                self._input = None  # nobody is left to type
+                self._input = None  # end of input
             typed += some
         return typed.decode(errors="replace")
 
     def close(self) -> None:
+        """Restore the terminal."""
         if self._before is not None and self._input is not None:
             termios.tcsetattr(self._input, termios.TCSADRAIN, self._before)
         if self._restorer is not None:
@@ -51,7 +52,7 @@ class KeyReader:
 
 
 def _restorer(terminal: int) -> "subprocess.Popen[bytes] | None":
-    """A process that outlives this one and then makes the terminal what it is now; None where there is no stty."""
+    """Start a process that restores the terminal when this one has ended; None where there is no stty."""
     try:
         before = subprocess.check_output(["stty", "-g"], stdin=terminal, stderr=subprocess.DEVNULL, text=True).strip()
         return subprocess.Popen(
@@ -59,7 +60,7 @@ def _restorer(terminal: int) -> "subprocess.Popen[bytes] | None":
             stdin=subprocess.PIPE,
             stdout=terminal,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for the others
+            start_new_session=True,  # out of reach of Ctrl-C
         )
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -1,8 +1,8 @@
-"""Messages of the bus in, an MCAP file out, and back.
+"""Write messages of the bus to an MCAP file, and read them back.
 
 A channel is a topic of a stream, such as `keypoints/cam`; a message is the header as it was on the wire, a
 MessagePack map, with the array's bytes under the key `array`. Two metadata records frame it: `begin` (settings,
-versions) and `end` (the reason, what was missed). A file without an end was cut.
+versions) and `end` (the reason, what was missed). A file without `end` was cut off.
 """
 
 import struct
@@ -25,22 +25,23 @@ from common.errors import UserError
 from common.lfs import refuse_pointer
 
 CHUNK_BYTES: Final = 1 << 20
-MAX_RECORD_BYTES: Final = 1 << 28  # a damaged length must not fill the memory
+MAX_RECORD_BYTES: Final = 1 << 28  # so that a damaged length does not fill the memory
 _ARRAY: Final = "array"
 _DAMAGE: Final = (McapError, zstandard.ZstdError, struct.error, EOFError, BadMessage, msgspec.MsgspecError, ValueError)
 
 
 class Received(NamedTuple):
-    """A message and when it came, in Unix nanoseconds."""
+    """A message and when it was received, in Unix nanoseconds."""
 
     received_ns: int
     message: Message
 
 
 class BusWriter:
-    """Writes a new file; raises OSError when the disk is full, and what was flushed before stays readable."""
+    """Writes a new file; every method raises OSError where the disk is full, and what was flushed stays readable."""
 
     def __init__(self, path: Path, begin: Mapping[str, str]) -> None:
+        """Create the file with `begin` as its first record; raises FileExistsError where it exists."""
         self._file = path.open("xb")
         self._writer = Writer(self._file, chunk_size=CHUNK_BYTES, compression=CompressionType.ZSTD)
         self._writer.start(profile="actionstream")
@@ -49,6 +50,7 @@ class BusWriter:
         self.counts: Counter[str] = Counter()
 
     def add(self, received_ns: int, message: Message) -> None:
+        """Append a message; its channel is created with the first of its topic and stream."""
         header, array = message
         topic = TOPIC_OF[type(header)].name
         if (topic, header.stream) not in self._channels:
@@ -63,11 +65,11 @@ class BusWriter:
         self.counts[topic] += 1
 
     def flush(self) -> None:
-        """Put everything on the disk; a process that is killed loses what came after."""
+        """Write to the disk; a process that is killed loses what came after."""
         self._writer.flush()
 
     def close(self, end: Mapping[str, str]) -> None:
-        """Write the end and the index."""
+        """Write `end` and the index."""
         try:
             self._writer.add_metadata("end", dict(end))
             self._writer.finish()
@@ -76,7 +78,10 @@ class BusWriter:
 
 
 class BusReader:
-    """Iterates over a file once; raises UserError if it is none. Afterwards `end` is None where it was cut."""
+    """The messages of a recording, to iterate over once; afterwards `end` is None where the file was cut off.
+
+    Raises UserError while iterating where the file cannot be read or is no recording of the bus.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -98,7 +103,7 @@ class BusReader:
                 if isinstance(record, records.Channel):
                     channels[record.id] = record.topic
                 elif isinstance(record, records.Message):
-                    yield _heard(channels[record.channel_id], record)
+                    yield _received(channels[record.channel_id], record)
                 elif isinstance(record, records.Metadata) and record.name == "begin":
                     self.begin = record.metadata
                 elif isinstance(record, records.Metadata) and record.name == "end":
@@ -110,7 +115,7 @@ class BusReader:
             raise UserError(f"{self.path} is an MCAP file, but not a recording of this bus.")
 
 
-def _heard(topic: str, record: records.Message) -> Received:
+def _received(topic: str, record: records.Message) -> Received:
     fields = msgspec.msgpack.decode(record.data)
     parts: list[Any] = [fields.pop(_ARRAY)] if _ARRAY in fields else []
     return Received(record.log_time, unpack([f"{topic}/".encode(), msgspec.msgpack.encode(fields), *parts]))

@@ -1,4 +1,4 @@
-"""One recorded performance in, one .npz file out, and back."""
+"""Pack a recorded sequence into an .npz file, and read it back."""
 
 import io
 import lzma
@@ -18,7 +18,7 @@ from common.lfs import refuse_pointer
 
 UNKNOWN_SUBJECT: Final = "unknown"
 MIN_PERSON_RATIO: Final = 0.8  # of the frames: a window of 30 may miss six
-# What np.load raises for damaged bytes, from the zip file, what it is compressed by, and the header of the array.
+# What np.load raises for damaged bytes: in the zip file, its compression, or the header of the array.
 UNREADABLE: Final = (
     ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError, TypeError,
     ValueError, lzma.LZMAError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
@@ -26,25 +26,25 @@ UNREADABLE: Final = (
 
 
 class KeypointSequence(NamedTuple):
-    """One performance of one action."""
+    """One recording of one action, T frames long."""
 
     label: str  # one level, or two as in "push up/right"
-    keypoints: NDArray[np.float32]  # (T, 1662)
-    captured_ns: NDArray[np.int64]  # (T,), rising
-    subject: str  # who performs
+    keypoints: NDArray[np.float32]  # (T, 1662), see common/keypoints/landmarks.py
+    captured_ns: NDArray[np.int64]  # (T,), increasing, on the source's own clock
+    subject: str  # the person; in sign language, the signer
     stream: str
     fps: float  # nominal
 
 
 def pack(sequence: KeypointSequence) -> bytes:
-    """The content of its .npz file."""
+    """The content of the sequence's .npz file."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, layout=LAYOUT, **{key: np.asarray(value) for key, value in sequence._asdict().items()})
     return buffer.getvalue()
 
 
 def read(path: Path) -> KeypointSequence:
-    """The sequence in a .npz file; raises UserError naming the file."""
+    """Read an .npz file; raises UserError naming it where it holds no sequence."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             layout = str(stored["layout"])
@@ -65,7 +65,7 @@ def read(path: Path) -> KeypointSequence:
 
 
 def why_unreadable(error: Exception) -> str:
-    """What np.load says, as part of a sentence for people; what it advises, to allow pickles, is no way out here."""
+    """The reason np.load gives, as part of a sentence, without its advice to allow pickles."""
     if "pickle" not in str(error):
         return str(error)
     return (
@@ -74,7 +74,7 @@ def why_unreadable(error: Exception) -> str:
 
 
 def check_sequence(path: Path, sequence: KeypointSequence) -> KeypointSequence:
-    """The sequence, if it is one; raises UserError naming `path`."""
+    """Return the sequence; raises UserError naming `path` where its shapes, numbers or times are wrong."""
     keypoints, times = sequence.keypoints, sequence.captured_ns
     if not len(times) or keypoints.shape != (len(times), SIZE):
         raise UserError(f"{path} holds keypoints {keypoints.shape}, not ({len(times) or 1}, {SIZE}).")
@@ -82,5 +82,5 @@ def check_sequence(path: Path, sequence: KeypointSequence) -> KeypointSequence:
         frame = int(np.flatnonzero(~np.isfinite(keypoints).all(axis=1))[0])
         raise UserError(f"{path} holds a number that is not finite in frame {frame}: remove or repair it.")
     if (np.diff(times) <= 0).any():
-        raise UserError(f"{path}: its capture times do not rise.")
+        raise UserError(f"{path}: its capture times do not increase.")
     return sequence

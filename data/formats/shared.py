@@ -25,7 +25,7 @@ SIDECAR: Final = "sequences.jsonl"
 KNOWN_SIZES: Final = ", ".join(f"{size} ({' + '.join(parts)})" for size, parts in VECTORS.items()).replace("_", " ")
 
 
-class Misplaced(UserError):
+class MisplacedFile(UserError):
     """A file or folder that lies in no label's; its text is no whole sentence yet."""
 
 
@@ -136,7 +136,9 @@ def label_of(root: Path, item: Path) -> str:
         return item.stem
     steps = item.relative_to(root).parts[:-1] if item.is_relative_to(root) else ()
     if not 1 <= len(steps) <= 2:
-        raise Misplaced(f"{item} does not lie in the folder of a label (or two levels) below {root}: move it into one")
+        raise MisplacedFile(
+            f"{item} does not lie in the folder of a label (or two levels) below {root}: move it into one"
+        )
     return "/".join(steps)
 
 

@@ -1,4 +1,4 @@
-"""A data set goes into every layout and comes back as it was, or nothing is written."""
+"""A data set goes into every target_format and comes back as it was, or nothing is written."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ from data.formats import npz
 from tests.pace import patience, until
 from tests.pipeline import ROOT, python
 
-LAYOUTS = list(WRITERS)
+FORMATS = list(WRITERS)
 
 
 def command(*arguments: object) -> list[str]:
@@ -31,8 +31,8 @@ def run(*arguments: object) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def name(layout: str) -> str:
-    return "set.csv" if layout == "csv" else "set"
+def name(target_format: str) -> str:
+    return "set.csv" if target_format == "csv" else "set"
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -68,14 +68,14 @@ def sequences(draw: st.DrawFn) -> KeypointSequence:
     )
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("target_format", FORMATS)
 @settings(max_examples=10)
 @given(before=st.lists(sequences(), min_size=1, max_size=5))
-def test_all_layouts_keep_everything(
-    tmp_path_factory: pytest.TempPathFactory, layout: str, before: list[KeypointSequence]
+def test_all_formats_keep_everything(
+    tmp_path_factory: pytest.TempPathFactory, target_format: str, before: list[KeypointSequence]
 ):
-    path = tmp_path_factory.mktemp("data") / name(layout)
-    WRITERS[layout](path, before)
+    path = tmp_path_factory.mktemp("data") / name(target_format)
+    WRITERS[target_format](path, before)
     assert_equal(before, dataset.read(path))
 
 
@@ -95,24 +95,24 @@ def native(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_there_and_back_by_command(tmp_path: Path, native: Path, layout: str):
-    there = run(native, tmp_path / name(layout), "--to", layout)
+@pytest.mark.parametrize("target_format", FORMATS)
+def test_there_and_back_by_command(tmp_path: Path, native: Path, target_format: str):
+    there = run(native, tmp_path / name(target_format), "--to", target_format)
     assert (there.returncode, there.stdout.count("\n")) == (0, 3), there.stderr
-    assert "3 sequences, 6 frames, 2 labels" in there.stdout and "is equal" in there.stdout
-    assert "Left behind: the names" in there.stdout
-    assert [path.name for path in tmp_path.iterdir()] == [name(layout)]
-    convert(tmp_path / name(layout), tmp_path / "back", "dataset", 25.0)
+    assert "3 sequences, 6 frames, 2 labels" in there.stdout and "all is equal" in there.stdout
+    assert "Not converted: the names" in there.stdout
+    assert [path.name for path in tmp_path.iterdir()] == [name(target_format)]
+    convert(tmp_path / name(target_format), tmp_path / "back", "native", 25.0)
     assert_equal(dataset.read(native), dataset.read(tmp_path / "back"))
 
 
 def test_a_strangers_notebook_reads_the_files(tmp_path: Path, native: Path):
     convert(native, tmp_path / "MP_Data", "mp_data", 25.0)
-    convert(native, tmp_path / "files", "files", 25.0)
+    convert(native, tmp_path / "npy", "npy", 25.0)
     first = dataset.read(native)[1]
     frames = [np.load(tmp_path / "MP_Data" / "wave" / "0" / f"{frame}.npy") for frame in range(3)]
     assert (np.stack(frames) == first.keypoints).all()
-    assert (np.load(tmp_path / "files" / "wave" / "0.npy") == first.keypoints).all()
+    assert (np.load(tmp_path / "npy" / "wave" / "0.npy") == first.keypoints).all()
 
 
 def test_what_is_there_stays(tmp_path: Path, native: Path):
@@ -122,19 +122,19 @@ def test_what_is_there_stays(tmp_path: Path, native: Path):
     (tmp_path / "link").symlink_to("nowhere")
     (tmp_path / "empty").mkdir()
     before = contents(tmp_path)
-    for target, layout, said in [
-        ("full", "files", "is there already"),
+    for target, target_format, said in [
+        ("full", "npy", "is there already"),
         ("file.csv", "csv", "is there already"),
-        ("link", "files", "is there already"),
-        ("file.csv/set", "files", "cannot be written"),
-        ("nowhere/set", "files", "cannot be written"),
-        ("x" * 300, "files", "cannot be written"),
+        ("link", "npy", "is there already"),
+        ("file.csv/set", "npy", "cannot be written"),
+        ("nowhere/set", "npy", "cannot be written"),
+        ("x" * 300, "npy", "cannot be written"),
         ("set", "csv", r"ends in \.csv"),
     ]:
         with pytest.raises(UserError, match=said):
-            convert(native, tmp_path / target, layout, 25.0)
+            convert(native, tmp_path / target, target_format, 25.0)
     assert contents(tmp_path) == before
-    convert(native, tmp_path / "empty", "files", 25.0)
+    convert(native, tmp_path / "empty", "npy", 25.0)
     assert len(dataset.read(tmp_path / "empty")) == 3
 
 
@@ -147,16 +147,16 @@ def test_a_mistake_is_one_sentence(tmp_path: Path):
 
 
 @pytest.mark.parametrize("label", ["a/b/c", "..", "../wave", "x" * 300, "👋", "/etc", "wave "])
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_label_that_cannot_be_a_folder_is_named(tmp_path: Path, label: str, layout: str):
+@pytest.mark.parametrize("target_format", FORMATS)
+def test_a_label_that_cannot_be_a_folder_is_named(tmp_path: Path, label: str, target_format: str):
     lines = [f"{name},{','.join(['0.5'] * 126)}\n" for name in ("wave", label)]
     (tmp_path / "in.csv").write_text(f"class,{','.join(map(str, range(126)))}\n{''.join(lines)}")
     with pytest.raises(UserError, match=r"Sequence 2 .* cannot be written: .* cannot"):
-        convert(tmp_path / "in.csv", tmp_path / name(layout), layout, 25.0)
+        convert(tmp_path / "in.csv", tmp_path / name(target_format), target_format, 25.0)
     assert os.listdir(tmp_path) == ["in.csv"]
 
 
-def test_a_number_that_a_layout_cannot_hold_is_not_lost_in_silence(tmp_path: Path):
+def test_a_number_that_a_format_cannot_hold_is_not_lost_in_silence(tmp_path: Path):
     huge = KeypointSequence("wave", np.full((1, SIZE), 3e38, np.float32), np.arange(1), "anna", "cam", 25.0)
     npz.write(tmp_path / "in", [huge])
     with pytest.raises(UserError, match=r"cannot be read back and was removed: .* not finite"):
@@ -164,20 +164,20 @@ def test_a_number_that_a_layout_cannot_hold_is_not_lost_in_silence(tmp_path: Pat
     assert os.listdir(tmp_path) == ["in"]
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_full_disk_leaves_nothing(tmp_path: Path, native: Path, layout: str):
+@pytest.mark.parametrize("target_format", FORMATS)
+def test_a_full_disk_leaves_nothing(tmp_path: Path, native: Path, target_format: str):
     """A limit on file size stands for the full disk: the write itself fails."""
     program = f"""
 import resource, runpy, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (6_000, 6_000))
-sys.argv[1:] = {[str(native), str(tmp_path / name(layout)), "--to", layout]}
+sys.argv[1:] = {[str(native), str(tmp_path / name(target_format)), "--to", target_format]}
 runpy.run_module("data.convert", run_name="__main__")
 """
     failed = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (failed.returncode, failed.stderr.count("\n")) == (2, 1), failed.stderr
     assert "cannot be written: " in failed.stderr
-    assert layout == "csv" or failed.stderr.startswith("Sequence 1 ('push up/right' by 'anna')")
+    assert target_format == "csv" or failed.stderr.startswith("Sequence 1 ('push up/right' by 'anna')")
     assert not os.listdir(tmp_path)
 
 
@@ -202,9 +202,9 @@ def test_an_interrupted_one_leaves_nothing(tmp_path: Path):
     assert os.listdir(tmp_path) == ["in"]
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_the_notebooks_folder_goes_everywhere_and_back(shared: Path, tmp_path: Path, layout: str):
+@pytest.mark.parametrize("target_format", FORMATS)
+def test_the_notebooks_folder_goes_everywhere_and_back(shared: Path, tmp_path: Path, target_format: str):
     before = dataset.read(shared / "mp_data_mit" / "MP_Data", 30.0)
-    convert(shared / "mp_data_mit" / "MP_Data", tmp_path / name(layout), layout, 30.0)
-    convert(tmp_path / name(layout), tmp_path / "back", "mp_data", 25.0)
+    convert(shared / "mp_data_mit" / "MP_Data", tmp_path / name(target_format), target_format, 30.0)
+    convert(tmp_path / name(target_format), tmp_path / "back", "mp_data", 25.0)
     assert_equal(before, dataset.read(tmp_path / "back"))

@@ -1,4 +1,4 @@
-"""Every layout that is about is recognised by looking, and what is wrong is named in one sentence."""
+"""Every format is detected, and what is wrong is named in one sentence."""
 
 import csv
 import importlib.util
@@ -39,7 +39,7 @@ def spreadsheet(path: Path, header: list[str], lines: list[list[object]], encodi
     return path
 
 
-def test_the_native_layout_with_reports_beside(tmp_path: Path):
+def test_the_native_format_with_reports_beside(tmp_path: Path):
     with DatasetWriter(tmp_path) as writer:
         keypoints = rows().astype(np.float32)
         writer.add("1", KeypointSequence("wave", keypoints, np.array([0, 1, 5]), "anna", "cam", 30.0))
@@ -224,7 +224,10 @@ def test_columns_in_another_order_are_not_guessed(tmp_path: Path):
             json.dumps({"file": "wave/0", "subject": "", "stream": "", "fps": 0, "captured_ns": [0, 1, 2]}),
             "line 1 is damaged",
         ),
-        (json.dumps({"file": "wave/0", "subject": "", "stream": "", "fps": 9, "captured_ns": [0, 2, 1]}), "not rise"),
+        (
+            json.dumps({"file": "wave/0", "subject": "", "stream": "", "fps": 9, "captured_ns": [0, 2, 1]}),
+            "not increase",
+        ),
     ],
 )
 def test_a_sidecar_that_is_wrong_is_named(tmp_path: Path, line: str | bytes, said: str):
@@ -245,10 +248,10 @@ def test_no_data_is_no_data_set(tmp_path: Path):
         dataset.read(tmp_path / "notes.txt")
 
 
-def test_mixed_layouts_are_not_guessed(tmp_path: Path):
+def test_mixed_formats_are_not_guessed(tmp_path: Path):
     files(tmp_path / "wave" / "0", rows(2), ["0", "1"])
     spreadsheet(tmp_path / "a.csv", ["class", *map(str, range(132))], [["wave", *[0] * 132]])
-    with pytest.raises(UserError, match=r"mixes layouts, such as .*0\.npy and .*a\.csv"):
+    with pytest.raises(UserError, match=r"mixes formats, such as .*0\.npy and .*a\.csv"):
         dataset.read(tmp_path)
 
 

@@ -73,7 +73,7 @@ def test_twenty_sequences_though_it_is_killed_in_the_middle_and_keys_are_pressed
     assert sorted(entries) == [path.relative_to(out).as_posix() for path in files(out)]
     for path in files(out):
         video = cv2.VideoCapture(str(path.with_suffix(".mp4")))
-        missing = [flaw for flaw in entries[path.relative_to(out).as_posix()].issues if "missed" in flaw]
+        missing = [issue for issue in entries[path.relative_to(out).as_posix()].issues if "missed" in issue]
         assert video.get(cv2.CAP_PROP_FRAME_COUNT) >= FRAMES or missing
 
 
@@ -218,7 +218,7 @@ def shot(message: Message, seq: int, captured_ns: int, **values: object) -> list
 
 
 def film_of(folder: Path) -> tuple[list[int], list[int], list[str]]:
-    """Shades and milliseconds of the one take's pictures, and the take's flaws."""
+    """Shades and milliseconds of the one sequence's video, and the sequence's issues."""
     (entry,) = read_manifest(folder).values()
     video, shades, times = cv2.VideoCapture(str((folder / entry.file).with_suffix(".mp4"))), [], []
     while (shown := video.read())[0]:
@@ -227,7 +227,7 @@ def film_of(folder: Path) -> tuple[list[int], list[int], list[str]]:
     return shades, times, entry.issues
 
 
-def test_a_takes_pictures_are_its_frames_with_their_times_however_uneven(
+def test_a_sequences_video_has_its_frames_with_their_times_however_uneven(
     settings: Settings, recording: list[Message], tmp_path: Path
 ) -> None:
     late_ms = [0, 3, -3, 3, 0, -3, 2, 3]
@@ -236,10 +236,10 @@ def test_a_takes_pictures_are_its_frames_with_their_times_however_uneven(
     for seq, (message, at_ms) in enumerate(zip(recording, times_ms, strict=False)):
         list(made.step(shot(message, seq, at_ms * 1_000_000)))
     made.close()
-    shades, times, flaws = film_of(tmp_path)
+    shades, times, issues = film_of(tmp_path)
     assert shades == list(range(FRAMES))
     assert times == pytest.approx(times_ms, abs=1)
-    assert flaws == []
+    assert issues == []
 
 
 def test_what_a_fast_camera_sent_and_nobody_looked_at_is_in_the_manifest(
@@ -250,10 +250,10 @@ def test_what_a_fast_camera_sent_and_nobody_looked_at_is_in_the_manifest(
         frame, keypoints = shot(message, seq, seq * 10_000_000)
         list(made.step([frame] if seq % 3 else [frame, keypoints]))
     made.close()
-    shades, times, flaws = film_of(tmp_path)
+    shades, times, issues = film_of(tmp_path)
     assert shades == list(range(0, 3 * FRAMES, 3))
     assert times == pytest.approx(range(0, 30 * FRAMES, 30), abs=1)
-    assert flaws == [f"{2 * (FRAMES - 1)} of {3 * FRAMES - 2} frames missed"]
+    assert issues == [f"{2 * (FRAMES - 1)} of {3 * FRAMES - 2} frames missed"]
 
 
 def test_pictures_that_are_lost_or_bad_are_in_the_manifest(
@@ -264,13 +264,13 @@ def test_pictures_that_are_lost_or_bad_are_in_the_manifest(
         frame, keypoints = shot(message, seq, seq * 40_000_000, **({"encoding": "jpeg"} if seq == 5 else {}))
         list(made.step([keypoints] if seq == 2 else [frame, keypoints]))
     made.close()
-    shades, _, flaws = film_of(tmp_path)
+    shades, _, issues = film_of(tmp_path)
     assert shades == [0, 1, 3, 4, 6, 7]
-    assert flaws == [f"2 of {FRAMES} pictures missing from the video"]
+    assert issues == [f"2 of {FRAMES} pictures missing from the video"]
     assert caplog.text.count("cannot be decoded") == 1
 
 
-def test_pictures_of_a_take_that_was_not_completed_are_not_in_the_next(
+def test_frames_of_a_sequence_that_was_not_completed_are_not_in_the_next(
     settings: Settings, recording: list[Message], tmp_path: Path
 ) -> None:
     made = filming(settings, tmp_path)

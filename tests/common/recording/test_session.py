@@ -9,11 +9,11 @@ from common.keypoints.landmarks import LEFT_ANKLE, RIGHT_ANKLE, SIZE, SLICES, sp
 from common.recording.session import (
     HANDS_DOWN_S,
     MAX_RETAKES,
-    MAX_TAKE_S,
+    MAX_SEQUENCE_S,
+    CapturedSequence,
     CapturePlan,
     CaptureSession,
-    Take,
-    find_issues,
+    capture_issues,
     hands_up,
 )
 
@@ -34,28 +34,28 @@ def session(labels: tuple[str, ...] = ("wave", "clap"), sequences: int = 2, fram
 
 def run(
     made: CaptureSession, count: int, first: int = 0, vector: np.ndarray | None = None, save: bool = True
-) -> list[Take]:
-    """Feed frames of a steady stream; the takes."""
-    takes = []
+) -> list[CapturedSequence]:
+    """Feed frames of a steady stream; the sequences."""
+    sequences = []
     for seq in range(first, first + count):
-        take = made.frame(seq, seq * PERIOD_NS, person() if vector is None else vector)
-        if take:
-            takes.append(take)
+        sequence = made.frame(seq, seq * PERIOD_NS, person() if vector is None else vector)
+        if sequence:
+            sequences.append(sequence)
             if save:
-                made.saved(take)
-    return takes
+                made.saved(sequence)
+    return sequences
 
 
 def test_each_label_in_turn_gets_its_sequences_after_a_countdown() -> None:
     made = session()
-    takes = run(made, 200)
-    assert [take.label for take in takes] == ["wave", "wave", "clap", "clap"]
+    sequences = run(made, 200)
+    assert [sequence.label for sequence in sequences] == ["wave", "wave", "clap", "clap"]
     assert made.state == "finished"
-    for take in takes:
-        assert len(take.seqs) == len(take.captured_ns) == len(take.keypoints) == 10
-        assert take.issues == ()
+    for sequence in sequences:
+        assert len(sequence.seqs) == len(sequence.captured_ns) == len(sequence.keypoints) == 10
+        assert sequence.issues == ()
     # 0.2 s of countdown are the frames 0 to 4; the fifth interval completes it.
-    assert [take.seqs[0] for take in takes] == [5, 20, 35, 50]
+    assert [sequence.seqs[0] for sequence in sequences] == [5, 20, 35, 50]
 
 
 def test_what_is_there_already_is_not_done_again() -> None:
@@ -67,15 +67,15 @@ def test_what_is_there_already_is_not_done_again() -> None:
 
 @pytest.mark.parametrize(("step", "bad"), [(1, False), (2, True)])
 def test_a_take_that_missed_frames_is_done_again_and_at_last_kept_and_marked(step: int, bad: bool) -> None:
-    made, takes, seq = session(("wave",), 1), [], 0
+    made, sequences, seq = session(("wave",), 1), [], 0
     for place in range(200):
         seq += step if place % 3 == 0 else 1
-        take = made.frame(seq, seq * PERIOD_NS, person())
-        if take:
-            takes.append((place, take))
-            made.saved(take)
-    ((place, take),) = takes
-    assert bool(take.issues) == bad
+        sequence = made.frame(seq, seq * PERIOD_NS, person())
+        if sequence:
+            sequences.append((place, sequence))
+            made.saved(sequence)
+    ((place, sequence),) = sequences
+    assert bool(sequence.issues) == bad
     assert (place > MAX_RETAKES * 10) == bad
     assert ("missed" in made.detail) == bad
 
@@ -85,20 +85,20 @@ def test_a_take_that_lost_the_person_is_done_again() -> None:
     assert run(made, 15, vector=np.zeros(SIZE, np.float32)) == []
     assert made.state == "countdown"
     assert "nobody in view" in made.detail
-    (take,) = run(made, 15, first=15)
-    assert take.seqs[0] >= 15
+    (sequence,) = run(made, 15, first=15)
+    assert sequence.seqs[0] >= 15
 
 
-def test_a_stream_that_begins_again_spoils_no_take() -> None:
+def test_a_stream_that_begins_again_spoils_no_sequence() -> None:
     made = session(("wave",), 1)
     run(made, 9)
     assert made.state == "capturing"
-    (take,) = run(made, 30)
-    assert len(take.seqs) == 10
-    assert list(take.seqs) == list(range(take.seqs[0], take.seqs[0] + 10))
+    (sequence,) = run(made, 30)
+    assert len(sequence.seqs) == 10
+    assert list(sequence.seqs) == list(range(sequence.seqs[0], sequence.seqs[0] + 10))
 
 
-def test_retake_between_takes_takes_back_the_last_once() -> None:
+def test_retake_between_sequences_takes_back_the_last_once() -> None:
     made = session()
     run(made, 16)
     assert made.progress["wave"] == 1
@@ -134,15 +134,15 @@ def test_from_hands_up_to_hands_down() -> None:
     run(made, 20)
     assert made.state == "ready"
     run(made, 25, first=20, vector=person(hands=True))
-    (take,) = run(made, 25, first=45)
-    assert take.seqs[0] == 20
-    assert take.captured_ns[-1] == pytest.approx((44 + HANDS_DOWN_S * 25) * PERIOD_NS, abs=PERIOD_NS)
+    (sequence,) = run(made, 25, first=45)
+    assert sequence.seqs[0] == 20
+    assert sequence.captured_ns[-1] == pytest.approx((44 + HANDS_DOWN_S * 25) * PERIOD_NS, abs=PERIOD_NS)
 
 
 def test_hands_that_never_go_down_end_a_take_at_last() -> None:
     made = session(("wave",), 1, frames=None)
-    (take,) = run(made, 400, vector=person(hands=True))
-    assert take.captured_ns[-1] - take.captured_ns[0] == pytest.approx(MAX_TAKE_S * 1e9, abs=PERIOD_NS)
+    (sequence,) = run(made, 400, vector=person(hands=True))
+    assert sequence.captured_ns[-1] - sequence.captured_ns[0] == pytest.approx(MAX_SEQUENCE_S * 1e9, abs=PERIOD_NS)
 
 
 def test_a_hand_that_is_not_visible_is_not_up() -> None:
@@ -153,23 +153,23 @@ def test_a_hand_that_is_not_visible_is_not_up() -> None:
     assert not hands_up(np.zeros(SIZE, np.float32))
 
 
-def test_what_is_wrong_with_a_take() -> None:
+def test_what_is_wrong_with_a_sequence() -> None:
     times = np.arange(20, dtype=np.int64) * PERIOD_NS
     good = np.tile(person(), (20, 1))
-    assert find_issues(times, good) == {}
-    assert find_issues(np.delete(times, 7), good[1:]) == {"1 of 20 frames missed": False}
-    assert find_issues(times[:5], good[:5]) == {"only 5 frames": True}
+    assert capture_issues(times, good) == {}
+    assert capture_issues(np.delete(times, 7), good[1:]) == {"1 of 20 frames missed": False}
+    assert capture_issues(times[:5], good[:5]) == {"only 5 frames": True}
     bursts = np.cumsum(np.resize([0.2, 1.4, 1.4], 20) * PERIOD_NS).astype(np.int64)
-    assert find_issues(bursts, good) == {"frames came unevenly": True}
+    assert capture_issues(bursts, good) == {"frames came unevenly": True}
     pose_only = good.copy()
     pose_only[:, SLICES["face"].start :] = 0
     split(pose_only)["pose"][:, [LEFT_ANKLE, RIGHT_ANKLE], 3] = 0.9
-    assert find_issues(times, pose_only) == {}
+    assert capture_issues(times, pose_only) == {}
     split(pose_only)["pose"][:, [LEFT_ANKLE, RIGHT_ANKLE], 3] = 0.1
-    assert find_issues(times, pose_only) == {"neither face, hand nor leg in view": True}
+    assert capture_issues(times, pose_only) == {"neither face, hand nor leg in view": True}
     lost = good.copy()
     lost[3] = 0
-    assert find_issues(times, lost) == {"nobody in view in 1 of 20 frames": False}
+    assert capture_issues(times, lost) == {"nobody in view in 1 of 20 frames": False}
 
 
 EVENTS = st.lists(
@@ -192,12 +192,12 @@ def test_whatever_happens_the_count_is_what_was_saved_and_not_taken_back(events:
             getattr(made, event)()
         else:
             for seq in range(seq, seq + event):  # noqa: B020
-                take = made.frame(seq, seq * PERIOD_NS, person())
-                if take:
-                    assert len(take.seqs) == 8
-                    assert (np.diff(take.captured_ns) > 0).all()
-                    kept.append(take.label)
-                    made.saved(take)
+                sequence = made.frame(seq, seq * PERIOD_NS, person())
+                if sequence:
+                    assert len(sequence.seqs) == 8
+                    assert (np.diff(sequence.captured_ns) > 0).all()
+                    kept.append(sequence.label)
+                    made.saved(sequence)
             seq += 1
         assert {label: kept.count(label) for label in made.progress} == dict(made.progress)
         assert all(count <= 3 for count in made.progress.values())

@@ -84,7 +84,7 @@ def as_sequence(folder: Path, keypoints: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("write", [as_frames, as_sequence, as_archive, as_table, as_pose, as_parquet])
-def test_nan_is_not_seen_in_every_layout(tmp_path: Path, write: Callable[[Path, np.ndarray], None]) -> None:
+def test_nan_is_not_seen_in_every_format(tmp_path: Path, write: Callable[[Path, np.ndarray], None]) -> None:
     keypoints = with_nan()
     folder = tmp_path / "wave" / "0" if write is as_frames else tmp_path / "wave"
     folder.mkdir(parents=True)
@@ -231,9 +231,9 @@ def test_verdicts_of_their_own_are_left_to_each_action(tmp_path: Path) -> None:
 def test_what_a_conversion_wrote_is_not_asked_about(tmp_path: Path) -> None:
     folder = project(tmp_path / "in", "push up", ("good", "bad"))
     (folder / SIDECAR).touch()
-    for layout in ("dataset", "mp_data", "files", "pose", "parquet"):
-        convert.convert(folder, tmp_path / layout, layout, 25.0)
-        assert len(dataset.read(tmp_path / layout)) == 2
+    for target_format in ("native", "mp_data", "npy", "pose", "parquet"):
+        convert.convert(folder, tmp_path / target_format, target_format, 25.0)
+        assert len(dataset.read(tmp_path / target_format)) == 2
 
 
 def test_a_data_set_deeper_down_is_named(tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_what_lies_beside_the_data_set_does_not_hide_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"folder of a label .*, or name .*/MP_Data\."):
         dataset.read(folder)
     (folder / "results.csv").write_text("epoch,loss\n")
-    with pytest.raises(UserError, match=r"mixes layouts.*, or name .*/MP_Data\."):
+    with pytest.raises(UserError, match=r"mixes formats.*, or name .*/MP_Data\."):
         dataset.read(folder)
 
 

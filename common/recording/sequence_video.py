@@ -1,4 +1,4 @@
-"""Pictures of the take that is being captured in; a video beside its sequence out, once the take is complete."""
+"""Write the frames of a sequence to a video beside it, once the sequence is complete."""
 
 from pathlib import Path
 from typing import Final
@@ -7,32 +7,32 @@ from common.bus.messages import Frame, Message
 from common.video.image import Decoder
 from common.video.writer import VideoFile
 
-DRAFT: Final = ".take.mp4.part"  # whoever opens the data set again removes what was left of it
+DRAFT: Final = ".sequence.mp4.part"  # DatasetWriter removes what is left of it after a crash
 
 
-class TakeVideo:
-    """Written while it is captured, so that no more pictures are in memory than wait for their keypoints."""
+class SequenceVideo:
+    """Written while frames come, so that memory holds no more of them than wait for their keypoints."""
 
     def __init__(self, folder: Path) -> None:
         self._draft = folder / DRAFT
         self._video: VideoFile | None = None
         self._decode = Decoder()
-        self.frames = 0  # of this take
+        self.frames = 0  # written
 
     def add(self, frame: Message | None) -> None:
-        """The take's next frame; None if its picture was lost. Raises UserError or OSError where it cannot be kept."""
-        picture = self._decode(frame) if frame else None
-        if frame is None or picture is None:
+        """Write the next frame; None where its image was lost. Raises UserError or OSError where it cannot be kept."""
+        image = self._decode(frame) if frame else None
+        if frame is None or image is None:
             return
         assert isinstance(frame.header, Frame)
         if self._video is None:
-            size = picture.shape[1], picture.shape[0]
+            size = image.shape[1], image.shape[0]
             self._video = VideoFile(self._draft, frame.header.fps, size, live=False)
-        self._video.write(picture, frame.header.captured_ns)
+        self._video.write(image, frame.header.captured_ns)
         self.frames += 1
 
     def keep(self, path: Path) -> None:
-        """The take is complete, and this is its video's name; raises OSError."""
+        """Finish the video and give it its name; raises OSError."""
         if self._video:
             self._video.close()
             self._video = None
@@ -40,7 +40,7 @@ class TakeVideo:
             self._draft.replace(path)
 
     def discard(self) -> None:
-        """Another take begins, or none."""
+        """Delete what was written, to start over."""
         if self._video:
             self._video.abandon()
             self._draft.unlink(missing_ok=True)
