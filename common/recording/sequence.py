@@ -17,6 +17,11 @@ from common.keypoints.landmarks import LAYOUT, SIZE
 from common.lfs import refuse_pointer
 
 UNKNOWN_SUBJECT: Final = "unknown"
+OUTDATED_KEY: Final = "recorder"  # what releases before 0.1.0 called the subject
+OUTDATED: Final = (  # the end of a sentence
+    "is from before release 0.1.0: convert its data set with the version that wrote it, by python -m data.convert "
+    "DATASET NEW.csv --to csv, and use NEW.csv."
+)
 MIN_PERSON_RATIO: Final = 0.8  # of the frames: a window of 30 may miss six
 # What np.load raises for damaged bytes: in the zip file, its compression, or the header of the array.
 UNREADABLE: Final = (
@@ -47,12 +52,14 @@ def read(path: Path) -> KeypointSequence:
     """Read an .npz file; raises UserError naming it where it holds no sequence."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            if OUTDATED_KEY in stored:
+                raise UserError(f"{path} {OUTDATED}")
             layout = str(stored["layout"])
             sequence = KeypointSequence(
                 str(stored["label"]),
                 stored["keypoints"].astype(np.float32),
                 stored["captured_ns"].astype(np.int64),
-                str(stored["subject" if "subject" in stored else "recorder"]),
+                str(stored["subject"]),
                 str(stored["stream"]),
                 float(stored["fps"]),
             )

@@ -25,7 +25,7 @@ from common.files import atomic_write
 from common.labels import checked_label, checked_name
 from common.recording import sequence as sequences
 from common.recording.dataset_writer import MANIFEST, DatasetWriter, ManifestEntry, read_manifest
-from common.recording.sequence import KeypointSequence
+from common.recording.sequence import OUTDATED, KeypointSequence
 from data.dataset import is_native
 
 UNDO: Final = ".undo"
@@ -60,8 +60,10 @@ class Editor(DatasetWriter):
             raise UserError(
                 f"{folder} is not a data set of this project: convert it first with python -m data.convert."
             )
-        if (folder / UNDO).is_symlink():  # its folders are cleared: a stranger's link must not lead elsewhere
+        if (folder / UNDO).is_symlink():  # its folders are deleted: a link must not lead elsewhere
             raise UserError(f"{folder / UNDO} is a link: remove it.")
+        for outdated in folder.glob(f"{UNDO}/*/begun.json"):
+            raise UserError(f"{outdated} {OUTDATED}")
         super().__init__(folder)
         try:
             with _user_errors(folder):
@@ -252,7 +254,7 @@ def _same_stem(path: Path) -> list[Path]:
 
 
 def _load(record: Path) -> Edit:
-    """An Edit from its file; raises UserError, also where it would lead out of the data set."""
+    """Read an Edit from its file; raises UserError, also where it would lead out of the data set."""
     try:
         edit = msgspec.json.decode(record.read_bytes(), type=Edit)
         for entry in filter(None, (edit.before, edit.after)):

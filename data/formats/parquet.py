@@ -49,7 +49,9 @@ def read(root: Path, files: Iterable[Path], fps: float) -> Iterator[KeypointSequ
             frames, place = np.unique(table["frame"].to_numpy(), return_inverse=True)
             keypoints = _keypoints(table, len(frames), place)
             stated = (table.schema.metadata or {}).get(METADATA)
-            metadata = decode_metadata(stated, SequenceMetadata) if stated else default_metadata(frames.tolist(), fps)
+            metadata = (
+                decode_metadata(path, stated, SequenceMetadata) if stated else default_metadata(frames.tolist(), fps)
+            )
         except (OSError, ValueError, LookupError, TypeError, pa.ArrowException, msgspec.MsgspecError) as error:
             raise UserError(f"{path} is not a table of landmarks: {error}.") from error
         if subject and not stated:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from common.errors import UserError
 from common.keypoints.landmarks import SIZE, SLICES, VECTORS, split
 from common.labels import checked_label
-from common.recording.sequence import UNKNOWN_SUBJECT, KeypointSequence, check_sequence
+from common.recording.sequence import OUTDATED, OUTDATED_KEY, UNKNOWN_SUBJECT, KeypointSequence, check_sequence
 
 # Folders by which other people's labels are known from their data sets' parts, and these from actions.
 VERDICTS: Final = frozenset(("right", "wrong", "good", "bad", "correct", "incorrect"))
@@ -54,12 +54,15 @@ def default_metadata(frames: Iterable[int], fps: float) -> SequenceMetadata:
     return SequenceMetadata(subject=UNKNOWN_SUBJECT, stream="", fps=fps, captured_ns=captured_ns)
 
 
-def decode_metadata(text: bytes, kind: type[Metadata]) -> Metadata:
-    """Metadata from JSON, also as versions before 0.1.0 wrote them, with `recorder` for `subject`."""
-    return msgspec.json.decode(text.replace(b'{"recorder":', b'{"subject":', 1), type=kind)
+def decode_metadata(path: Path, text: bytes, kind: type[Metadata]) -> Metadata:
+    """Decode JSON; raises MsgspecError where it is damaged, UserError naming `path` where it is outdated."""
+    if f'"{OUTDATED_KEY}":'.encode() in text:
+        raise UserError(f"{path} {OUTDATED}")
+    return msgspec.json.decode(text, type=kind)
 
 
 def metadata_of(sequence: KeypointSequence) -> SequenceMetadata:
+    """The metadata to store beside the keypoints."""
     return SequenceMetadata(
         subject=sequence.subject,
         stream=sequence.stream,
@@ -108,7 +111,7 @@ def read_metadata(root: Path) -> dict[str, SequenceMetadata]:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
     for number, text in enumerate(lines, start=1):
         try:
-            line = decode_metadata(text, SidecarLine)
+            line = decode_metadata(path, text, SidecarLine)
         except msgspec.MsgspecError as error:
             raise UserError(f"{path}, line {number} is damaged ({error}): remove it.") from error
         metadata[line.file] = line

@@ -217,6 +217,10 @@ def test_columns_in_another_order_are_not_guessed(tmp_path: Path):
         (b"{", "line 1 is damaged"),
         (b'{"file": "wave/0"}', "line 1 is damaged"),
         (
+            b'{"recorder":"anna","stream":"cam","fps":25.0,"captured_ns":[0,1,2],"file":"wave/0"}',
+            "before release .* con",
+        ),
+        (
             json.dumps({"file": "wave/0", "subject": "", "stream": "", "fps": 25, "captured_ns": [0]}),
             "3 frames, .* says 1",
         ),

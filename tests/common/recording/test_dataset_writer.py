@@ -11,7 +11,7 @@ import pytest
 from common.errors import UserError
 from common.recording import sequence as sequences
 from common.recording.dataset_writer import MANIFEST, DatasetWriter, read_manifest
-from tests.common.recording.test_sequence import made
+from tests.common.recording.test_sequence import made, save_outdated
 from tests.pipeline import python
 
 
@@ -79,6 +79,16 @@ def test_manifest_and_files_agree_again_after_a_crash(tmp_path: Path) -> None:
         assert writer.entries["wave/a.npz"].origin == "kept"
     assert read_manifest(tmp_path).keys() == writer.entries.keys()
     assert "wave/e.npz.part" not in files(tmp_path)
+
+
+def test_a_data_set_from_before_the_release_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "wave").mkdir()
+    save_outdated(tmp_path / "wave" / "a.npz")
+    line = b'{"file":"wave/a.npz","label":"wave","recorder":"anna","frames":5,"fps":25.0,"written":"2026-11-01"}\n'
+    (tmp_path / MANIFEST).write_bytes(line)
+    with pytest.raises(UserError, match=r"a\.npz is from before release 0\.1\.0: convert"):
+        DatasetWriter(tmp_path)
+    assert (tmp_path / MANIFEST).read_bytes() == line
 
 
 def test_a_full_disk_leaves_all_that_was_there(tmp_path: Path) -> None:

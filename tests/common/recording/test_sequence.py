@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from common.keypoints.landmarks import SIZE
+from common.keypoints.landmarks import LAYOUT, SIZE
 from common.recording import sequence as sequences
 from common.recording.sequence import KeypointSequence
 
@@ -35,6 +35,18 @@ def test_a_damaged_file_is_named(tmp_path: Path, damage: bytes | None) -> None:
 def test_pickled_objects_are_not_loaded(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", layout=np.array([object()], dtype=object))
     with pytest.raises(UserError, match="not a sequence"):
+        sequences.read(tmp_path / "a.npz")
+
+
+def save_outdated(path: Path) -> None:
+    """As releases before 0.1.0 wrote a sequence."""
+    fields = made()._asdict()
+    np.savez(path, layout=LAYOUT, recorder=fields.pop("subject"), **fields)
+
+
+def test_a_sequence_from_before_the_release_says_how_to_convert_it(tmp_path: Path) -> None:
+    save_outdated(tmp_path / "a.npz")
+    with pytest.raises(UserError, match=r"a\.npz is from before release 0\.1\.0: convert"):
         sequences.read(tmp_path / "a.npz")
 
 

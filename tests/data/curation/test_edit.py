@@ -223,6 +223,21 @@ def test_what_is_no_native_data_set_is_left_alone(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("begun.json", "is from before release .* convert"), (DONE, "cannot be followed, remove .*000001")],
+)
+def test_a_journal_from_before_the_release_says_what_to_do(folder: Path, name: str, said: str) -> None:
+    record = folder / UNDO / "000001" / name
+    record.parent.mkdir(parents=True)
+    record.write_text('{"what":"delete wave/c","before":{"file":"wave/c.npz","recorder":"anna"},"was":"00"}')
+    before = state(folder)
+    with pytest.raises(UserError, match=said), Editor(folder) as editor:
+        editor.undo()
+    assert state(folder) == before
+    assert record.exists()
+
+
 def test_nothing_is_edited_while_another_program_writes(folder: Path) -> None:
     with DatasetWriter(folder), pytest.raises(UserError, match="Another program is writing"):
         Editor(folder)

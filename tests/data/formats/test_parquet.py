@@ -55,6 +55,17 @@ def test_googles_set_is_read_as_it_is(tmp_path: Path):
     assert (parts["pose"][..., 3] == 1).all()
 
 
+def test_ours_from_before_the_release_say_how_to_convert_them(tmp_path: Path):
+    (tmp_path / "wave").mkdir()
+    outdated = {parquet.METADATA: b'{"recorder":"anna","stream":"cam","fps":25.0,"captured_ns":[0]}'}
+    googles(tmp_path / "wave" / "0.parquet", [0])
+    table = pq.read_table(tmp_path / "wave" / "0.parquet")
+    visible = table.append_column("visibility", table["x"]).replace_schema_metadata(outdated)
+    pq.write_table(visible, tmp_path / "wave" / "0.parquet")
+    with pytest.raises(UserError, match=r"0\.parquet is from before release .* convert"):
+        dataset.read(tmp_path)
+
+
 def test_ours_have_its_form(tmp_path: Path):
     keypoints = RNG.random((2, SIZE), np.float32)
     split(keypoints)["face"][1] = 0
