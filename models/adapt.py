@@ -26,7 +26,7 @@ def command_line(arguments: argparse.Namespace) -> None:
     adapted = adapt(arguments.model, sequences, arguments.seed)
     with written(arguments.out) as draft:
         adapted.trained.save(draft)
-        rehearsal.keep(draft, adapted.lessons, arguments.seed)
+        rehearsal.save(draft, adapted.lessons, arguments.seed)
         write_card(draft, adapted.card)
     new = set(adapted.card.labels) - set(read_card(arguments.model).labels)
     print(

@@ -35,11 +35,12 @@ from models.evaluation.evaluator import Result, judge
 from models.storage.importer import adopt
 from models.training.adaptation import adapt
 from models.training.card import save
-from models.training.cross_validation import by_number, crossed, parted
+from models.training.cross_validation import by_number, crossed
 from models.training.progress import shown
 from models.training.recipe import KINDS, NETWORKS, Recipe
 from models.training.trainer import Course, Plan
 from models.training_data import folds
+from models.training_data.folds import train_test_split
 
 SPLITS: Final = 3  # of the recorders
 FOLDS: Final = 5
@@ -98,7 +99,7 @@ def mit(data: Path, plan: Plan, work: Path) -> Iterator[Figure]:
     """From two recorders to 22 others."""
     sequences = dataset.read(data / "signers")
     known = np.array([sequence.subject in MIT for sequence in sequences])
-    result = taught(work / "mit", *parted(sequences, ~known), plan)
+    result = taught(work / "mit", *train_test_split(sequences, ~known), plan)
     on = "signers, the two of MIT licence to 22 others"
     yield Figure(on=on, what="accuracy", value=result.sequences.accuracy, goal=0.86, detail=result.sequences.recorders)
     yield Figure(on=on, what="loss", value=result.sequences.loss)
@@ -172,7 +173,7 @@ def splits(sequences: Row[KeypointSequence]) -> Iterator[tuple[list[KeypointSequ
     """Who teaches and who is judged, in thirds of the recorders."""
     recorders = np.array([sequence.subject for sequence in sequences])
     for part in np.array_split(np.random.default_rng(0).permutation(np.unique(recorders)), SPLITS):
-        yield parted(sequences, np.isin(recorders, part))
+        yield train_test_split(sequences, np.isin(recorders, part))
 
 
 def taught(folder: Path, rest: Row[KeypointSequence], tested: Row[KeypointSequence], plan: Plan) -> Result:
@@ -194,7 +195,7 @@ def to_each(folder: Path, tested: Row[KeypointSequence]) -> dict[str, tuple[floa
         for label in {sequence.label for sequence in own}:
             of_label = [number for number, sequence in enumerate(own) if sequence.label == label]
             shown_to[np.random.default_rng(0).permutation(of_label)[:EXAMPLES]] = True
-        others, examples = parted(own, shown_to)
+        others, examples = train_test_split(own, shown_to)
         began = time.monotonic()
         adapted = adapt(folder, examples)
         took_s = time.monotonic() - began
@@ -211,7 +212,7 @@ def _in_folds(
     f1: float | None = None,
 ) -> Iterator[Figure]:
     labels = [sequence.label for sequence in sequences]
-    results = [one.result for one in crossed(sequences, plan, folds.stratified(labels, FOLDS, seed=0))]
+    results = [one.result for one in crossed(sequences, plan, folds.stratified_folds(labels, FOLDS, seed=0))]
     on, streams = f"{name}, {FOLDS} folds", [result.stream for result in results]
     yield Figure(on=on, what="accuracy", value=_mean(results, "accuracy"), goal=accuracy)
     yield Figure(on=on, what="loss", value=_mean(results, "loss"), goal=loss, at_most=True)

@@ -29,10 +29,10 @@ from common.recording.sequence import KeypointSequence
 from data import dataset
 from models.storage.folder import in_text
 from models.training.arguments import options, planned
-from models.training.cross_validation import Figures, crossed, figures_of, folded
+from models.training.cross_validation import Figures, crossed, figures_of
 from models.training.recipe import KINDS, Recipe
 from models.training.trainer import Plan, labelled
-from models.training_data.folds import Fold
+from models.training_data.folds import Fold, make_test_folds
 
 NOTEBOOK: Final = "notebook"
 CHOICES: Final = (*KINDS, NOTEBOOK)
@@ -65,7 +65,7 @@ def compare(arguments: argparse.Namespace) -> None:
     count = None if arguments.leave_one_out else arguments.judging
     sequences = [sequence for folder in arguments.datasets for sequence in dataset.read(folder)]
     labelled(sequences, plan.idle)
-    rounds = {seed: folded(sequences, count, seed) for seed in range(plan.seed, plan.seed + arguments.seeds)}
+    rounds = {seed: make_test_folds(sequences, count, seed) for seed in range(plan.seed, plan.seed + arguments.seeds)}
     for path in filter(None, (arguments.json, arguments.plot)):
         path.parent.mkdir(parents=True, exist_ok=True)
     figures: list[Figures] = []

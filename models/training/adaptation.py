@@ -21,7 +21,7 @@ from models.training.fit import Trained, learn
 from models.training.progress import shown
 from models.training.recipe import Recipe
 from models.training_data import rehearsal, training_set, transitions, windows
-from models.training_data.training_set import Lessons
+from models.training_data.training_set import TrainingSet
 
 OWN: Final = 0.8  # of the lessons of a label that one has examples of
 EPOCHS: Final = 20
@@ -35,7 +35,7 @@ class Adapted(NamedTuple):
 
     card: Card
     trained: Trained
-    lessons: Lessons  # all that it knows now
+    lessons: TrainingSet  # all that it knows now
     kept: float  # share of what it keeps of its former lessons that it tells right
 
     def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -55,7 +55,7 @@ def adapt(folder: Path, sequences: Row[KeypointSequence], seed: int = 0) -> Adap
     card = msgspec.structs.replace(before, labels=[*before.labels, *new], idle=[*before.idle, *filter(is_idle, new)])
     check_distinct(card.labels)
     recipe = _recipe(folder, card)
-    known, own = rehearsal.recall(folder, len(card.labels)), own_lessons(card, sequences, seed)
+    known, own = rehearsal.load(folder, len(card.labels)), own_lessons(card, sequences, seed)
     everything = beside(known, own)
     with shown() as progress:
         trained = learn(recipe, everything, seed, progress=progress, knowing=folder / WEIGHTS)
@@ -82,29 +82,32 @@ def _recipe(folder: Path, card: Card) -> Recipe:
         raise UserError(f"{folder / CARD} says a recipe that cannot be read: {error}.") from error
 
 
-def own_lessons(card: Card, sequences: Row[KeypointSequence], seed: int) -> Lessons:
+def own_lessons(card: Card, sequences: Row[KeypointSequence], seed: int) -> TrainingSet:
     """What one's own examples teach; raises UserError for a label without a window."""
     shape, idle = card.window, [card.labels.index(label) for label in card.idle]
-    cut = windows.cut(sequences, card.labels, shape, STRIDE)
+    cut = windows.cut_windows(sequences, card.labels, shape, STRIDE)
     if silent := sorted({one.label for one in sequences} - {card.labels[number] for number in cut.targets}):
         raise UserError(f"No sequence of {silent[0]!r} has the {shape.length} frames of a window: record longer ones.")
-    held = windows.joined([], shape.length)
+    held = windows.concatenate([], shape.length)
     if idle:
-        held = transitions.held(sequences, card.idle, shape.length, idle[0], seed)
+        held = transitions.synthetic_idle(sequences, card.idle, shape.length, idle[0], seed)
     together = np.zeros(len(sequences), int)
-    return training_set.varied(cut, held, idle, together, card.features, len(card.labels), seed)
+    return training_set.augmented(cut, held, idle, together, card.features, len(card.labels), seed)
 
 
-def beside(known: Lessons, own: Lessons) -> Lessons:
+def beside(known: TrainingSet, own: TrainingSet) -> TrainingSet:
     """Both, with every label as frequent: one that only the model knows, or only one's own examples show, as well."""
-    parts, there = (known, own), np.stack([part.shares @ part.targets[0] for part in (known, own)])  # (2, labels)
+    parts, there = (
+        (known, own),
+        np.stack([part.sample_weight @ part.targets[0] for part in (known, own)]),
+    )  # (2, labels)
     wanted = np.where(there > LEAST, [[1 - OWN], [OWN]], 0)
     factors = wanted / np.maximum(wanted.sum(axis=0), LEAST) / np.maximum(there, LEAST)
-    shares = [part.shares * (part.targets[0] @ factor) for part, factor in zip(parts, factors, strict=True)]
+    shares = [part.sample_weight * (part.targets[0] @ factor) for part, factor in zip(parts, factors, strict=True)]
     whole = sum(share.sum() for share in shares)
-    return training_set.mixed(
+    return training_set.mix(
         [
-            (part._replace(shares=share / share.sum()), share.sum() / whole)
+            (part._replace(sample_weight=share / share.sum()), share.sum() / whole)
             for part, share in zip(parts, shares, strict=True)
         ]
     )

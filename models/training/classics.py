@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from models.training_data.training_set import Lessons
+from models.training_data.training_set import TrainingSet
 
 COMPONENTS: Final = 150  # of 3630 numbers, where a method takes too long on all
 ROWS: Final = 6000  # lessons at most, of all rounds
@@ -19,7 +19,7 @@ TREES: Final = 200
 LEAVES: Final = 2  # lessons in a leaf, so that a tree is not sure of one
 
 
-def learn(kind: str, lessons: Lessons, seed: int) -> Pipeline:
+def learn(kind: str, lessons: TrainingSet, seed: int) -> Pipeline:
     """A fitted pipeline whose classes are the numbers of the labels; each must be the target of a lesson."""
     rows, targets, weights = _drawn(lessons, np.random.default_rng(seed))
     steps = [("scale", StandardScaler())]
@@ -43,7 +43,7 @@ def _method(kind: str, seed: int) -> Any:
 
 
 def _drawn(
-    lessons: Lessons, rng: np.random.Generator
+    lessons: TrainingSet, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.float64]]:
     """Rows (m, length * F), the likeliest label of each, and its weight; the first round is always among them."""
     rounds, n = lessons.features.shape[:2]
@@ -51,7 +51,7 @@ def _drawn(
     if len(chosen) > ROWS:
         chosen = np.sort(np.concatenate([chosen[:n], n + rng.choice(len(chosen) - n, max(0, ROWS - n), replace=False)]))
     rows = lessons.features.reshape(rounds * n, -1)[chosen]
-    weights = lessons.shares[chosen % n]
+    weights = lessons.sample_weight[chosen % n]
     return rows, lessons.targets.reshape(rounds * n, -1)[chosen].argmax(axis=1), weights / weights.mean()
 
 

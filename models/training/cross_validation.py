@@ -2,7 +2,6 @@
 
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as Row
 from pathlib import Path
@@ -12,7 +11,6 @@ import msgspec
 import numpy as np
 from rich.console import Console
 
-from common.errors import UserError
 from common.keypoints.landmarks import SIZE
 from common.recognition.classifier import Classifier
 from common.recording.sequence import KeypointSequence
@@ -22,8 +20,7 @@ from models.training.card import card_of
 from models.training.progress import shown
 from models.training.recipe import Recipe
 from models.training.trainer import Course, Plan, Taught
-from models.training_data import folds
-from models.training_data.folds import Fold
+from models.training_data.folds import Fold, train_test_split
 
 WARM_UP: Final = 20  # windows
 TIMED: Final = 100
@@ -62,7 +59,7 @@ def crossed(
 ) -> Iterator[Crossed]:
     """Fold by fold, a model by each recipe (the plan's, if none is named), which all other sequences have taught."""
     for out in parts:
-        rest, fold = parted(sequences, out)
+        rest, fold = train_test_split(sequences, out)
         with Console(stderr=True).status("Making lessons ..."):
             course = Course(rest, plan)
         for recipe in recipes or (plan.recipe,):
@@ -113,42 +110,6 @@ def _ms_per_window(one: Crossed) -> float:
     return float(np.median(times[WARM_UP:])) * 1e3
 
 
-def folded(sequences: Row[KeypointSequence], count: int | None, seed: int) -> list[Fold]:
-    """So many parts that judge: of whole recorders where there are several; None: each recorder is one.
-
-    Raises UserError where there are too few recorders or sequences, or a label could not be learnt without a part.
-    """
-    recorders = [sequence.subject for sequence in sequences]
-    if count is None:
-        parts = list(folds.leave_one_out(recorders).values())
-    elif len(set(recorders)) > 1:
-        parts = folds.by_recorder(recorders, count, seed)
-    else:
-        parts = folds.stratified([sequence.label for sequence in sequences], count, seed)
-    _check_teachable(sequences, parts)
-    return parts
-
-
-def _check_teachable(sequences: Row[KeypointSequence], parts: Row[Fold]) -> None:
-    """Raises UserError where a label cannot be learnt without one of the folds."""
-    for out in parts:
-        left = Counter(sequence.label for sequence in parted(sequences, out)[0])
-        for label in sorted({sequence.label for sequence in sequences}):
-            if left[label] < 2:
-                raise UserError(
-                    f"Too few sequences of {label!r}, {left[label]}, are left to learn from when a fold is held out to "
-                    "judge: record it more often, and by several people where several record."
-                )
-
-
 def by_number(sequences: Iterable[KeypointSequence]) -> dict[str, KeypointSequence]:
     """Named by their places, where nothing shows a better name."""
     return {str(number): sequence for number, sequence in enumerate(sequences)}
-
-
-def parted(sequences: Iterable[KeypointSequence], out: Fold) -> tuple[list[KeypointSequence], list[KeypointSequence]]:
-    """Who teaches, and who judges."""
-    parts: tuple[list[KeypointSequence], list[KeypointSequence]] = ([], [])
-    for sequence, judging in zip(sequences, out, strict=True):
-        parts[bool(judging)].append(sequence)
-    return parts

@@ -12,7 +12,7 @@ from common.quiet import quiet_tensorflow
 from common.recognition.classifier import WEIGHTS
 from models.training.progress import Progress
 from models.training.recipe import CLASSICS, Recipe
-from models.training_data.training_set import Lessons
+from models.training_data.training_set import TrainingSet
 
 quiet_tensorflow()
 
@@ -34,10 +34,10 @@ class Trained(NamedTuple):
 
 def learn(
     recipe: Recipe,
-    lessons: Lessons,
+    lessons: TrainingSet,
     seed: int,
     *,
-    validation: Lessons | None = None,
+    validation: TrainingSet | None = None,
     desk: Path | None = None,
     progress: Progress | None = None,
     knowing: Path | None = None,
@@ -52,7 +52,7 @@ def learn(
     return _network(recipe, lessons, seed, validation, desk, progress, knowing)
 
 
-def _classic(recipe: Recipe, lessons: Lessons, seed: int) -> Trained:
+def _classic(recipe: Recipe, lessons: TrainingSet, seed: int) -> Trained:
     from models.training import classics
 
     model, labels = classics.learn(recipe.kind, lessons, seed), lessons.targets.shape[-1]
@@ -73,9 +73,9 @@ def _classic(recipe: Recipe, lessons: Lessons, seed: int) -> Trained:
 
 def _network(
     recipe: Recipe,
-    lessons: Lessons,
+    lessons: TrainingSet,
     seed: int,
-    validation: Lessons | None,
+    validation: TrainingSet | None,
     desk: Path | None,
     progress: Progress | None,
     knowing: Path | None,
@@ -103,7 +103,9 @@ def _network(
         callbacks.append(tf.keras.callbacks.BackupAndRestore(desk / "state"))
     model.fit(
         networks.Batches(lessons, seed),
-        validation_data=(validation.features[0], validation.targets[0], validation.shares) if validation else None,
+        validation_data=(validation.features[0], validation.targets[0], validation.sample_weight)
+        if validation
+        else None,
         epochs=recipe.epochs,
         callbacks=callbacks,
         verbose=0,

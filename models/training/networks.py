@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from common.errors import UserError
 from models.training.progress import Progress
 from models.training.recipe import Recipe
-from models.training_data.training_set import Lessons
+from models.training_data.training_set import TrainingSet
 
 BATCH: Final = 64
 EPOCH: Final = 16  # batches
@@ -118,7 +118,7 @@ def prepare(model: tf.keras.Model, recipe: Recipe) -> None:
 class Batches(tf.keras.utils.PyDataset):  # type: ignore[misc]
     """Random lessons, each in a random one of its variants."""
 
-    def __init__(self, lessons: Lessons, seed: int) -> None:
+    def __init__(self, lessons: TrainingSet, seed: int) -> None:
         super().__init__()
         self._lessons, self._rng = lessons, np.random.default_rng(seed)
 
@@ -127,7 +127,7 @@ class Batches(tf.keras.utils.PyDataset):  # type: ignore[misc]
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         rounds, n = self._lessons.features.shape[:2]
-        chosen = self._rng.integers(rounds, size=BATCH), self._rng.choice(n, BATCH, p=self._lessons.shares)
+        chosen = self._rng.integers(rounds, size=BATCH), self._rng.choice(n, BATCH, p=self._lessons.sample_weight)
         return self._lessons.features[chosen], self._lessons.targets[chosen]
 
 

@@ -24,7 +24,7 @@ from models.simulation.pipeline import watched
 from models.training.fit import Trained, learn
 from models.training.progress import Progress
 from models.training.recipe import NETWORKS, Recipe
-from models.training_data import rehearsal, training_set, transitions, windows
+from models.training_data import folds, rehearsal, training_set, transitions, windows
 
 WINDOWS: Final = 2000  # of long recordings that are learnt
 VALIDATED: Final = "validated.json"
@@ -74,21 +74,21 @@ class Course:
 
     def __init__(self, sequences: Row[KeypointSequence], plan: Plan) -> None:
         self.labels, self.idle = labelled(sequences, plan.idle)
-        sequences = windows.long_enough(sequences, plan.shape)
+        cut = windows.cut_windows(sequences, self.labels, plan.shape, plan.stride)
+        sequences, cut = windows.drop_short(sequences, cut, plan.shape)
         self.sequences, self.plan, recipe = sequences, plan, plan.recipe
-        cut = windows.cut(sequences, self.labels, plan.shape, plan.stride)
-        self._shown = windows.thinned(cut, WINDOWS)
-        self._parts = windows.parted(sequences, plan.folds, plan.seed)
+        self._shown = windows.subsample(cut, WINDOWS)
+        self._parts = folds.make_folds(sequences, plan.folds, plan.seed)
         if recipe.is_notebooks:
-            self._lessons = training_set.plain(self._shown, recipe.features, len(self.labels))
+            self._lessons = training_set.from_windows(self._shown, recipe.features, len(self.labels))
             return
         idle = [self.labels.index(label) for label in self.idle]
         target = idle[0] if idle else len(self.labels)
-        held = transitions.held(sequences, self.idle, plan.shape.length, target, plan.seed)
+        held = transitions.synthetic_idle(sequences, self.idle, plan.shape.length, target, plan.seed)
         if len(held.targets) and not idle:
             self.labels, self.idle, idle = [*self.labels, NOTHING], [NOTHING], [target]
         of_part = np.argmax(self._parts, axis=0)
-        self._lessons = training_set.varied(
+        self._lessons = training_set.augmented(
             self._shown, held, idle, of_part, recipe.features, len(self.labels), plan.seed
         )
 
@@ -113,7 +113,7 @@ class Course:
     def keep_memory(self, folder: Path) -> None:
         """Keep some of the lessons of a network in its folder, for models/adapt.py."""
         if self.plan.recipe.kind in NETWORKS:
-            rehearsal.keep(folder, self._lessons, self.plan.seed)
+            rehearsal.save(folder, self._lessons, self.plan.seed)
 
     def validate(self, desk: Path | None = None, progress: Progress | None = None) -> Validated:
         """Each part of the sequences is told by a network that was taught the others; all of it calibrates."""
@@ -128,11 +128,11 @@ class Course:
             rows[inside] = one.tell(features(self._shown.windows[inside], self.plan.recipe.features))
         idle = [self.labels.index(label) for label in self.idle]
         known = rows if np.isin(self._shown.targets, idle).any() else metrics.without(rows, idle)
-        unseen = windows.are_of_recorders(parts, self.sequences)
+        unseen = folds.are_subject_independent(parts, self.sequences)
         recorders = len({sequence.subject for sequence in self.sequences}) if unseen else None
         wrong = calibration.unseen_wrong(len(known), recorders)
         temperature = calibration.temperature(known, self._shown.targets, wrong)
-        scores = metrics.score(tempered(known, temperature), self._shown.targets, self._shown.recorders, self.labels)
+        scores = metrics.score(tempered(known, temperature), self._shown.targets, self._shown.subjects, self.labels)
         streams = [
             self._stream(one, temperature, [self.sequences[number] for number in np.flatnonzero(part)])
             for one, part in zip(trained, parts, strict=True)
@@ -158,9 +158,9 @@ class Course:
         )
 
     def _taught_without(self, part: NDArray[np.bool_], desk: Path | None, progress: Progress | None) -> Trained:
-        judged = self._shown.where(part[self._shown.sequences])
-        validation = training_set.plain(judged, self.plan.recipe.features, len(self.labels))
-        taught = self._lessons.without(part)
+        judged = self._shown.take(part[self._shown.sequences])
+        validation = training_set.from_windows(judged, self.plan.recipe.features, len(self.labels))
+        taught = self._lessons.excluding_fold(part)
         return learn(self.plan.recipe, taught, self.plan.seed, validation=validation, desk=desk, progress=progress)
 
     def _stream(self, trained: Trained, temperature: float, sequences: Row[KeypointSequence]) -> Stream:

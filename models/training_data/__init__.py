@@ -1,1 +1,1 @@
-"""From recordings to what a model is fitted to."""
+"""Turn recordings into the set a model is fitted to."""

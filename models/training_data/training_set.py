@@ -1,4 +1,4 @@
-"""Examples and rests in; what a model learns from out: each as it is and augmented, and at the edge of a rest."""
+"""Build the set a model is fitted to: windows, transitions from and to idleness, and augmented copies of them."""
 
 from collections.abc import Collection, Iterator
 from collections.abc import Sequence as Row
@@ -9,128 +9,133 @@ from numpy.typing import NDArray
 
 from common.keypoints.features import Features, features, size
 from models.training_data import augment
-from models.training_data.transitions import edges
-from models.training_data.windows import Examples, joined
+from models.training_data.folds import Fold
+from models.training_data.transitions import transition_windows
+from models.training_data.windows import WindowSet, concatenate
 
-CHUNK: Final = 64  # windows changed at once, 13 MB
-ROUNDS: Final = (3, 12)  # fewest, most: of few examples more variants
-WINDOWS: Final = 8000  # of all rounds, about
-BYTES: Final = 2**30  # of memory for all of them; raw features take 14 times as much as body's
-SHARES: Final = (0.6, 0.3, 0.1)  # of a batch: examples, edges, rests
-
-
-class Lessons(NamedTuple):
-    """n lessons, with a variant of each in each of r rounds, in the first of them not augmented."""
-
-    features: NDArray[np.float32]  # (r, n, length, F)
-    targets: NDArray[np.float32]  # (r, n, labels), probabilities
-    shares: NDArray[np.float64]  # (n,), how often each is to be seen; their sum is 1
-    sequences: NDArray[np.intp]  # (n,), the number of the sequence each is from
-
-    def without(self, part: NDArray[np.bool_]) -> "Lessons":
-        """Those of sequences that are not in the part (n sequences,), by which they were varied."""
-        rest = ~part[self.sequences]
-        shares = self.shares[rest] / self.shares[rest].sum()
-        return Lessons(self.features[:, rest], self.targets[:, rest], shares, self.sequences[rest])
+BATCH: Final = 64  # windows augmented at once, 13 MB
+AUGMENTED_COPIES: Final = (3, 12)  # fewest, most: the fewer windows, the more copies
+TARGET_WINDOWS: Final = 8000  # of all copies, about
+MAX_BYTES: Final = 2**30  # of memory for all copies; raw features take 14 times as much as body's
+GROUP_WEIGHTS: Final = (0.6, 0.3, 0.1)  # of a batch: windows as they were cut, transitions, synthetic idle windows
 
 
-def mixed(parts: Row[tuple[Lessons, float]]) -> Lessons:
-    """One round of all variants of several lessons, each seen in its share."""
+class TrainingSet(NamedTuple):
+    """n windows in c copies; the first copy is not augmented."""
+
+    features: NDArray[np.float32]  # (c, n, length, F)
+    targets: NDArray[np.float32]  # (c, n, labels), probabilities
+    sample_weight: NDArray[np.float64]  # (n,), the probability that each is drawn; their sum is 1
+    sequences: NDArray[np.intp]  # (n,), the index of the sequence each is from
+
+    def excluding_fold(self, fold: Fold) -> "TrainingSet":
+        """Return all windows but those of the fold's sequences."""
+        kept = ~fold[self.sequences]
+        weight = self.sample_weight[kept] / self.sample_weight[kept].sum()
+        return TrainingSet(self.features[:, kept], self.targets[:, kept], weight, self.sequences[kept])
+
+
+def mix(parts: Row[tuple[TrainingSet, float]]) -> TrainingSet:
+    """Join the copies of several training sets to a single one, with a weight for each set."""
     features, targets = (
         np.concatenate([getattr(part, what).reshape(-1, *getattr(part, what).shape[2:]) for part, _ in parts])[None]
         for what in ("features", "targets")
     )
-    rounds = [len(part.features) for part, _ in parts]
-    shares = [np.tile(part.shares / times, times) * share for (part, share), times in zip(parts, rounds, strict=True)]
-    sequences = [np.tile(part.sequences, times) for (part, _), times in zip(parts, rounds, strict=True)]
-    return Lessons(features, targets, np.concatenate(shares), np.concatenate(sequences))
+    copies = [len(part.features) for part, _ in parts]
+    weights = [np.tile(part.sample_weight / n, n) * weight for (part, weight), n in zip(parts, copies, strict=True)]
+    sequences = [np.tile(part.sequences, n) for (part, _), n in zip(parts, copies, strict=True)]
+    return TrainingSet(features, targets, np.concatenate(weights), np.concatenate(sequences))
 
 
-def plain(examples: Examples, options: Features, labels: int) -> Lessons:
-    """The examples, as they are."""
-    targets = np.eye(labels, dtype=np.float32)[examples.targets]
-    return Lessons(features(examples.windows, options)[None], targets[None], _evened(targets), examples.sequences)
+def from_windows(windows: WindowSet, options: Features, labels: int) -> TrainingSet:
+    """Return the windows as they are, every label with the same weight."""
+    targets = np.eye(labels, dtype=np.float32)[windows.targets]
+    seen = features(windows.windows, options)
+    return TrainingSet(seen[None], targets[None], class_balanced(targets), windows.sequences)
 
 
-def varied(
-    examples: Examples,
-    held: Examples,
+def augmented(
+    windows: WindowSet,
+    synthetic: WindowSet,
     idle: Collection[int],
-    parts: NDArray[np.intp],
+    fold_of: NDArray[np.intp],
     options: Features,
     labels: int,
     seed: int,
-) -> Lessons:
-    """All that can be learnt from examples, of which those with a target in `idle` are rests, and from held rests.
+) -> TrainingSet:
+    """Return windows, transitions between actions and idle windows, and synthetic idle windows, with augmented copies.
 
-    parts: of each sequence (n sequences,). An action stands beside rests of its own recorder and part alone, so that
-    lessons without a part have nothing of it.
+    idle: indices of the idle labels. fold_of: the fold of each sequence; an action is joined to idle windows of its own
+    subject and fold only, so that `excluding_fold` leaves nothing of a fold.
     """
-    rng, recorded = np.random.default_rng(seed), np.isin(examples.targets, list(idle))
-    rests, acting = joined([examples.where(recorded), held], examples.windows.shape[1]), examples.where(~recorded)
-    partners = _partners(acting, rests, parts)
-    acting = acting.where(np.array([len(numbers) > 0 for numbers in partners], bool))
-    partners = [numbers for numbers in partners if len(numbers)]
-    groups, rows = (examples, acting, held), []
-    for number in range(_rounds(groups, options)):
-        beside = rests.at([rng.choice(numbers) for numbers in partners])
-        pieces = _round(examples, acting, beside, held, options, labels, rng if number else None)
-        rows.append([np.concatenate(columns) for columns in zip(*pieces, strict=True)])
-    seen, targets = (np.stack(columns) for columns in zip(*rows, strict=True))
+    rng, is_idle = np.random.default_rng(seed), np.isin(windows.targets, list(idle))
+    resting = concatenate([windows.take(is_idle), synthetic], windows.windows.shape[1])
+    acting = windows.take(~is_idle)
+    partners = _idle_partners(acting, resting, fold_of)
+    acting = acting.take(np.array([len(indices) > 0 for indices in partners], bool))
+    partners = [indices for indices in partners if len(indices)]
+    groups, copies = (windows, acting, synthetic), []
+    for number in range(_copies(groups, options)):
+        beside = resting.take(np.array([rng.choice(indices) for indices in partners], int))
+        batches = _augmented_copy(windows, acting, beside, synthetic, options, labels, rng if number else None)
+        copies.append([np.concatenate(columns) for columns in zip(*batches, strict=True)])
+    seen, targets = (np.stack(columns) for columns in zip(*copies, strict=True))
     of_group = np.split(targets[0], np.cumsum([len(group.targets) for group in groups])[:-1])
-    shares = np.concatenate([share * _evened(some) for share, some in zip(SHARES, of_group, strict=True)])
-    return Lessons(seen, targets, shares / shares.sum(), np.concatenate([group.sequences for group in groups]))
+    weights = [weight * class_balanced(some) for weight, some in zip(GROUP_WEIGHTS, of_group, strict=True)]
+    weight = np.concatenate(weights)
+    return TrainingSet(seen, targets, weight / weight.sum(), np.concatenate([group.sequences for group in groups]))
 
 
-def _partners(acting: Examples, rests: Examples, parts: NDArray[np.intp]) -> list[NDArray[np.intp]]:
-    """Of each action the numbers of the rests that it may stand beside."""
+def _idle_partners(acting: WindowSet, resting: WindowSet, fold_of: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """Return for each action the indices of the idle windows that it may be joined to."""
     return [
-        np.flatnonzero((rests.recorders == recorder) & (parts[rests.sequences] == parts[sequence]))
-        for recorder, sequence in zip(acting.recorders, acting.sequences, strict=True)
+        np.flatnonzero((resting.subjects == subject) & (fold_of[resting.sequences] == fold_of[sequence]))
+        for subject, sequence in zip(acting.subjects, acting.sequences, strict=True)
     ]
 
 
-def _rounds(groups: Row[Examples], options: Features) -> int:
-    taught, length = sum(len(group.targets) for group in groups), groups[0].windows.shape[1]
-    room = BYTES // (taught * length * size(options) * 4)
-    return int(max(1, min(room, np.clip(WINDOWS // len(groups[0].targets), *ROUNDS))))
+def _copies(groups: Row[WindowSet], options: Features) -> int:
+    n, length = sum(len(group.targets) for group in groups), groups[0].windows.shape[1]
+    most = MAX_BYTES // (n * length * size(options) * 4)
+    return int(max(1, min(most, np.clip(TARGET_WINDOWS // len(groups[0].targets), *AUGMENTED_COPIES))))
 
 
-def _round(
-    examples: Examples,
-    acting: Examples,
-    beside: Examples,
-    held: Examples,
+def _augmented_copy(
+    windows: WindowSet,
+    acting: WindowSet,
+    beside: WindowSet,
+    synthetic: WindowSet,
     options: Features,
     labels: int,
     rng: np.random.Generator | None,
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Features and targets of examples, of actions at the edge of the rest beside them, and of held rests.
+    """Yield features and targets of all windows, of transitions between `acting` and `beside`, and of synthetic idle.
 
-    rng: None, as they are.
+    rng: None for the copy that is not augmented.
     """
-    one_hot, edging = np.eye(labels, dtype=np.float32), rng or np.random.default_rng(0)
+    one_hot, transition_rng = np.eye(labels, dtype=np.float32), rng or np.random.default_rng(0)
 
-    def filmed(windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        return features(augment.film(windows, rng) if rng else windows, options)
+    def seen(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        return features(augment.augment_camera(windows, rng) if rng else windows, options)
 
-    for part in _chunks(examples):
-        yield filmed(augment.perform(part.windows, rng) if rng else part.windows), one_hot[part.targets]
-    for part, rest in zip(_chunks(acting), _chunks(beside), strict=True):
-        windows, shares = edges(augment.perform(part.windows, edging), rest.windows, edging)
-        resting = one_hot[rest.targets]
-        yield filmed(windows), resting + shares[:, None] * (one_hot[part.targets] - resting)
-    for part in _chunks(held):
-        yield filmed(part.windows), one_hot[part.targets]
-
-
-def _chunks(examples: Examples) -> Iterator[Examples]:
-    for first in range(0, len(examples.targets), CHUNK):
-        yield Examples._make(column[first : first + CHUNK] for column in examples)
+    for part in _batches(windows):
+        yield seen(augment.augment_motion(part.windows, rng) if rng else part.windows), one_hot[part.targets]
+    for part, rest in zip(_batches(acting), _batches(beside), strict=True):
+        moved = augment.augment_motion(part.windows, transition_rng)
+        transitions, action = transition_windows(moved, rest.windows, transition_rng)
+        idle = one_hot[rest.targets]
+        yield seen(transitions), idle + action[:, None] * (one_hot[part.targets] - idle)
+    for part in _batches(synthetic):
+        yield seen(part.windows), one_hot[part.targets]
 
 
-def _evened(targets: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Shares of lessons (n, labels) by which every label is as frequent; their sum is 1, or 0 of none."""
-    there = targets.sum(axis=0)
-    shares = (targets / np.maximum(there, 1e-9)).sum(axis=1).astype(float)
-    return shares / max(shares.sum(), 1e-9)
+def _batches(windows: WindowSet) -> Iterator[WindowSet]:
+    for first in range(0, len(windows.targets), BATCH):
+        yield windows.take(slice(first, first + BATCH))
+
+
+def class_balanced(targets: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return weights (n,) for targets (n, labels) that make every label as frequent; their sum is 1, or 0 for n = 0."""
+    frequency = targets.sum(axis=0)
+    weight = (targets / np.maximum(frequency, 1e-9)).sum(axis=1).astype(float)
+    return weight / max(weight.sum(), 1e-9)

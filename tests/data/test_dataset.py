@@ -16,7 +16,7 @@ from common.recording.sequence import UNKNOWN_SUBJECT, KeypointSequence
 from data import dataset
 from data.formats import table
 from data.formats.shared import SIDECAR, VECTORS, to_holistic
-from models.training_data.windows import cut
+from models.training_data.windows import cut_windows
 
 RNG = np.random.default_rng(0)
 FPS = 20.0
@@ -264,7 +264,7 @@ def test_the_notebooks_folder_is_read_as_it_is(shared: Path):
     assert len(sequences) == 24
     assert {sequence.label for sequence in sequences} == {"hello", "iloveyou", "thanks"}
     assert {sequence.keypoints.shape for sequence in sequences} == {(30, SIZE)}
-    examples = cut(sequences, ["hello", "iloveyou", "thanks"], WindowShape(length=30, fps=None), 1)
+    examples = cut_windows(sequences, ["hello", "iloveyou", "thanks"], WindowShape(length=30, fps=None), 1)
     assert (examples.windows == np.stack([sequence.keypoints for sequence in sequences])).all(), "and trained on"
 
 

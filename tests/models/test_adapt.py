@@ -14,7 +14,7 @@ from models.training.card import save
 from models.training.recipe import Recipe
 from models.training.trainer import VALIDATED, Course
 from models.training_data import rehearsal
-from models.training_data.training_set import Lessons
+from models.training_data.training_set import TrainingSet
 from tests.commands import call, run
 from tests.models.test_train import collected
 from tests.models.training.test_trainer import HEIGHTS, LENGTH, group, performed, plan
@@ -72,31 +72,31 @@ def test_what_cannot_learn_more_is_refused(tmp_path: Path, model: Path):
     card = read_card(model)
     write_card(tmp_path, msgspec.structs.replace(card, recipe={}))
     (tmp_path / "model.keras").write_bytes((model / "model.keras").read_bytes())
-    with pytest.raises(UserError, match=r"keeps no memory.npz"):
+    with pytest.raises(UserError, match=r"has no rehearsal.npz"):
         adapt(tmp_path, own)
-    (tmp_path / rehearsal.MEMORY).write_bytes(b"no numbers")
-    with pytest.raises(UserError, match=r"memory.npz is damaged"):
+    (tmp_path / rehearsal.REHEARSAL).write_bytes(b"no numbers")
+    with pytest.raises(UserError, match=r"rehearsal.npz is damaged"):
         adapt(tmp_path, own)
     (tmp_path / "model.keras").rename(tmp_path / "model.onnx")
     with pytest.raises(UserError, match=r"has no model.keras"):
         adapt(tmp_path, own)
     with pytest.raises(UserError, match="is not a model folder"):
         adapt(tmp_path / "none", own)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [CARD, rehearsal.MEMORY, "model.onnx"]
+    assert {path.name for path in tmp_path.iterdir()} == {CARD, rehearsal.REHEARSAL, "model.onnx"}
 
 
-def test_a_memory_holds_some_lessons_of_each_label(tmp_path: Path):
+def test_rehearsal_data_has_windows_of_each_label(tmp_path: Path):
     rng = np.random.default_rng(0)
     targets = np.eye(3, dtype=np.float32)[np.repeat([0, 1, 2], [200, 60, 3])]
-    targets[0] = 0.4, 0.6, 0.0  # at the edge of a rest
+    targets[0] = 0.4, 0.6, 0.0  # a transition
     features = rng.normal(0, 1, (2, len(targets), 4, 5)).astype(np.float32)
     features[:, :, 0, 0] = np.arange(len(targets))
     numbers = np.arange(len(targets))
-    rehearsal.keep(tmp_path, Lessons(features, np.stack([targets] * 2), np.ones(len(targets)), numbers), 0)
-    kept = rehearsal.recall(tmp_path, 4)
-    assert kept.targets[0].sum(axis=0).tolist() == [rehearsal.EACH, rehearsal.EACH, 3, 0]
-    assert kept.shares.sum() == pytest.approx(1)
-    assert kept.shares @ kept.targets[0] == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0])
+    rehearsal.save(tmp_path, TrainingSet(features, np.stack([targets] * 2), np.ones(len(targets)), numbers), 0)
+    kept = rehearsal.load(tmp_path, 4)
+    assert kept.targets[0].sum(axis=0).tolist() == [rehearsal.MAX_PER_LABEL, rehearsal.MAX_PER_LABEL, 3, 0]
+    assert kept.sample_weight.sum() == pytest.approx(1)
+    assert kept.sample_weight @ kept.targets[0] == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0])
     numbers = kept.features[0, :, 0, 0].astype(int)
     assert 0 not in numbers and len(set(numbers)) == len(numbers)
     np.testing.assert_array_equal(kept.targets[0][:, :3], targets[numbers])

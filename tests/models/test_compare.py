@@ -14,9 +14,10 @@ from common.errors import UserError
 from common.keypoints.features import BODY, RAW
 from common.recording.dataset_writer import DatasetWriter
 from models import compare
-from models.training.cross_validation import Figures, folded
+from models.training.cross_validation import Figures
 from models.training.recipe import Recipe
 from models.training.trainer import Course, Plan
+from models.training_data.folds import make_test_folds
 from tests.models.people import LABELS, card, sequence
 from tests.pipeline import ROOT, python
 
@@ -80,8 +81,8 @@ def test_an_interrupted_comparison_keeps_what_it_has(tmp_path: Path):
     ("options", "words"),
     [
         (["--kinds", "conv", "oracle"], "--kinds oracle is none of conv, gru"),
-        (["--folds", "3"], "2 recorders cannot make 3 folds"),
-        (["--folds", "1"], "2 recorders cannot make 1 folds"),
+        (["--folds", "3"], "2 subjects cannot make 3 folds"),
+        (["--folds", "1"], "2 subjects cannot make 1 folds"),
         (["--seeds", "0"], "--seeds 0 will not do: it must be 1 or more"),
         (["--plot", "all.gif"], "its name must end in .svg or .png"),
         (["--json", "."], "is a folder: name a file"),
@@ -102,13 +103,13 @@ def test_what_will_not_do_is_one_sentence(tmp_path: Path, monkeypatch, capsys, o
 
 
 def test_a_label_that_could_not_be_learnt_without_a_fold_is_named():
-    with pytest.raises(UserError, match="Too few sequences of 'wave', 0, are left to learn from"):
-        folded([*people("anna", "ben", labels=["idle", "nod"]), *people("ben", labels=["wave"])], 2, 0)
+    with pytest.raises(UserError, match="Too few sequences of 'wave', 0, are left to train on"):
+        make_test_folds([*people("anna", "ben", labels=["idle", "nod"]), *people("ben", labels=["wave"])], 2, 0)
     with pytest.raises(UserError, match="Too few sequences of 'clap', 1, are left"):
-        folded(people("anna", each=2), 2, 0)
-    with pytest.raises(UserError, match="1 recorders cannot make 2 folds"):
-        folded(people("anna"), None, 0)
-    assert len(folded(people("anna"), 3, 0)) == 3
+        make_test_folds(people("anna", each=2), 2, 0)
+    with pytest.raises(UserError, match="1 subjects cannot make 2 folds"):
+        make_test_folds(people("anna"), None, 0)
+    assert len(make_test_folds(people("anna"), 3, 0)) == 3
 
 
 def figures(kind: str, *accuracies: float, ms: float = 1.0) -> list[Figures]:

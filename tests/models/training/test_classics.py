@@ -6,16 +6,16 @@ import pytest
 from models.training.classics import ROWS, learn, parameters
 from models.training.fit import learn as taught
 from models.training.recipe import Recipe
-from models.training_data.training_set import Lessons
+from models.training_data.training_set import TrainingSet
 
 
-def lessons_of(targets: np.ndarray, rounds: int = 3, labels: int = 3) -> Lessons:
+def lessons_of(targets: np.ndarray, rounds: int = 3, labels: int = 3) -> TrainingSet:
     """Lessons whose first number says their label."""
     n = len(targets)
     features = np.random.default_rng(0).normal(0, 0.1, (rounds, n, 2, 3)).astype(np.float32)
     features[..., 0, 0] += targets
     one_hot = np.tile(np.eye(labels, dtype=np.float32)[targets], (rounds, 1, 1))
-    return Lessons(features, one_hot, np.full(n, 1 / n), np.arange(n))
+    return TrainingSet(features, one_hot, np.full(n, 1 / n), np.arange(n))
 
 
 @pytest.mark.parametrize(

@@ -10,16 +10,16 @@ from common.recognition.fast_lstm import accelerated
 from models.training.fit import network
 from models.training.networks import BATCH, Batches, build, prepare
 from models.training.recipe import NETWORKS, Recipe
-from models.training_data.training_set import Lessons
+from models.training_data.training_set import TrainingSet
 
 NOTEBOOKS = Recipe(kind="lstm", features=RAW)
 
 
-def lessons_of(features: np.ndarray, targets: np.ndarray, shares: "np.ndarray | None" = None) -> Lessons:
+def lessons_of(features: np.ndarray, targets: np.ndarray, shares: "np.ndarray | None" = None) -> TrainingSet:
     """Features (r, n, length, F) and numbers of labels (n,), each lesson as often as the others."""
     rounds, n = features.shape[:2]
     one_hot = np.tile(np.eye(targets.max() + 1, dtype=np.float32)[targets], (rounds, 1, 1))
-    return Lessons(features, one_hot, np.full(n, 1 / n) if shares is None else shares, np.arange(n))
+    return TrainingSet(features, one_hot, np.full(n, 1 / n) if shares is None else shares, np.arange(n))
 
 
 @pytest.mark.parametrize("recipe", [*(Recipe(kind=kind) for kind in NETWORKS), NOTEBOOKS], ids=[*NETWORKS, "notebook"])

@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 from common.keypoints.landmarks import CONNECTIONS, PARTS, SIZE, SLICES, split
 from common.keypoints.window import seen_parts
 from models.training_data import augment
-from models.training_data.augment import OPPOSITES, X, Y
+from models.training_data.augment import MIRROR_INDEX, X, Y
 
-CHANGES = (
-    augment.move,
-    augment.pace,
-    augment.tilt,
+TRANSFORMS = (
+    augment.shift_zoom,
+    augment.time_warp,
+    augment.camera_affine,
     augment.switch_hands,
     augment.reshape_hands,
-    augment.shake,
-    augment.miss_hands,
+    augment.jitter,
+    augment.hand_dropout,
 )
 
 
@@ -29,32 +29,32 @@ def windows_of(seed: int, n: int = 2, length: int = 6) -> np.ndarray:
     return windows
 
 
-@pytest.mark.parametrize("change", [*CHANGES, augment.perform, augment.film])
+@pytest.mark.parametrize("transform", [*TRANSFORMS, augment.augment_motion, augment.augment_camera])
 @given(seed=st.integers(0, 999))
 @settings(max_examples=10)
-def test_a_change_is_seeded_and_leaves_what_it_was_given(change, seed):
+def test_an_augmentation_is_seeded_and_leaves_its_input(transform, seed):
     windows = windows_of(seed)
     before = windows.copy()
-    changed = change(windows, np.random.default_rng(seed))
+    changed = transform(windows, np.random.default_rng(seed))
     assert np.array_equal(windows, before)
-    assert np.array_equal(changed, change(windows, np.random.default_rng(seed)))
+    assert np.array_equal(changed, transform(windows, np.random.default_rng(seed)))
     assert (changed.shape, changed.dtype) == (windows.shape, np.float32)
     assert np.isfinite(changed).all()
     assert np.abs(changed).max() < 10
 
 
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("transform", TRANSFORMS)
 @given(seed=st.integers(0, 999))
 @settings(max_examples=10)
-def test_no_part_appears_and_only_hands_are_missed(change, seed):
+def test_no_part_appears_and_only_hands_are_dropped(transform, seed):
     windows = windows_of(seed)
-    before, after = seen_parts(windows), seen_parts(change(windows, np.random.default_rng(seed)))
-    if change is augment.pace:  # frames change places, so all that can be said is of whole windows
+    before, after = seen_parts(windows), seen_parts(transform(windows, np.random.default_rng(seed)))
+    if transform is augment.time_warp:  # frames change places, so all that can be said is of whole windows
         assert (after.any(axis=1) <= before.any(axis=1)).all()
-    elif change is augment.switch_hands:
+    elif transform is augment.switch_hands:
         assert np.array_equal(after[..., :2], before[..., :2])
         assert np.array_equal(after.sum(axis=-1), before.sum(axis=-1))
-    elif change is augment.miss_hands:
+    elif transform is augment.hand_dropout:
         assert (after <= before).all()
         assert np.array_equal(after[..., :2], before[..., :2])
     else:
@@ -69,8 +69,8 @@ def test_a_mirror_twice_is_none(seed):
 
 
 def test_the_mirror_knows_every_landmarks_opposite():
-    assert np.array_equal(OPPOSITES[OPPOSITES], np.arange(SIZE))
-    opposites = split(OPPOSITES.astype(np.float32))
+    assert np.array_equal(MIRROR_INDEX[MIRROR_INDEX], np.arange(SIZE))
+    opposites = split(MIRROR_INDEX.astype(np.float32))
     numbers = split(np.arange(SIZE, dtype=np.float32))
     assert np.array_equal(opposites["left_hand"], numbers["right_hand"])
     for part in ("pose", "face"):  # lines that join landmarks join their opposites too
@@ -101,24 +101,24 @@ def test_somebody_who_switches_hands_stays_where_they_are():
     assert 0 < (switched[:, -1] != windows[:, -1]).any(axis=-1).sum() < 20
 
 
-def test_a_performance_keeps_places_and_a_film_keeps_time():
-    """What is performed takes no new places in the picture, what is filmed shows every frame once."""
+def test_motion_augmentation_keeps_places_and_camera_augmentation_keeps_time():
+    """The first moves no landmark to a new place, the second keeps every frame once."""
     windows = np.full((20, 6, SIZE), 0.5, np.float32)
     rng = np.random.default_rng(0)
-    assert augment.perform(windows, rng) == pytest.approx(windows)
+    assert augment.augment_motion(windows, rng) == pytest.approx(windows)
     windows[:, 3] = 0  # nobody is in one frame
-    filmed = augment.film(windows, rng)
-    assert np.array_equal(seen_parts(filmed)[..., :2], seen_parts(windows)[..., :2])
-    assert not np.isclose(filmed[:, 0], windows[:, 0]).all(axis=-1).any()
+    transformed = augment.augment_camera(windows, rng)
+    assert np.array_equal(seen_parts(transformed)[..., :2], seen_parts(windows)[..., :2])
+    assert not np.isclose(transformed[:, 0], windows[:, 0]).all(axis=-1).any()
 
 
-def test_steady_pictures_stay_steady_whatever_the_pace():
+def test_still_windows_stay_still_when_time_is_warped():
     windows = np.repeat(windows_of(0)[:, :1], 6, axis=1)
-    assert augment.pace(windows, np.random.default_rng(0)) == pytest.approx(windows)
+    assert augment.time_warp(windows, np.random.default_rng(0)) == pytest.approx(windows)
 
 
-def test_a_tilt_keeps_places_in_a_picture_near():
+def test_a_camera_transform_keeps_the_middle_of_the_frame():
     windows = np.full((50, 2, SIZE), 0.5, np.float32)
-    tilted = augment.tilt(windows, np.random.default_rng(0))
-    assert tilted[..., X] == pytest.approx(0.5)
-    assert tilted[..., Y] == pytest.approx(0.5)
+    transformed = augment.camera_affine(windows, np.random.default_rng(0))
+    assert transformed[..., X] == pytest.approx(0.5)
+    assert transformed[..., Y] == pytest.approx(0.5)
