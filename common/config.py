@@ -10,8 +10,8 @@ import yaml
 from msgspec import Meta
 
 from common import RESTARTED
+from common.bus.connection import Endpoints
 from common.bus.messages import Name
-from common.bus.pubsub import Endpoints
 from common.clock import OFFSET_VARIABLE
 from common.errors import UserError, command
 from common.runtime import watchdog

@@ -1,24 +1,26 @@
-"""The one exception whose text is meant for the person at the keyboard, and how commands end by it."""
+"""Define the exception whose text is meant for the user, and end commands with it."""
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-EXIT_USER_ERROR = 2  # the keeper does not restart such a process
+EXIT_USER_ERROR = 2  # the supervisor does not restart such a process
 EXIT_INTERRUPTED = 130  # by Ctrl-C, as shells have it
 
 
 class UserError(Exception):
-    """Something its user can put right: one sentence that says what, where, and what to do."""
+    """Something the user can put right: one sentence that says what, where, and what to do."""
 
 
 @contextmanager
 def command(interrupted: str = "Interrupted.") -> Iterator[None]:
-    """Around a command: what goes wrong in it ends the process with a sentence instead of a traceback."""
+    """End the process with a sentence instead of a traceback, where the body of a command fails."""
     try:
         yield
     except UserError as error:
+        _end(str(error), EXIT_USER_ERROR)
+    except ConnectionError as error:  # the bus says so itself
         _end(str(error), EXIT_USER_ERROR)
     except OSError as error:
         _end(f"{error.filename or 'A file'} cannot be read or written: {error.strerror or error}.", EXIT_USER_ERROR)

@@ -21,5 +21,7 @@ socket.subscribe("")  # or only "action/"
 with contextlib.suppress(KeyboardInterrupt):
     while True:
         topic, packed, *array = socket.recv_multipart()
-        header = msgpack.unpackb(packed)  # where header["end"], the stream has ended, and the rest says nothing
+        header = msgpack.unpackb(
+            packed
+        )  # where header["end_of_stream"], the stream has ended, and the rest says nothing
         print(topic.decode(), header, *(f"and {len(values)} bytes" for values in array))

@@ -1,9 +1,9 @@
 """Actions in, a robot's movements out: copy this file, and put your own robot in place of the print."""
 
-from common.bus.pubsub import listen
+from common.bus.client import listen
 
 for action in listen("action"):
-    if action.end:
+    if action.end_of_stream:
         print("the stream has ended")
     elif action.event == "started":
         print(f"robot: begins to answer {action.label} of {action.stream}")

@@ -15,7 +15,7 @@ from common.clock import now_ns
 from common.config import PREFIX, Settings
 from common.errors import UserError
 from common.frames.reliable_sender import Handover
-from common.frames.sockets import FrameGiver, Refused
+from common.frames.sockets import FrameProducer, Refused
 from common.runtime import watchdog
 from common.runtime.run_control import Conductor
 from common.runtime.service import Service, log, main
@@ -36,7 +36,7 @@ class Camera(Service):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._options = settings.camera
-        self._giver: FrameGiver | None = None
+        self._giver: FrameProducer | None = None
         self._handover: Handover | None = None
         self._source: Source | None = None
         self._conductor = Conductor(settings)
@@ -47,7 +47,7 @@ class Camera(Service):
         self._retry_s, self._retry_at = RETRY_S[0], 0.0
 
     def setup(self) -> None:
-        self._giver = FrameGiver(self.settings.bus.endpoints)
+        self._giver = FrameProducer(self.settings.bus.endpoints)
         self._handover = self._new_handover()
         try:
             self._source = sources.choose(self._options, again=RESTARTED in os.environ)
@@ -174,7 +174,7 @@ class Camera(Service):
             stream=self._options.stream,
             seq=self._last.seq + 1 if self._last else 0,
             captured_ns=shot.captured_ns,
-            entered_ns=now_ns(),
+            ingested_ns=now_ns(),
             start=self._start_ns,
             live=self._source.live,
             width=width,
@@ -184,7 +184,7 @@ class Camera(Service):
         )
         self._last = header
         self._give(header, payload)
-        self.health.worked_on(header.entered_ns)
+        self.health.worked_on(header.ingested_ns)
 
     def _check_size(self, size: int, width: int, height: int) -> None:
         if size > MAX_MESSAGE_BYTES:
@@ -202,10 +202,10 @@ class Camera(Service):
                 stream=self._options.stream,
                 seq=last.seq + 1 if last else 0,
                 captured_ns=last.captured_ns if last else 0,
-                entered_ns=now_ns(),
+                ingested_ns=now_ns(),
                 start=self._start_ns,
                 live=live,
-                end=True,
+                end_of_stream=True,
             ),
             None,
         )
@@ -217,11 +217,11 @@ class Camera(Service):
 
     def _give(self, header: Frame, image: NDArray[np.uint8] | None) -> None:
         assert self._giver is not None and self._handover is not None
-        if not header.live or header.end:
+        if not header.live or header.end_of_stream:
             self._handover.add(header, image)
             return
-        self.health.dropped += not self._giver.give(header, image)
-        self._giver.taken()  # nothing of it is kept, but it may be refused
+        self.health.dropped += not self._giver.send(header, image)
+        self._giver.acked()  # nothing of it is kept, but it may be refused
 
     # --- a camera that is lost --------------------------------------------------------------------
 

@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.bus.messages import Frame, Keypoints, Message, about
+from common.bus.messages import Frame, Keypoints, Message, derive_header
 from common.frames.dispatcher import MAX_TRIES, Dispatcher, Release
 from common.frames.sockets import (
-    ASK,
-    ASK_AHEAD,
+    ACK,
     FAILED,
     FRAME,
     PING,
+    PREFETCH,
     REFUSED,
-    TAKEN,
-    HubSockets,
+    REQUEST,
+    BrokerSockets,
     Request,
 )
 from common.keypoints.landmarks import SIZE
@@ -34,10 +34,10 @@ class Hub(Service):
     """Frames and results in; frames to extractors, and each stream's keypoints in order, smoothed."""
 
     poll_ms = 0
-    _sockets: HubSockets | None = None
+    _sockets: BrokerSockets | None = None
 
     def setup(self) -> None:
-        self._sockets = HubSockets(self.settings.bus.endpoints)
+        self._sockets = BrokerSockets(self.settings.bus.endpoints)
         self._dispatcher: Dispatcher[Any, Result] = Dispatcher()
         self._extractors: set[bytes] = set()
         self._ends: dict[str, Frame] = {}  # of the streams that are over
@@ -54,14 +54,14 @@ class Hub(Service):
         for release in self._dispatcher.released():
             yield from self._release(release)
         self.health.missed = self._dispatcher.lost + self._dispatcher.given_up
-        self.health.dropped = self._dispatcher.dropped + self._sockets.bad + self._sockets.refused
+        self.health.dropped = self._dispatcher.dropped + self._sockets.malformed + self._sockets.refused
 
     def _hear(self, request: Request, now: float) -> None:
         header = request.header
-        if request.kind == ASK:
+        if request.kind == REQUEST:
             self._welcome(request.peer)
             self._dispatcher.ask(request.peer, now)
-        elif request.kind == ASK_AHEAD:
+        elif request.kind == PREFETCH:
             self._dispatcher.ask_ahead(request.peer, now)
         elif request.kind == FAILED and header is not None:
             self._dispatcher.failed(request.peer, header, now)
@@ -88,10 +88,10 @@ class Hub(Service):
             return
         known = self._dispatcher.offer(header, picture, camera, now)
         if known == "released":
-            self._sockets.send(camera, TAKEN, header)
-        elif known == "new" and not header.end:
+            self._sockets.send(camera, ACK, header)
+        elif known == "new" and not header.end_of_stream:
             self._ends.pop(header.stream, None)
-            self._sockets.watch(header, picture)
+            self._sockets.publish_frame(header, picture)
 
     def _look_after_extractors(self, now: float) -> None:
         assert self._sockets is not None
@@ -116,9 +116,13 @@ class Hub(Service):
         """Publish what is next of a stream; then its camera need not keep the frame any more."""
         assert self._sockets is not None
         header = release.header
-        yield self._end(header) if header.end else self._smoothed(header, release.result or self._given_up(header))
-        if not header.live or header.end:
-            self._sockets.send(release.camera, TAKEN, header)
+        yield (
+            self._end(header)
+            if header.end_of_stream
+            else self._smoothed(header, release.result or self._given_up(header))
+        )
+        if not header.live or header.end_of_stream:
+            self._sockets.send(release.camera, ACK, header)
 
     def _given_up(self, header: Frame) -> Result:
         """In place of a result that no extractor could give, so that a file goes on."""
@@ -128,18 +132,18 @@ class Hub(Service):
             header.seq,
             MAX_TRIES,
         )
-        return about(header, Keypoints, width=header.width, height=header.height), np.zeros(SIZE, np.float32)
+        return derive_header(header, Keypoints, width=header.width, height=header.height), np.zeros(SIZE, np.float32)
 
     def _smoothed(self, header: Frame, result: Result) -> Message:
         keypoints, vector = result
-        self.health.worked_on(header.entered_ns)
+        self.health.worked_on(header.ingested_ns)
         if self.settings.keypoints.smooth:
             start, smoother = self._smoothers.get(header.stream, (None, None))
             if smoother is None or start != header.start:
                 smoother = PoseSmoother()
                 self._smoothers[header.stream] = header.start, smoother
             size = keypoints.width, keypoints.height
-            vector = smoother(vector, header.captured_ns, keypoints.pose_scale_px, size)
+            vector = smoother(vector, header.captured_ns, keypoints.person_size_px, size)
         return Message(keypoints, vector)
 
     def _end(self, header: Frame) -> Message:
@@ -149,7 +153,7 @@ class Hub(Service):
         self._smoothers.pop(header.stream, None)
         for extractor in self._extractors:
             self._sockets.send(extractor, FRAME, header, b"")
-        return Message(about(header, Keypoints, end=True))
+        return Message(derive_header(header, Keypoints, end_of_stream=True))
 
     def close(self) -> None:
         if self._sockets is not None:

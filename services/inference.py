@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from common.bus.messages import Action, Header, Message, Prediction, Window, about
+from common.bus.messages import Action, Header, Message, Prediction, Window, derive_header
 from common.config import Settings
 from common.errors import UserError
 from common.keypoints.window import MIN_PRESENT
@@ -59,10 +59,10 @@ class Inference(Service):
             before, _ = self._last.get(header.stream, (header, 0.0))
             if header.start != before.start:
                 yield from self._close_stream(before)
-            if header.end:
+            if header.end_of_stream:
                 yield from self._close_stream(header)
-                yield Message(about(header, Prediction, end=True))
-                yield Message(about(header, Action, end=True))
+                yield Message(derive_header(header, Prediction, end_of_stream=True))
+                yield Message(derive_header(header, Action, end_of_stream=True))
             else:
                 self._last[header.stream] = header, time.monotonic()
                 yield from self._window(header, rows.get(_key(header), {}))
@@ -101,7 +101,7 @@ class Inference(Service):
             if isinstance(header, Window)
             and vectors is not None
             and len(vectors) == length
-            and header.present >= MIN_PRESENT
+            and header.person_ratio >= MIN_PRESENT
         ]
         if not shown:
             return {}
@@ -113,16 +113,16 @@ class Inference(Service):
         if header.length != self._classifier.card.window.length:
             self._refuse(header)
             return
-        state = {key: getattr(header, key) for key in ("filled", "length", "stride", "present")}
+        state = {key: getattr(header, key) for key in ("filled", "length", "stride", "person_ratio")}
         if header.filled < header.length:
             yield from self._actions(header, decider.flush())
-            yield Message(about(header, Prediction, **state))
+            yield Message(derive_header(header, Prediction, **state))
             return
         middle_s = (header.start_ns + header.captured_ns) / 2e9  # a window speaks for its middle
         events = list(decider.update(middle_s, probabilities))
         label = max(probabilities, key=probabilities.__getitem__, default=None)
         yield Message(
-            about(
+            derive_header(
                 header,
                 Prediction,
                 label=label,
@@ -159,7 +159,7 @@ class Inference(Service):
 
     def _actions(self, header: Header, events: Iterable[Event]) -> Iterator[Message]:
         for event in events:
-            action = about(header, Action, **event._asdict())
+            action = derive_header(header, Action, **event._asdict())
             self._open.note(action, self._decider(header.stream).next_id)
             yield Message(action)
 

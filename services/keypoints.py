@@ -7,9 +7,10 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from common.bus.messages import BadMessage, Frame, Keypoints, Message, about
+from common.bus.errors import BadMessage
+from common.bus.messages import Frame, Keypoints, Message, derive_header
 from common.config import Settings
-from common.frames.sockets import FrameTaker
+from common.frames.sockets import FrameWorker
 from common.keypoints.holistic import Holistic, Result
 from common.keypoints.landmarks import SIZE
 from common.runtime.service import Service, log, main
@@ -26,13 +27,13 @@ class Extractor(Service):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self._taker: FrameTaker | None = None
+        self._taker: FrameWorker | None = None
         self._graphs: dict[str, Holistic] = {}
         self._spare: Holistic | None = None  # built before the first frame comes, which then need not wait
         self._asked_at = -ASK_AGAIN_S
 
     def setup(self) -> None:
-        self._taker = FrameTaker(self.settings.bus.endpoints)  # connects meanwhile, to ask without delay
+        self._taker = FrameWorker(self.settings.bus.endpoints)  # connects meanwhile, to ask without delay
         self._spare = self._new_graph()
 
     def _new_graph(self) -> Holistic:
@@ -42,10 +43,10 @@ class Extractor(Service):
     def step(self, inbox: list[Message]) -> Iterable[Message]:
         assert self._taker is not None
         now = time.monotonic()
-        if now - self._asked_at > ASK_AGAIN_S and self._taker.ask():
+        if now - self._asked_at > ASK_AGAIN_S and self._taker.request():
             self._asked_at = now
         try:
-            message = self._taker.take(WAIT_MS)
+            message = self._taker.receive(WAIT_MS)
         except BadMessage as reason:
             log.warning("dropped a frame (%s)", reason)
             self.health.dropped += 1
@@ -57,18 +58,18 @@ class Extractor(Service):
     def _work_on(self, message: Message) -> None:
         header, values = message
         assert isinstance(header, Frame) and self._taker is not None
-        if header.end:
+        if header.end_of_stream:
             self._forget(header.stream)
             return
         assert values is not None
         self.health.finished.discard(header.stream)
         if not header.live:
-            self._taker.ask(ahead=True)
+            self._taker.request(prefetch=True)
         found = self._extract(header, values)
         size = {"width": header.width, "height": header.height}
-        facts = {"seen": found.seen, "pose_scale_px": found.pose_scale_px, **size}
-        if self._taker.answer(about(header, Keypoints, **facts), found.vector):
-            self.health.worked_on(header.entered_ns)
+        facts = {"detected_parts": found.detected_parts, "person_size_px": found.person_size_px, **size}
+        if self._taker.reply(derive_header(header, Keypoints, **facts), found.vector):
+            self.health.worked_on(header.ingested_ns)
         else:
             self.health.dropped += 1
         self._asked_at = time.monotonic()

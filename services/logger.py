@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from common import RESTARTED, __version__
+from common import RESTARTED
+from common.bus import __version__
 from common.bus.messages import Action, Header, Message, Prediction, Status
 from common.config import Settings
 from common.errors import UserError
@@ -73,7 +74,7 @@ class Logger(Service):
             record = self._begun(header)
             if record.is_over(header):
                 continue
-            if header.end:
+            if header.end_of_stream:
                 if record.end(header):
                     self._summarise(header.stream, record)
             elif isinstance(header, Prediction):
@@ -142,7 +143,9 @@ class Logger(Service):
             self._open.pop(header.stream, None)
         self._streams[header.stream].counts[f"actions {header.event}"] += 1
         when = header.start_s if header.end_s is None else header.end_s
-        log.info("%s: %s %s at %.2f s (%.2f)", header.stream, header.words, header.event, when, header.confidence)
+        log.info(
+            "%s: %s %s at %.2f s (%.2f)", header.stream, header.display_text, header.event, when, header.confidence
+        )
         self._add(
             "actions",
             stream=header.stream,

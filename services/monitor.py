@@ -33,10 +33,10 @@ def table(roster: Roster, lost: list[str], now_s: float) -> Table:
             str(status.pid),
             "silent" if silent else f"{status.state} {status.detail}".strip(),
             f"{status.rate:.1f}",
-            f"{status.age_ms:.0f}",
+            f"{status.latency_ms:.0f}",
             str(status.missed),
             str(status.dropped),
-            f"{status.busy:.2f}",
+            f"{status.cpu_cores:.2f}",
             f"{status.memory_mb:.0f}",
             style="red" if silent else "yellow" if status.state != "running" else None,
         )

@@ -98,7 +98,7 @@ class Overlay(Service):
                 self._lost += 1
             else:
                 self._show(stream, view, pair.frame.header, pair.keypoints, image.copy())
-        self.health.worked_on(pair.keypoints.header.entered_ns)
+        self.health.worked_on(pair.keypoints.header.ingested_ns)
         return True
 
     def _is_shown(self, stream: str) -> bool:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import msgspec
 
-from common import __version__
+from common.bus import __version__
 from common.bus.messages import Message
-from common.bus.topics import ENDING, TOPIC_OF, TOPICS
+from common.bus.topics import END_TOPICS, TOPIC_OF, TOPICS
 from common.clock import now_ns
 from common.config import Settings
 from common.errors import UserError
@@ -29,7 +29,7 @@ DEPTH = 5000  # messages that may wait while the disk is slow
 class RecordBus(Service):
     """Writes what it hears, once a second to the disk."""
 
-    every = True
+    conflate = False
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -78,10 +78,10 @@ class RecordBus(Service):
     def _notice_ends(self, inbox: list[Message]) -> None:
         for header, _ in inbox:
             topic = TOPIC_OF[type(header)].name
-            if topic in ENDING:
+            if topic in END_TOPICS:
                 ended = self._ended[header.stream]
-                ended.add(topic) if header.end else ended.discard(topic)
-        if self._ended and all(ended >= ENDING & set(self.topics) for ended in self._ended.values()):
+                ended.add(topic) if header.end_of_stream else ended.discard(topic)
+        if self._ended and all(ended >= END_TOPICS & set(self.topics) for ended in self._ended.values()):
             self._reason, self.over = "all streams ended", True
 
     def close(self) -> None:

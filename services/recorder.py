@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.bus.messages import Command, Frame, Header, Keypoints, Message, Recording, about
+from common.bus.messages import Command, Frame, Header, Keypoints, Message, Recording, derive_header
 from common.config import Settings
 from common.errors import UserError
 from common.frames.pairing import Pair, Pairing, make_room
@@ -107,7 +107,7 @@ class Recorder(Service):
     def _show(self, header: Keypoints) -> Iterator[Message]:
         """Tell everybody what has changed, and the terminal what matters."""
         session = self._session
-        state = about(
+        state = derive_header(
             header,
             Recording,
             state=session.state,

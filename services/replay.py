@@ -16,13 +16,13 @@ from typing import Any
 import msgspec
 from numpy.typing import NDArray
 
-from common.bus.messages import Action, Frame, Header, Message, Prediction, about
+from common.bus.messages import Action, Frame, Header, Message, Prediction, derive_header
 from common.bus.topics import TOPIC_OF
 from common.clock import now_ns
 from common.config import Settings
 from common.errors import UserError
 from common.frames.reliable_sender import Handover
-from common.frames.sockets import FrameGiver, Refused
+from common.frames.sockets import FrameProducer, Refused
 from common.recording.mcap_file import BusReader, Received
 from common.runtime.run_control import Conductor
 from common.runtime.service import Service, log, main
@@ -46,7 +46,7 @@ class Replay(Service):
         self._conductor = Conductor(settings)
         self._hears_back = self._options.stage in ("keypoints", "windows") and "inference" in settings.camera.wait_for
         self._handovers: dict[str, Handover] = {}
-        self._givers: dict[str, FrameGiver] = {}
+        self._givers: dict[str, FrameProducer] = {}
         self._last: dict[str, Header] = {}  # sent of each stream
         self._answered: dict[str, int] = {}  # the newest frame of each stream that came back as a prediction
         self._came_back = 0  # predictions
@@ -74,7 +74,7 @@ class Replay(Service):
         self._conductor.hear(inbox)
         for header, _ in inbox:
             mine = header.stream in self._last and header.start == self._last[header.stream].start
-            if isinstance(header, Prediction) and mine and not header.end:
+            if isinstance(header, Prediction) and mine and not header.end_of_stream:
                 self._came_back += 1
                 self._answered[header.stream], self._answered_s = header.seq, time.monotonic()
         try:
@@ -131,20 +131,22 @@ class Replay(Service):
         return self._in_flight() < IN_FLIGHT
 
     def _in_flight(self) -> int:
-        return sum(last.seq - self._answered.get(stream, -1) for stream, last in self._last.items() if not last.end)
+        return sum(
+            last.seq - self._answered.get(stream, -1) for stream, last in self._last.items() if not last.end_of_stream
+        )
 
     def _send(self, header: Header, array: NDArray[Any] | None = None) -> Iterator[Message]:
         if header.stream not in self._last:
             self._answered.setdefault(header.stream, header.seq - 1)
         self._last[header.stream] = header
         self._sent += 1
-        self.health.worked_on(header.entered_ns)
+        self.health.worked_on(header.ingested_ns)
         if isinstance(header, Frame):
             self._handover(header.stream).add(header, array)
         else:
             yield Message(header, array)
-        if header.end and self._options.stage in OTHER_END:
-            yield Message(about(header, OTHER_END[self._options.stage], end=True))
+        if header.end_of_stream and self._options.stage in OTHER_END:
+            yield Message(derive_header(header, OTHER_END[self._options.stage], end_of_stream=True))
 
     def _as_new(self, header: Header) -> Header:
         """As of a file that is played now: nothing of it may be skipped, and it is as old as if it had just come.
@@ -160,11 +162,11 @@ class Replay(Service):
         self._recorded[stream] = header.start
         start = self._starts.setdefault(stream, now_ns())
         seq = header.seq + self._shift.get(stream, 0)
-        return msgspec.structs.replace(header, seq=seq, live=False, entered_ns=now_ns(), start=start)
+        return msgspec.structs.replace(header, seq=seq, live=False, ingested_ns=now_ns(), start=start)
 
     def _handover(self, stream: str) -> Handover:
         if stream not in self._handovers:
-            self._givers[stream] = FrameGiver(self.settings.bus.endpoints)
+            self._givers[stream] = FrameProducer(self.settings.bus.endpoints)
             self._handovers[stream] = self._new_handover(stream)
         return self._handovers[stream]
 
@@ -173,8 +175,8 @@ class Replay(Service):
 
     def _end(self) -> Iterator[Message]:
         """End the streams that were cut or, like frames, do not say when they end."""
-        for header in [header for header in self._last.values() if not header.end]:
-            yield from self._send(msgspec.structs.replace(header, seq=header.seq + 1, end=True))
+        for header in [header for header in self._last.values() if not header.end_of_stream]:
+            yield from self._send(msgspec.structs.replace(header, seq=header.seq + 1, end_of_stream=True))
         log.info("%s: %d messages of %s", self._options.file, self._sent, self._options.stage)
         if self._reader.end is None:
             log.warning("%s is incomplete: it was cut while it was recorded", self._options.file)

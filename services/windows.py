@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from common.bus.messages import Keypoints, Message, Window, about
+from common.bus.messages import Keypoints, Message, Window, derive_header
 from common.config import Settings
 from common.keypoints.window import Windower
 from common.recognition.classifier import read_card
@@ -31,9 +31,9 @@ class Windows(Service):
     def step(self, inbox: list[Message]) -> Iterator[Message]:
         for header, vector in inbox:
             assert isinstance(header, Keypoints)
-            if header.end:
+            if header.end_of_stream:
                 self._windowers.pop(header.stream, None)
-                yield Message(about(header, Window, end=True))
+                yield Message(derive_header(header, Window, end_of_stream=True))
             elif vector is not None:
                 yield from self._push(header, vector)
 
@@ -48,9 +48,10 @@ class Windows(Service):
         if windower.gaps > gaps:
             log.warning("%s: a gap before frame %d; a new window begins", header.stream, header.seq)
         if window is not None:
-            facts = {"start_ns": window.start_ns, "filled": window.filled, "present": window.present}
+            facts = {"start_ns": window.start_ns, "filled": window.filled, "person_ratio": window.person_ratio}
             yield Message(
-                about(header, Window, length=self._length, stride=self.settings.windows.stride, **facts), window.vectors
+                derive_header(header, Window, length=self._length, stride=self.settings.windows.stride, **facts),
+                window.vectors,
             )
 
 

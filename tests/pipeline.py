@@ -13,8 +13,9 @@ from typing import IO, Any
 
 import psutil
 
+from common.bus.connection import Endpoints
 from common.bus.messages import Message
-from common.bus.pubsub import Endpoints, Subscriber
+from common.bus.pubsub import Subscriber
 from tests.pace import patience
 
 ROOT = Path(__file__).parent.parent
@@ -140,9 +141,9 @@ def collect(running: Pipeline, topics: list[str], seconds: float) -> Iterator[tu
     """(Unix time of arrival in ns, message) of some topics until their streams have ended."""
     limit_s = patience(seconds)
     open_topics, deadline = len([topic for topic in topics if topic != "status"]), time.monotonic() + limit_s
-    with contextlib.closing(Subscriber(running.endpoints, topics, depths=dict.fromkeys(topics, 100_000))) as subscriber:
+    with contextlib.closing(Subscriber(running.endpoints, topics, hwm=dict.fromkeys(topics, 100_000))) as subscriber:
         while open_topics:
             assert time.monotonic() < deadline, f"no end of the stream within {limit_s:.0f} s:\n{running.log}"
             for message in subscriber.receive(200):
-                open_topics -= message.header.end
+                open_topics -= message.header.end_of_stream
                 yield time.time_ns(), message

@@ -50,8 +50,8 @@ def keypoints(found: list[Found]) -> list[Message]:
     """What the keypoints topic carries of it, smoothed, and the end."""
     smoother, messages = PoseSmoother(), []
     for seq, (vector, scale_px) in enumerate(found):
-        times = {"captured_ns": seq * PERIOD_NS, "entered_ns": seq * PERIOD_NS}
-        header = Keypoints(stream="cam", seq=seq, **times, seen=seen(vector))
+        times = {"captured_ns": seq * PERIOD_NS, "ingested_ns": seq * PERIOD_NS}
+        header = Keypoints(stream="cam", seq=seq, **times, detected_parts=seen(vector))
         messages.append(Message(header, smoother(vector, header.captured_ns, scale_px, (640, 480))))
-    end = Keypoints(stream="cam", seq=len(found), captured_ns=0, entered_ns=0, live=False, end=True)
+    end = Keypoints(stream="cam", seq=len(found), captured_ns=0, ingested_ns=0, live=False, end_of_stream=True)
     return [*messages, Message(end)]

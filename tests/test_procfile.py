@@ -23,7 +23,7 @@ SECONDS = 24.0  # of the test card: ends within a rest
 FRAMES = 70  # of a file
 LISTENER = """
 import sys
-from common.bus.pubsub import listen
+from common.bus.client import listen
 for _ in listen("keypoints", "windows", "frames", port=int(sys.argv[1])):
     pass
 """
@@ -124,7 +124,7 @@ def wait_for_prediction(running: Pipeline, subscriber: Subscriber) -> None:
 
     def came() -> bool:
         return any(
-            isinstance(header, Prediction) and header.entered_ns > now_ns and header.label
+            isinstance(header, Prediction) and header.ingested_ns > now_ns and header.label
             for header, _ in subscriber.receive(50)
         )
 
@@ -163,7 +163,7 @@ def test_slow_listeners_delay_nobody_and_late_ones_hear_the_next_action(tmp_path
     ):
         for arrived_ns, (header, _) in collect(running, ["prediction"], 120):
             if header.label and header.seq > 60:
-                ages_ms.append((arrived_ns - header.entered_ns) / 1e6)
+                ages_ms.append((arrived_ns - header.ingested_ns) / 1e6)
             if header.seq >= 60:
                 slow.send_signal(signal.SIGSTOP)
             if header.seq >= 120 and late is None:

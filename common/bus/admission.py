@@ -1,4 +1,4 @@
-"""Who is let onto the bus: the hub's answer to every process that connects, and the count of those it refused."""
+"""Authenticate every process that connects to the hub, by the token, and count those that are refused."""
 
 import hmac
 import logging
@@ -7,34 +7,34 @@ from typing import Any, Final
 
 import zmq
 
-from common.bus.connection import events
+from .connection import events
 
 log = logging.getLogger(__name__)
 
-ASKED_AT: Final = "inproc://zeromq.zap.01"  # where libzmq asks, by the protocol ZAP
+ZAP_ADDRESS: Final = "inproc://zeromq.zap.01"  # where libzmq sends its requests by the protocol ZAP
 FAILED: Final = (
     zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 )
-HEARD_OF: Final = zmq.EVENT_ACCEPTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | FAILED
+MONITORED: Final = zmq.EVENT_ACCEPTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | FAILED
 
 
 class _Port:
-    """The connections of one socket that are not let in yet, and how many of them have failed already."""
+    """The connections of one socket that are not authenticated yet, and how many of them have failed already."""
 
     def __init__(self) -> None:
         self._waiting: list[int] = []
         self._ending = 0
 
     def refuses(self, event: int, connection: int) -> bool:
-        """Whether this event is of a connection that is not let in, whatever it is that it speaks."""
+        """Whether this event is of a connection that is refused, whatever protocol it speaks."""
         if event == zmq.EVENT_ACCEPTED:
             self._waiting.append(connection)
         elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED and self._waiting:
-            # libzmq does not say which; who says nothing at all waits longest. Where that is wrong, a stranger is
-            # counted when the other leaves.
+            # libzmq does not say which one; a client that sends nothing waits longest. Where that is wrong, the other
+            # is counted when this one leaves.
             self._waiting.pop()
         elif event & FAILED:
-            self._ending += 1  # this one comes to its end as well; HTTP comes to nothing else
+            self._ending += 1  # it disconnects later; a client that speaks HTTP causes no other event
             return True
         elif event == zmq.EVENT_DISCONNECTED and connection in self._waiting:
             self._waiting.remove(connection)
@@ -46,50 +46,51 @@ class _Port:
 
 
 class Admission:
-    """Lets those in who know the token. `refused` counts the others: web pages, programs without the token.
+    """Accepts the connections of those who know the token, on a thread of its own, so that nobody waits for the hub.
 
-    A thread of its own answers, so that nobody waits while the hub is at work.
+    Attributes:
+        refused: Connections of others: web pages, programs without the token.
     """
 
     def __init__(self, context: "zmq.Context[Any]", token: bytes) -> None:
         self.refused = 0
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._token = token
-        self._asked: zmq.Socket[bytes] = context.socket(zmq.REP)
-        self._asked.bind(ASKED_AT)
+        self._zap: zmq.Socket[bytes] = context.socket(zmq.REP)
+        self._zap.bind(ZAP_ADDRESS)
         self._ports: dict[zmq.Socket[bytes], _Port] = {}  # by monitor
 
     def guard(self, socket: "zmq.Socket[bytes]") -> None:
-        """Nobody gets onto this socket, which does not bind yet, without the token."""
+        """Require the token on this socket; before it binds."""
         socket.plain_server = True
-        self._ports[socket.get_monitor_socket(HEARD_OF)] = _Port()
+        self._ports[socket.get_monitor_socket(MONITORED)] = _Port()
 
     def start(self) -> None:
-        """When all are guarded."""
+        """Begin to authenticate; when all sockets are guarded."""
         self._thread.start()
 
     def is_alive(self) -> bool:
-        """Whether anybody can still be let in."""
+        """Whether connections can still be accepted."""
         return self._thread.is_alive()
 
     def _run(self) -> None:
         poller = zmq.Poller()
-        for socket in (self._asked, *self._ports):
+        for socket in (self._zap, *self._ports):
             poller.register(socket, zmq.POLLIN)
         try:
             while True:
                 for socket, _ in poller.poll():
-                    self._answer() if socket is self._asked else self._look(socket)
+                    self._answer() if socket is self._zap else self._read_events(socket)
         except zmq.ContextTerminated:
-            for socket in (self._asked, *self._ports):
+            for socket in (self._zap, *self._ports):
                 socket.close(linger=0)
 
     def _answer(self) -> None:
-        version, request, _domain, _address, _identity, mechanism, *credentials = self._asked.recv_multipart()
+        version, request, _domain, _address, _identity, mechanism, *credentials = self._zap.recv_multipart()
         known = mechanism == b"PLAIN" and hmac.compare_digest(credentials[1], self._token)
-        self._asked.send_multipart([version, request, *((b"200", b"OK") if known else (b"400", b"token")), b"", b""])
+        self._zap.send_multipart([version, request, *((b"200", b"OK") if known else (b"400", b"token")), b"", b""])
 
-    def _look(self, monitor: "zmq.Socket[bytes]") -> None:
+    def _read_events(self, monitor: "zmq.Socket[bytes]") -> None:
         for event, connection in events(monitor):
             if self._ports[monitor].refuses(event, connection):
                 self.refused += 1

@@ -1,11 +1,12 @@
-"""What travels on the bus: typed headers, and how they become message parts and headers again.
+"""Define the header of each topic's messages.
 
 On the wire a message is two or three parts: topic, header (a plain MessagePack map), and for some topics
 one array as raw little-endian bytes. Times are nanoseconds: `captured_ns` on the source's own clock (a
-file: its position; the test card: since its first frame; live: Unix time), `entered_ns` in Unix time,
+file: its position; the test card: since its first frame; live: Unix time), `ingested_ns` in Unix time,
 when the frame entered the pipeline.
 """
 
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
@@ -14,26 +15,26 @@ from numpy.typing import NDArray
 
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Time = Annotated[int, Meta(ge=-(2**62), le=2**62)]  # sums and differences still fit numpy's int64
-Unit = Annotated[float, Meta(ge=0, le=1)]
+Probability = Annotated[float, Meta(ge=0, le=1)]
 # No slash, so that a name stays one step of a topic and never leaves its folder.
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\Z")]
 
 
 class Header(msgspec.Struct, kw_only=True, frozen=True):
-    """What every message says: which frame of which stream it is about, and how old that is."""
+    """The fields of every message: which frame of which stream it is about, and how old that is."""
 
     stream: Name
     seq: Count
     captured_ns: Time
-    entered_ns: Time
-    start: Time = 0  # when the source began to send this stream: another number, another beginning
+    ingested_ns: Time
+    start: Time = 0  # when the source began to send this stream: another value after a restart
     live: bool = True  # False: a file, of which nothing may be skipped
-    end: bool = False  # nothing of this stream follows; seq is the number of its frames
-    version: Literal[1] = 1
+    end_of_stream: bool = False  # nothing of this stream follows; seq is then its number of frames
+    protocol: Literal[1] = 1
 
 
 class Frame(Header, kw_only=True, frozen=True):
-    """A picture: uint8 (height, width, 3) BGR rows, or a JPEG file of that size."""
+    """An image: uint8 (height, width, 3) BGR rows, or a JPEG file of that size."""
 
     width: Count = 0
     height: Count = 0
@@ -44,34 +45,34 @@ class Frame(Header, kw_only=True, frozen=True):
 class Keypoints(Header, kw_only=True, frozen=True):
     """The landmarks of one frame: float32 (1662,)."""
 
-    seen: tuple[str, ...] = ()
+    detected_parts: tuple[str, ...] = ()
     width: Count = 0
     height: Count = 0
-    pose_scale_px: Annotated[float, Meta(ge=0)] = 0.0  # size of the person, for the smoothing
+    person_size_px: Annotated[float, Meta(ge=0)] = 0.0  # side of the square around the person, for the smoothing
 
 
 class Window(Header, kw_only=True, frozen=True):
-    """The vectors up to a frame, evenly spaced: float32 (length, 1662); empty while too few are there."""
+    """The keypoints up to a frame, evenly spaced in time: float32 (length, 1662); empty while filled < length."""
 
     start_ns: int = 0
     length: Count = 0
-    filled: Count = 0  # how many of `length` are there
+    filled: Count = 0  # frames so far, up to length
     stride: Annotated[int, Meta(ge=1)] = 1  # a window at every stride-th frame
-    present: Unit = 0.0  # the share of its frames on which a person was seen
+    person_ratio: Probability = 0.0  # fraction of its frames in which a person was detected
 
 
 class Prediction(Header, kw_only=True, frozen=True):
-    """What one window looks like; label None: too early for a window (filled < length), or nobody there."""
+    """The classification of one window; label None: too few frames yet (filled < length), or nobody in view."""
 
     label: str | None = None
     verdict: str | None = None  # the label's second level, as "wrong" of "push up/wrong"; None: it has one level
-    confidence: Unit = 0.0
-    probabilities: dict[str, Unit] = {}
-    smoothed: dict[str, Unit] = {}
+    confidence: Probability = 0.0
+    probabilities: dict[str, Probability] = {}
+    smoothed: dict[str, Probability] = {}
     filled: Count = 0
     length: Count = 0
     stride: Annotated[int, Meta(ge=1)] = 1
-    present: Unit = 0.0
+    person_ratio: Probability = 0.0
 
 
 class Action(Header, kw_only=True, frozen=True):
@@ -80,68 +81,68 @@ class Action(Header, kw_only=True, frozen=True):
     number: Count = 0  # of the stream's messages on this topic, from 1; set as it is published
     event: Literal["started", "ended"] = "started"
     id: Count = 0
-    label: str = ""  # its first level
-    verdict: str | None = None  # the second, as far as known; the last word when the action has ended
+    label: str = ""  # the first level
+    verdict: str | None = None  # the second level: preliminary when it starts, final when it has ended
     start_s: float = 0.0
     end_s: float | None = None
-    confidence: Unit = 0.0
+    confidence: Probability = 0.0
 
     @property
-    def words(self) -> str:
-        """For a person to read."""
+    def display_text(self) -> str:
+        """The label, with its verdict if it has one, for a person to read."""
         return self.label if self.verdict is None else f"{self.label}: {self.verdict}"
 
 
 class Recording(Header, kw_only=True, frozen=True):
-    """What the recorder is doing on a stream, so that whoever is recorded sees what to do."""
+    """The state of a recording session, so that the person who is recorded sees what to do."""
 
     state: Literal["countdown", "ready", "capturing", "paused", "finished"] = "countdown"
     label: str = ""
-    number: Count = 0  # of the sequence that comes or is being captured, from 1
+    number: Count = 0  # of the next or current sequence, from 1
     target: Count = 0  # sequences of each label
     countdown_s: float = 0.0
     frames: Count = 0  # captured so far of this sequence
-    detail: str = ""  # what became of the last one: "saved", or why it is done again
-    progress: dict[str, Count] = {}  # sequences that are there, by label
+    detail: str = ""  # the result of the last one: "saved", or why it is repeated
+    progress: dict[str, Count] = {}  # sequences saved, by label
 
 
 class Command(Header, kw_only=True, frozen=True):
-    """Something a service is asked to do; its stream is the service's name."""
+    """A request to a service; its stream is the service's name."""
 
     command: str = ""
     value: str = ""
 
 
 class Status(Header, kw_only=True, frozen=True):
-    """How a service is; its stream is `<service>.<8 digits of this start>`, its seq counts its reports."""
+    """The state of a process; its stream is `<service>.<8 digits of this start>`, its seq counts its reports."""
 
     service: str = ""
     pid: Count = 0
     host: str = ""
-    release: str = ""
+    version: str = ""
     state: Literal["starting", "running", "waiting", "stopping"] = "starting"
-    detail: str = ""  # what a person should know, such as "camera 0 is gone, trying again"
+    detail: str = ""  # for a person to read, such as "camera 0 is gone, trying again"
     rate: float = 0.0  # messages or frames a second
     missed: Count = 0  # frames of its streams that never reached it
-    dropped: Count = 0  # frames or messages it put aside itself: too old, or not understood
-    age_ms: float = 0.0  # from a frame's entry to the end of this service's work on it, median
-    least_age_ms: float = 0.0  # of the youngest frame in the last second: a backlog makes even that one old
-    busy: float = 0.0  # processor cores in use
-    cpu_s: float = 0.0  # processor time so far
+    dropped: Count = 0  # frames or messages it discarded itself: too old, or malformed
+    latency_ms: float = 0.0  # from a frame's ingestion to the end of this service's work on it, median
+    min_latency_ms: float = 0.0  # the lowest in the last second: high only where there is a backlog
+    cpu_cores: float = 0.0  # CPU cores in use
+    cpu_s: float = 0.0  # CPU time so far
     memory_mb: float = 0.0
-    finished: tuple[str, ...] = ()  # streams whose end has passed through
+    ended_streams: tuple[str, ...] = ()  # streams whose end it has processed
 
 
 AnyHeader = TypeVar("AnyHeader", bound=Header)
 
 
-def about(header: Header, kind: type[AnyHeader], **values: Any) -> AnyHeader:
-    """A header of another kind about the same frame of the same stream."""
+def derive_header(header: Header, kind: type[AnyHeader], **values: Any) -> AnyHeader:
+    """Make a header of another kind for the same frame of the same stream."""
     return kind(
         stream=header.stream,
         seq=header.seq,
         captured_ns=header.captured_ns,
-        entered_ns=header.entered_ns,
+        ingested_ns=header.ingested_ns,
         start=header.start,
         live=header.live,
         **values,
@@ -155,5 +156,8 @@ class Message(NamedTuple):
     array: NDArray[Any] | None = None
 
 
-class BadMessage(ValueError):
-    """Parts that are not a message of this schema; the text says why."""
+def of_kind(inbox: Iterable[Message], kind: type[AnyHeader]) -> Iterator[tuple[AnyHeader, NDArray[Any] | None]]:
+    """Select the messages whose header is of this kind, as typed (header, array)."""
+    for header, array in inbox:
+        if isinstance(header, kind):
+            yield header, array

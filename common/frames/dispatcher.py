@@ -92,12 +92,12 @@ class Dispatcher(Generic[Payload, Result]):
         stream.camera = camera  # it has another name after it was disconnected
         if stream.last is not None and header.seq <= stream.last.seq:  # sent again by a camera that was not sure
             return "again" if stream.slots and header.seq >= stream.slots[0].header.seq else "released"
-        if stream.last is not None and stream.last.end:
+        if stream.last is not None and stream.last.end_of_stream:
             return "again"
         stream.last = header
-        if header.live and not header.end:
+        if header.live and not header.end_of_stream:
             self._make_room(stream, now)
-        stream.slots.append(_Slot(header, None if header.end else payload, now, done=header.end))
+        stream.slots.append(_Slot(header, None if header.end_of_stream else payload, now, done=header.end_of_stream))
         return "new"
 
     def camera(self, header: Frame) -> bytes | None:
@@ -109,7 +109,7 @@ class Dispatcher(Generic[Payload, Result]):
         before = self.streams.get(header.stream)
         if before is None or before.start != header.start:
             # Of a camera that began again, what was on its way belongs to a stream that is no more.
-            self.lost += sum(not slot.header.end for slot in before.slots) if before else 0
+            self.lost += sum(not slot.header.end_of_stream for slot in before.slots) if before else 0
             self.streams[header.stream] = Stream(header.start, camera)
         return self.streams[header.stream]
 
@@ -225,7 +225,8 @@ class Dispatcher(Generic[Payload, Result]):
             if slot.header.live
             and now - slot.since > OVERTAKEN_S
             and any(
-                later.done and later.header.seq > slot.header.seq and not later.header.end for later in stream.slots
+                later.done and later.header.seq > slot.header.seq and not later.header.end_of_stream
+                for later in stream.slots
             )
         ]
         for stream, slot in overtaken:
@@ -281,7 +282,7 @@ class Dispatcher(Generic[Payload, Result]):
             while stream.slots and stream.slots[0].done:
                 slot = stream.slots.popleft()
                 yield Release(stream.camera, slot.header, slot.result)
-                if slot.header.end:
+                if slot.header.end_of_stream:
                     self._ended[name] = stream.start
                     del self.streams[name]
                     break

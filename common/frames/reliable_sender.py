@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.bus.messages import Frame
-from common.frames.sockets import FrameGiver
+from common.frames.sockets import FrameProducer
 
 READY: Final = 8  # frames that may wait at the hub, so that extractors never wait for the decoder
 WITH_EXTRACTOR: Final = 2  # frames that each extractor may have
@@ -18,7 +18,7 @@ WAIT_MS: Final = 100
 class Handover:
     """The frames of one file that are not published yet, and its end."""
 
-    def __init__(self, giver: FrameGiver, extractors: int = 1) -> None:
+    def __init__(self, giver: FrameProducer, extractors: int = 1) -> None:
         self._giver = giver
         self._most, self._few = READY + WITH_EXTRACTOR * extractors, READY // 2 + WITH_EXTRACTOR * extractors
         self._kept: dict[int, tuple[Frame, NDArray[np.uint8] | None]] = {}
@@ -46,7 +46,7 @@ class Handover:
         return not self._kept
 
     def _hear_what_was_taken(self, timeout_ms: int) -> None:
-        for taken in self._giver.taken(timeout_ms):
+        for taken in self._giver.acked(timeout_ms):
             self._moved_at = time.monotonic()
             for seq, (header, _) in list(self._kept.items()):
                 if header.start == taken.start and seq <= taken.seq:
@@ -59,6 +59,6 @@ class Handover:
         """Strictly one after the other: the hub ignores a frame that comes after a later one."""
         for seq, (header, image) in self._kept.items():
             if seq > self._given_seq:
-                if not self._giver.give(header, image, timeout_ms=WAIT_MS):
+                if not self._giver.send(header, image, timeout_ms=WAIT_MS):
                     return
                 self._given_seq, self._moved_at = seq, time.monotonic()

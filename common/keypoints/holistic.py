@@ -36,8 +36,8 @@ class Result(NamedTuple):
     """The landmarks of one picture."""
 
     vector: NDArray[np.float32]  # (1662,)
-    seen: tuple[str, ...]
-    pose_scale_px: float  # size of the person in the picture's pixels, 0 if there is none
+    detected_parts: tuple[str, ...]
+    person_size_px: float  # size of the person in the picture's pixels, 0 if there is none
 
 
 class Holistic:

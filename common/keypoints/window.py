@@ -21,7 +21,7 @@ class TimeWindow(NamedTuple):
     vectors: NDArray[np.float32]
     start_ns: int
     filled: int
-    present: float  # share of the window's frames that have a pose; 0 if nothing confirms that it is a person's
+    person_ratio: float  # share of the window's frames that have a pose; 0 if nothing confirms that it is a person's
 
 
 class Windower:
@@ -54,7 +54,9 @@ class Windower:
         self._forget()
         filled = self._filled()
         if filled < self.length:
-            return TimeWindow(np.empty((0, SIZE), np.float32), self._times[0], filled, _present(np.stack(self._seen)))
+            return TimeWindow(
+                np.empty((0, SIZE), np.float32), self._times[0], filled, _person_ratio(np.stack(self._seen))
+            )
         self._until_next -= 1
         if self._until_next > 0:
             return None
@@ -104,10 +106,10 @@ class Windower:
             start_ns = int(wanted[0])
         else:
             start_ns = int(times[0])
-        return TimeWindow(vectors, start_ns, self.length, _present(seen, has_legs))
+        return TimeWindow(vectors, start_ns, self.length, _person_ratio(seen, has_legs))
 
 
-def _present(seen: NDArray[np.bool_], has_legs: bool = False) -> float:
+def _person_ratio(seen: NDArray[np.bool_], has_legs: bool = False) -> float:
     """The share of frames, (n, 4) of seen_parts, that show a person."""
     # MediaPipe sees a pose in a logo, but neither face, hand nor leg on it: docs/decisions/0008.
     confirmed = has_legs or seen[:, CONFIRMING].any()

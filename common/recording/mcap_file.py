@@ -18,7 +18,8 @@ from mcap.exceptions import McapError
 from mcap.stream_reader import StreamReader
 from mcap.writer import CompressionType, Writer
 
-from common.bus.messages import BadMessage, Message
+from common.bus.errors import BadMessage
+from common.bus.messages import Message
 from common.bus.topics import TOPIC_OF
 from common.bus.wire import pack, unpack
 from common.errors import UserError
@@ -60,7 +61,7 @@ class BusWriter:
         data = bytes(parts[1])
         if len(parts) == 3:
             data = msgspec.msgpack.encode({**msgspec.msgpack.decode(data), _ARRAY: parts[2]})
-        channel, sent_ns = self._channels[topic, header.stream], max(0, header.entered_ns)
+        channel, sent_ns = self._channels[topic, header.stream], max(0, header.ingested_ns)
         self._writer.add_message(channel, received_ns, data, publish_time=sent_ns, sequence=header.seq % 2**32)
         self.counts[topic] += 1
 

@@ -80,12 +80,12 @@ class Roster:
         last = [self._seen[member.stream] for member in members if member.stream in self._seen]
         there = {seen.status.service for seen in last if seen.is_there(now_s)}
         asked = [seen.status for seen in last if seen.is_there(now_s) or seen.status.service not in there]
-        return sorted({status.service for status in asked if stream not in status.finished})
+        return sorted({status.service for status in asked if stream not in status.ended_streams})
 
     def behind_s(self, services: Iterable[str], now_s: float) -> float:
         """How much older frames are when the slowest of the services is done with them than when the hub has them."""
-        at_hub_ms = max((status.least_age_ms for status in self.present("hub", now_s)), default=0.0)
-        ages_ms = (status.least_age_ms for service in set(services) for status in self.present(service, now_s))
+        at_hub_ms = max((status.min_latency_ms for status in self.present("hub", now_s)), default=0.0)
+        ages_ms = (status.min_latency_ms for service in set(services) for status in self.present(service, now_s))
         return (max(ages_ms, default=0.0) - at_hub_ms) / 1000
 
     def take_silent(self, now_s: float) -> list[Status]:

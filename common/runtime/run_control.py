@@ -110,7 +110,7 @@ class Conductor:
     def others_go_on(self, source: str) -> bool:
         """Whether another process of this service still has a stream that all have not dealt with."""
         this = f"{source}.{THIS_START}"
-        others = [c for c in self._roster.alive(source, time.monotonic()) if c.stream != this and not c.finished]
+        others = [c for c in self._roster.alive(source, time.monotonic()) if c.stream != this and not c.ended_streams]
         if others:
             self.detail = f"ended; other processes of {source} run on"
         return bool(others)

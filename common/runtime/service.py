@@ -17,10 +17,12 @@ from typing import Final, Literal
 
 import psutil
 
-from common import __version__, config
+from common import config
+from common.bus import __version__
+from common.bus.errors import BusError
 from common.bus.messages import Message, Status
 from common.bus.pubsub import Publisher, Subscriber
-from common.bus.topics import ENDING, TOPIC_OF
+from common.bus.topics import END_TOPICS, TOPIC_OF
 from common.clock import now_ns
 from common.errors import EXIT_USER_ERROR, UserError
 from common.runtime import watchdog
@@ -46,17 +48,17 @@ class Health:
     finished: set[str] = field(default_factory=set)
     ages_ms: list[float] = field(default_factory=list)
 
-    def worked_on(self, entered_ns: int) -> None:
+    def worked_on(self, ingested_ns: int) -> None:
         """One more message or frame is done; it entered the pipeline at this Unix time."""
         self.done += 1
-        self.ages_ms.append((now_ns() - entered_ns) / 1e6)
+        self.ages_ms.append((now_ns() - ingested_ns) / 1e6)
 
 
 class Service:
     """One stage: messages in, messages out. Subclasses say what they read and do in `step`."""
 
     topics: tuple[str, ...] = ()  # what it reads
-    every: bool = False  # also messages of a live stream that a newer one has superseded
+    conflate: bool = True  # skip messages of a live stream that a newer one has superseded
     poll_ms: int = 100  # how long to wait for messages; 0 where `step` waits for something itself
 
     def __init__(self, settings: config.Settings) -> None:
@@ -70,7 +72,7 @@ class Service:
 
     def ends(self) -> set[str]:
         """The topics whose end, all of them together, means that a stream is dealt with."""
-        return ENDING & set(self.counted())
+        return END_TOPICS & set(self.counted())
 
     def depths(self) -> dict[str, int]:
         """Queue depths that differ from the topics' own."""
@@ -120,22 +122,22 @@ class Heartbeat:
                 stream=f"{self._name}.{THIS_START}",
                 seq=self._seq,
                 captured_ns=now,
-                entered_ns=now,
+                ingested_ns=now,
                 service=self._name,
                 pid=os.getpid(),
                 host=socket.gethostname(),
-                release=__version__,
+                version=__version__,
                 state=health.state,
                 detail=health.detail,
                 rate=self._rate,
                 missed=health.missed + health.gaps,
-                dropped=health.dropped + subscriber.skipped + subscriber.bad,
-                age_ms=self._age_ms,
-                least_age_ms=self._least_age_ms,
-                busy=self._busy,
+                dropped=health.dropped + subscriber.conflated + subscriber.malformed,
+                latency_ms=self._age_ms,
+                min_latency_ms=self._least_age_ms,
+                cpu_cores=self._busy,
                 cpu_s=cpu_s,
                 memory_mb=self._process.memory_info().rss / 1e6,
-                finished=tuple(sorted(health.finished)),
+                ended_streams=tuple(sorted(health.finished)),
             )
         )
 
@@ -150,7 +152,7 @@ class Runner:
         self._ended: defaultdict[str, set[str]] = defaultdict(set)  # of each stream, the topics that have ended
         endpoints = service.settings.bus.endpoints
         self._publisher = Publisher(endpoints)
-        self._subscriber = Subscriber(endpoints, service.topics, depths=service.depths(), every=service.every)
+        self._subscriber = Subscriber(endpoints, service.topics, hwm=service.depths(), conflate=service.conflate)
         self._heartbeat = Heartbeat(name)
         when_asked_to_stop(self._stop)
 
@@ -199,12 +201,12 @@ class Runner:
         health.gaps = sum(self._subscriber.missed[topic] for topic in main)
         for header, _ in inbox:
             topic = TOPIC_OF[type(header)].name
-            if header.end:
+            if header.end_of_stream:
                 self._note_end(header.stream, topic)
             elif topic in main and not isinstance(header, Status):
                 self._ended.pop(header.stream, None)
                 health.finished.discard(header.stream)
-                health.worked_on(header.entered_ns)
+                health.worked_on(header.ingested_ns)
 
     def _note_end(self, stream: str, topic: str) -> None:
         needed, ended = self._service.ends(), self._ended[stream]
@@ -235,7 +237,7 @@ def main(kind: type[Service], name: str, options: argparse.ArgumentParser | None
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         Runner(kind(config.load(arguments.config, [*own, *arguments.set])), name).run()
-    except UserError as error:
+    except (UserError, BusError) as error:
         log.error("%s", error)
         sys.exit(EXIT_USER_ERROR)
 

@@ -73,7 +73,7 @@ class StreamRecord:
         self.begun_at = header.seq if self.begun_at is None else self.begun_at
         self.last, self._stride, self.lines = header.seq, header.stride, self.lines + 1
         self._count(header.label, note)
-        self.counts["with a person"] += header.present > 0
+        self.counts["with a person"] += header.person_ratio > 0
         return True
 
     def _count(self, label: str | None, note: str) -> None:

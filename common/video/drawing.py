@@ -69,12 +69,12 @@ def draw_sentence(picture: Picture, actions: Sequence[Action]) -> None:
     band, left = round(42 * size), round(20 * size)
     picture[:band] //= 3
     shown = list(actions)
-    while shown and _width(" ".join(action.words for action in shown), 0.8 * size) > picture.shape[1] - 2 * left:
+    while shown and _width(" ".join(action.display_text for action in shown), 0.8 * size) > picture.shape[1] - 2 * left:
         shown.pop(0)
     for action in shown:
         colour = VERDICTS.get(action.verdict, WHITE)
-        _write(picture, action.words, (left, band - round(13 * size)), 0.8 * size, colour, bold=colour != WHITE)
-        left += _width(f"{action.words} ", 0.8 * size)
+        _write(picture, action.display_text, (left, band - round(13 * size)), 0.8 * size, colour, bold=colour != WHITE)
+        left += _width(f"{action.display_text} ", 0.8 * size)
 
 
 def draw_verdict(picture: Picture, action: Action) -> None:
@@ -82,7 +82,7 @@ def draw_verdict(picture: Picture, action: Action) -> None:
     if action.verdict in VERDICTS:
         colour = VERDICTS[action.verdict]
         _draw_border(picture, colour, round(12 * _text_size(picture)))
-        _announce(picture, action.words, 1.6, 0.9, colour)
+        _announce(picture, action.display_text, 1.6, 0.9, colour)
 
 
 def draw_recording(picture: Picture, recording: Recording) -> None:

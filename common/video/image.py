@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from common.bus.messages import BadMessage, Frame, Message
-from common.bus.pubsub import complain
+from common.bus.errors import BadMessage, log_malformed
+from common.bus.messages import Frame, Message
 from common.config import Camera
 
 Picture = NDArray[np.uint8]
@@ -59,5 +59,5 @@ class Decoder:
             return decode(header, values)
         except BadMessage as reason:
             self.bad += 1
-            complain(self.bad, reason)
+            log_malformed(self.bad, reason)
             return None

@@ -35,8 +35,8 @@ class View:
         """Anything about the stream; pictures are kept only where they are to be shown."""
         header = message.header
         if isinstance(header, Keypoints):
-            self.ended = header.end
-        if header.end:
+            self.ended = header.end_of_stream
+        if header.end_of_stream:
             return
         if isinstance(header, Frame):
             self.pairing.add_frame(message if shown else Message(header))
@@ -68,7 +68,7 @@ class View:
         drawing.draw_probabilities(image, self._probabilities, active.label if active else None)
         if self._recording:
             drawing.draw_recording(image, self._recording)
-        age_ms = (now_ns() - header.entered_ns) / 1e6
+        age_ms = (now_ns() - header.ingested_ns) / 1e6
         drawing.draw_figures(image, f"{self._rate():.1f} frames/s   {age_ms:.0f} ms   {missed} missed")
 
     def _active(self) -> Action | None:

@@ -103,7 +103,7 @@ class Watcher:
     def _shows_somebody(self, window: TimeWindow) -> bool:
         if window.filled < self._windower.length:
             return False
-        seen = window.present if self._confirmed else seen_parts(window.vectors).any(axis=-1).mean()
+        seen = window.person_ratio if self._confirmed else seen_parts(window.vectors).any(axis=-1).mean()
         return bool(seen >= MIN_PRESENT)
 
 

@@ -92,13 +92,13 @@ def live(clip: Path, folder: Path, seconds: float) -> dict[str, Any]:
     paced = {"camera__source": clip, "camera__live": "true", "camera__loop": "true", "camera__seconds": seconds}
     with pipeline(folder, without=("overlay",), logger__out=folder / "out", **paced) as running:
         for arrived_ns, (header, _) in collect(running, ["prediction", "status"], LIMIT_S):
-            if isinstance(header, Prediction) and header.label and not header.end:
+            if isinstance(header, Prediction) and header.label and not header.end_of_stream:
                 arrivals.append((arrived_ns, header))
             elif isinstance(header, Status):
                 statuses.append((arrived_ns, header))
         running.wait(60)
     first_ns, last_ns = arrivals[0][0], arrivals[-1][0]
-    ages_ms = [(arrived_ns - header.entered_ns) / 1e6 for arrived_ns, header in arrivals]
+    ages_ms = [(arrived_ns - header.ingested_ns) / 1e6 for arrived_ns, header in arrivals]
     half = len(ages_ms) // 2
     return {
         "frames_per_s": (len(arrivals) - 1) / (last_ns - first_ns) * 1e9,

@@ -31,7 +31,7 @@ def minute() -> list[Message]:
     for seq in range(60 * FPS):
         captured_ns = seq * PERIOD_NS
         vector, seen, scale_px = holistic(card.frame(captured_ns / 1e9), captured_ns)
-        header = Keypoints(stream="cam", seq=seq, captured_ns=captured_ns, entered_ns=captured_ns, seen=seen)
+        header = Keypoints(stream="cam", seq=seq, captured_ns=captured_ns, ingested_ns=captured_ns, detected_parts=seen)
         messages.append(Message(header, smoother(vector, captured_ns, scale_px, SIZE)))
     holistic.close()
     return messages
@@ -43,7 +43,7 @@ def record(path: Path, minutes: int) -> int:
     for _ in range(minutes):
         for header, vector in base:
             captured_ns = frames * PERIOD_NS
-            moved = msgspec.structs.replace(header, seq=frames, captured_ns=captured_ns, entered_ns=captured_ns)
+            moved = msgspec.structs.replace(header, seq=frames, captured_ns=captured_ns, ingested_ns=captured_ns)
             writer.add(captured_ns, Message(moved, vector))
             frames += 1
     writer.close({"reason": "all of it"})

@@ -48,7 +48,7 @@ def shared(clip: Path, keypoints: int) -> NDArray[np.float32]:
         others = ("windows", "inference", "overlay", "logger")
         with pipeline(Path(name), keypoints=keypoints, without=others, camera__source=clip) as running:
             arrived = collect(running, ["keypoints"], LIMIT_S)
-            return np.stack([vector for _, (header, vector) in arrived if not header.end])
+            return np.stack([vector for _, (header, vector) in arrived if not header.end_of_stream])
 
 
 def positions(vectors: NDArray[np.float32], part: str, size: tuple[float, float]) -> NDArray[np.float32]:

@@ -4,18 +4,18 @@ import contextlib
 
 import pytest
 
-from common.bus.pubsub import Endpoints
+from common.bus.connection import Endpoints
 from common.errors import UserError
-from common.frames.sockets import HubSockets
+from common.frames.sockets import BrokerSockets
 from tests.common.sockets import free_ports
 
 
 @pytest.fixture
-def hub(stack: contextlib.ExitStack) -> HubSockets:
+def hub(stack: contextlib.ExitStack) -> BrokerSockets:
     while True:
         with contextlib.suppress(UserError):  # somebody took a port in between
             endpoints = free_ports()
-            sockets = HubSockets(endpoints)
+            sockets = BrokerSockets(endpoints)
             break
     stack.callback(sockets.close)
     sockets.endpoints = endpoints  # type: ignore[attr-defined]
@@ -23,5 +23,5 @@ def hub(stack: contextlib.ExitStack) -> HubSockets:
 
 
 @pytest.fixture
-def endpoints(hub: HubSockets) -> Endpoints:
+def endpoints(hub: BrokerSockets) -> Endpoints:
     return hub.endpoints  # type: ignore[attr-defined,no-any-return]

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from common.bus.connection import Endpoints
 from common.bus.messages import Keypoints, Message
-from common.bus.pubsub import Endpoints, Subscriber
+from common.bus.pubsub import Subscriber
 from common.keypoints.landmarks import SIZE
 from tests import pace
 
@@ -31,7 +32,7 @@ def free_ports() -> Endpoints:
 
 
 def keypoints(seq: int, stream: str = "cam", live: bool = True) -> Keypoints:
-    return Keypoints(stream=stream, seq=seq, captured_ns=seq, entered_ns=seq, live=live)
+    return Keypoints(stream=stream, seq=seq, captured_ns=seq, ingested_ns=seq, live=live)
 
 
 def subscriber(endpoints: Endpoints, stack: contextlib.ExitStack, *topics: str, stream: str = "") -> Subscriber:

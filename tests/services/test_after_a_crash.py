@@ -24,7 +24,7 @@ def play(service: Service, messages: list[Message]) -> list[Message]:
 
 
 def actions(messages: list[Message]) -> list[Action]:
-    return [m.header for m in messages if isinstance(m.header, Action) and not m.header.end]
+    return [m.header for m in messages if isinstance(m.header, Action) and not m.header.end_of_stream]
 
 
 @pytest.fixture
@@ -90,18 +90,20 @@ def test_windows_of_a_stream_that_begins_anew_hold_nothing_of_before(recording: 
 
 def predictions(seqs, start: int = 1, live: bool = False) -> list[Message]:
     return [
-        Message(Prediction(stream="cam", seq=seq, captured_ns=seq, entered_ns=0, start=start, live=live, label="wave"))
+        Message(Prediction(stream="cam", seq=seq, captured_ns=seq, ingested_ns=0, start=start, live=live, label="wave"))
         for seq in seqs
     ]
 
 
 def ends(frames: int, start: int = 1, live: bool = False) -> list[Message]:
-    values = {"stream": "cam", "seq": frames, "captured_ns": 0, "entered_ns": 0, "start": start, "live": live}
-    return [Message(Prediction(**values, end=True)), Message(Action(**values, end=True))]
+    values = {"stream": "cam", "seq": frames, "captured_ns": 0, "ingested_ns": 0, "start": start, "live": live}
+    return [Message(Prediction(**values, end_of_stream=True)), Message(Action(**values, end_of_stream=True))]
 
 
 def action(event: str, start: int = 1) -> Message:
-    return Message(Action(stream="cam", seq=1, captured_ns=1, entered_ns=0, start=start, live=False, event=event, id=1))
+    return Message(
+        Action(stream="cam", seq=1, captured_ns=1, ingested_ns=0, start=start, live=False, event=event, id=1)
+    )
 
 
 def logger(out: Path) -> Logger:
@@ -193,7 +195,7 @@ def test_frames_from_before_the_first_prediction_were_not_passed_over(tmp_path: 
 
 
 def frame(seq: int) -> Frame:
-    return Frame(stream="cam", seq=seq, captured_ns=seq * 40_000_000, entered_ns=0, width=64, height=48, live=False)
+    return Frame(stream="cam", seq=seq, captured_ns=seq * 40_000_000, ingested_ns=0, width=64, height=48, live=False)
 
 
 def test_a_picture_that_mediapipe_fails_on_is_nobody_and_the_next_is_looked_at(caplog) -> None:

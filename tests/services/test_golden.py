@@ -73,7 +73,7 @@ def described(message: Message) -> dict[str, Any]:
     """A message without the times of its run; of landmarks, where each part lies and how far it spreads."""
     header, array = message
     record = msgspec.to_builtins(header)
-    del record["entered_ns"], record["start"]
+    del record["ingested_ns"], record["start"]
     if array is not None and array.size:
         parts = split(array).items()
         record |= {part: [float(v[..., :2].mean()), float(v[..., :2].std())] for part, v in parts}
@@ -85,7 +85,7 @@ def of_interest(messages: Iterable[Message]) -> list[dict[str, Any]]:
     return [
         described(message)
         for message in messages
-        if isinstance(message.header, Action) or message.header.end or message.header.seq % EVERY == 0
+        if isinstance(message.header, Action) or message.header.end_of_stream or message.header.seq % EVERY == 0
     ]
 
 

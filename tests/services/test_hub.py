@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from common import config
-from common.bus.messages import Frame, Keypoints, Message, about
-from common.bus.pubsub import Endpoints
+from common.bus.connection import Endpoints
+from common.bus.messages import Frame, Keypoints, Message, derive_header
 from common.frames.dispatcher import MAX_TRIES
 from common.frames.reliable_sender import Handover
-from common.frames.sockets import FrameGiver, FrameTaker, Refused
+from common.frames.sockets import FrameProducer, FrameWorker, Refused
 from common.keypoints.landmarks import SIZE
 from services.hub import Hub
 from tests.pace import patience
@@ -21,10 +21,10 @@ from tests.pipeline import free_ports
 PICTURE = np.zeros((4, 6, 3), np.uint8)
 
 
-def frame(seq: int, start: int = 1, live: bool = False, end: bool = False) -> Frame:
+def frame(seq: int, start: int = 1, live: bool = False, end_of_stream: bool = False) -> Frame:
     return Frame(
-        stream="cam", seq=seq, captured_ns=seq * 40_000_000, entered_ns=seq, start=start, live=live, end=end,
-        width=6, height=4,
+        stream="cam", seq=seq, captured_ns=seq * 40_000_000, ingested_ns=seq, start=start, live=live,
+        end_of_stream=end_of_stream, width=6, height=4,
     )  # fmt: skip
 
 
@@ -40,11 +40,11 @@ class Bench:
         self.hub.setup()
         self.published: list[Message] = []
 
-    def camera(self) -> FrameGiver:
-        return self._stack.enter_context(closing(FrameGiver(self.endpoints)))
+    def camera(self) -> FrameProducer:
+        return self._stack.enter_context(closing(FrameProducer(self.endpoints)))
 
-    def extractor(self) -> FrameTaker:
-        return self._stack.enter_context(closing(FrameTaker(self.endpoints)))
+    def extractor(self) -> FrameWorker:
+        return self._stack.enter_context(closing(FrameWorker(self.endpoints)))
 
     def until(self, found: Callable[[], object]) -> None:
         deadline = time.monotonic() + patience(10)
@@ -52,13 +52,13 @@ class Bench:
             assert time.monotonic() < deadline
             self.published += self.hub.step([])
 
-    def take(self, taker: FrameTaker) -> Message:
+    def take(self, taker: FrameWorker) -> Message:
         """The next message for an extractor that asks until it gets one."""
         got: list[Message] = []
 
         def came() -> bool:
-            taker.ask()
-            message = taker.take(10)
+            taker.request()
+            message = taker.receive(10)
             if message:
                 got.append(message)
             return bool(got)
@@ -67,7 +67,7 @@ class Bench:
         return got[0]
 
     def seqs(self) -> list[int]:
-        return [message.header.seq for message in self.published if not message.header.end]
+        return [message.header.seq for message in self.published if not message.header.end_of_stream]
 
 
 @pytest.fixture
@@ -76,36 +76,36 @@ def bench() -> Iterator[Bench]:
         yield Bench(stack)
 
 
-def answer(taker: FrameTaker, header: Frame, value: float = 0.5) -> None:
-    keypoints = about(header, Keypoints, width=6, height=4)
-    assert taker.answer(keypoints, np.full(SIZE, value, np.float32), timeout_ms=5000)
+def answer(taker: FrameWorker, header: Frame, value: float = 0.5) -> None:
+    keypoints = derive_header(header, Keypoints, width=6, height=4)
+    assert taker.reply(keypoints, np.full(SIZE, value, np.float32), timeout_ms=5000)
 
 
-def give(bench: Bench, giver: FrameGiver, *headers: Frame) -> None:
+def give(bench: Bench, giver: FrameProducer, *headers: Frame) -> None:
     for header in headers:
-        bench.until(lambda h=header: giver.give(h, None if h.end else PICTURE, timeout_ms=10))
+        bench.until(lambda h=header: giver.send(h, None if h.end_of_stream else PICTURE, timeout_ms=10))
 
 
 def test_a_frame_is_kept_until_its_keypoints_are_published(bench: Bench) -> None:
     giver, taker = bench.camera(), bench.extractor()
     handover = Handover(giver)
     handover.add(frame(0), PICTURE)
-    handover.add(frame(1, end=True), None)
+    handover.add(frame(1, end_of_stream=True), None)
     got = bench.take(taker)
     assert not handover.is_over()
     assert not bench.published
     answer(taker, got.header)
     bench.until(handover.is_over)
-    assert [message.header.end for message in bench.published] == [False, True]
+    assert [message.header.end_of_stream for message in bench.published] == [False, True]
 
 
 def test_an_end_that_is_sent_again_is_answered_again_and_published_once(bench: Bench) -> None:
     giver = bench.camera()
     answers = []
     for _ in range(2):
-        give(bench, giver, frame(0, end=True))
-        bench.until(lambda: answers.extend(giver.taken(10)) or answers)
-    assert [message.header.end for message in bench.published] == [True]
+        give(bench, giver, frame(0, end_of_stream=True))
+        bench.until(lambda: answers.extend(giver.acked(10)) or answers)
+    assert [message.header.end_of_stream for message in bench.published] == [True]
 
 
 def test_a_result_with_nan_is_tried_again_and_then_a_picture_of_nobody(bench: Bench, caplog) -> None:
@@ -124,10 +124,10 @@ def test_a_result_with_nan_is_tried_again_and_then_a_picture_of_nobody(bench: Be
 
 
 def test_an_extractor_that_comes_after_the_end_hears_of_it(bench: Bench) -> None:
-    give(bench, bench.camera(), frame(0, end=True))
+    give(bench, bench.camera(), frame(0, end_of_stream=True))
     bench.until(lambda: bench.published)
     message = bench.take(bench.extractor())
-    assert message.header.end
+    assert message.header.end_of_stream
     assert message.header.stream == "cam"
 
 
@@ -140,7 +140,7 @@ def test_a_second_camera_of_a_name_is_refused_while_the_first_lives(bench: Bench
 
     def is_refused() -> bool:
         try:
-            second.taken(10)
+            second.acked(10)
         except Refused:
             refused.append(True)
         return bool(refused)
@@ -153,9 +153,9 @@ def test_a_second_camera_of_a_name_is_refused_while_the_first_lives(bench: Bench
     first.close()  # it is killed; who comes in its place is no second one
 
     def is_taken() -> bool:
-        second.give(frame(1, start=2, live=True), PICTURE, timeout_ms=10)
-        taker.ask()
-        message = taker.take(10)
+        second.send(frame(1, start=2, live=True), PICTURE, timeout_ms=10)
+        taker.request()
+        message = taker.receive(10)
         return message is not None and message.header.start == 2
 
     bench.until(is_taken)

@@ -43,7 +43,7 @@ def play(inference: Inference, windows: list[Message]) -> tuple[list[str], list[
     """The labels of the predictions, and the actions but the stream's end."""
     sent = [message.header for window in windows for message in inference.step([window])]
     labels = [header.label for header in sent if isinstance(header, Prediction) and header.label]
-    return labels, [header for header in sent if isinstance(header, Action) and not header.end]
+    return labels, [header for header in sent if isinstance(header, Action) and not header.end_of_stream]
 
 
 def test_the_new_model_is_taken_between_two_windows_and_ends_what_the_old_one_saw(inference, model, windows, caplog):

@@ -33,7 +33,7 @@ def shot(seq: int, captured_ns: int = 0, size: tuple[int, int] = (320, 240), **v
         "stream": values.pop("stream", "cam"),
         "seq": seq,
         "captured_ns": captured_ns or seq * 40_000_000,
-        "entered_ns": time.time_ns(),
+        "ingested_ns": time.time_ns(),
     }
     start_and_live = {key: values.pop(key) for key in ("start", "live") if key in values}
     picture = values.pop("picture", np.full((*size[::-1], 3), 10 * seq % 250, np.uint8))
@@ -42,7 +42,9 @@ def shot(seq: int, captured_ns: int = 0, size: tuple[int, int] = (320, 240), **v
 
 
 def end(seq: int, **values: object) -> Message:
-    return Message(Keypoints(stream="cam", seq=seq, captured_ns=0, entered_ns=0, end=True, live=False, **values))
+    return Message(
+        Keypoints(stream="cam", seq=seq, captured_ns=0, ingested_ns=0, end_of_stream=True, live=False, **values)
+    )
 
 
 def play(stage: Overlay, messages: list[Message]) -> None:
@@ -211,7 +213,7 @@ def without_keypoints(stage: Overlay, streams: tuple[str, ...], count: int) -> d
         for stream in streams:
             picture = np.zeros((2160, 3840, 3), np.uint8)
             found[stream].append(ref(picture))
-            header = Frame(stream=stream, seq=seq, captured_ns=seq, entered_ns=0, width=3840, height=2160)
+            header = Frame(stream=stream, seq=seq, captured_ns=seq, ingested_ns=0, width=3840, height=2160)
             stage.step([Message(header, picture)])
     return found
 

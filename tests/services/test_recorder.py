@@ -17,10 +17,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from common.bus.messages import Command, Frame, Keypoints, Message, Recording, about
-from common.bus.pubsub import Endpoints, Subscriber
+from common.bus.connection import Endpoints
+from common.bus.messages import Command, Frame, Keypoints, Message, Recording, derive_header
+from common.bus.pubsub import Subscriber
 from common.config import Settings
-from common.frames.sockets import HubSockets
+from common.frames.sockets import BrokerSockets
 from common.recording import sequence as sequences
 from common.recording.dataset_writer import DatasetWriter, read_manifest
 from services.recorder import Recorder
@@ -170,7 +171,7 @@ def test_a_disk_that_is_full_pauses_and_nothing_is_lost(
     )
     made = Recorder(msgspec.structs.replace(settings, recorder=chosen))
     made.setup()
-    frames = [message for message in recording if not message.header.end]
+    frames = [message for message in recording if not message.header.end_of_stream]
     first = list(made.step(frames[:FRAMES]))
     assert len(files(tmp_path / "set")) == 1
     assert [header.frames for header, _ in first if isinstance(header, Recording)] == [*range(1, FRAMES), 0]
@@ -182,7 +183,7 @@ def test_a_disk_that_is_full_pauses_and_nothing_is_lost(
     assert "cannot be written" in last.header.detail
     (tmp_path / "set/nod").unlink()
     (tmp_path / "set/away").rename(tmp_path / "set/nod")
-    go_on = Message(Command(stream="recorder", seq=0, captured_ns=0, entered_ns=0, command="pause"))
+    go_on = Message(Command(stream="recorder", seq=0, captured_ns=0, ingested_ns=0, command="pause"))
     list(made.step([go_on, *frames[2 * FRAMES : 4 * FRAMES]]))
     assert made.over
     made.close()
@@ -213,7 +214,7 @@ def shot(message: Message, seq: int, captured_ns: int, **values: object) -> list
     """A recording's keypoints as those of another frame, and that frame; shade is its number times ten."""
     header = msgspec.structs.replace(message.header, seq=seq, captured_ns=captured_ns)
     picture = np.full((48, 64, 3), 10 * seq % 250, np.uint8)
-    frame = about(header, Frame, width=64, height=48, **values)
+    frame = derive_header(header, Frame, width=64, height=48, **values)
     return [Message(frame, np.frombuffer(b"none", np.uint8) if values else picture), Message(header, message.array)]
 
 
@@ -274,7 +275,7 @@ def test_frames_of_a_sequence_that_was_not_completed_are_not_in_the_next(
     settings: Settings, recording: list[Message], tmp_path: Path
 ) -> None:
     made = filming(settings, tmp_path)
-    pause = Message(Command(stream="recorder", seq=0, captured_ns=0, entered_ns=0, command="pause"))
+    pause = Message(Command(stream="recorder", seq=0, captured_ns=0, ingested_ns=0, command="pause"))
     for seq, message in enumerate(recording[: FRAMES + 6]):
         list(made.step(([pause] if seq in (5, 6) else []) + shot(message, seq, seq * 40_000_000)))
     made.close()
@@ -287,17 +288,17 @@ def test_a_reader_that_reads_seldom_loses_no_picture() -> None:
     """40 pictures of 1080p, 25 a second; queues of four messages lost a dozen of them."""
     endpoints = Endpoints(port=free_ports(4))
     with (
-        contextlib.closing(HubSockets(endpoints)) as hub,
+        contextlib.closing(BrokerSockets(endpoints)) as hub,
         contextlib.closing(Subscriber(endpoints, ["frames"])) as reader,
     ):
         picture, seen = np.zeros((1080, 1920, 3), np.uint8).tobytes(), list[int]()
-        about_all = {"stream": "cam", "captured_ns": 0, "entered_ns": 0}
+        about_all = {"stream": "cam", "captured_ns": 0, "ingested_ns": 0}
         deadline = time.monotonic() + patience(20)
         while not reader.receive(10):  # the hub has not heard of it
             assert time.monotonic() < deadline
-            hub.watch(Frame(**about_all, seq=0, width=1, height=1), bytes(3))
+            hub.publish_frame(Frame(**about_all, seq=0, width=1, height=1), bytes(3))
         for seq in range(1, 41):
-            hub.watch(Frame(**about_all, seq=seq, width=1920, height=1080), picture)
+            hub.publish_frame(Frame(**about_all, seq=seq, width=1920, height=1080), picture)
             next_s = time.monotonic() + 0.04
             if seq % 10 == 0:
                 seen += [header.seq for header, _ in reader.receive(0)]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from common import RESTARTED, config
-from common.bus.messages import Action, Frame, Keypoints, Message, Prediction, Status, Window, about
+from common.bus.messages import Action, Frame, Keypoints, Message, Prediction, Status, Window, derive_header
 from common.errors import UserError
 from common.keypoints.landmarks import SIZE
 from common.runtime.service import Service
@@ -64,7 +64,7 @@ def test_windows_follow_every_frame_and_say_how_far_they_are(recording, windows)
     assert windows[28].array.shape == (0, SIZE)
     assert windows[29].array.shape == (30, SIZE)
     np.testing.assert_allclose(windows[29].array, np.stack([m.array for m in recording[:30]]), atol=1e-6)
-    assert windows[-1].header.end
+    assert windows[-1].header.end_of_stream
 
 
 def test_a_gap_begins_a_new_window(recording):
@@ -84,7 +84,7 @@ def test_streams_do_not_mix(recording):
 
 def test_the_actions_are_those_of_the_schedule(predictions):
     actions = [m.header for m in predictions if isinstance(m.header, Action) and m.header.event == "ended"]
-    found = [Span(a.label, a.start_s, a.end_s) for a in actions if not a.end]
+    found = [Span(a.label, a.start_s, a.end_s) for a in actions if not a.end_of_stream]
     true = [Span(*segment) for segment in schedule(0, 12.0) if segment.label != "rest"]
     score, invented = f1(found, true)
     assert score == 1, (found, true)
@@ -96,7 +96,7 @@ def test_every_window_gets_one_prediction_and_the_end_comes_last(windows, predic
     assert [p.seq for p in found] == [m.header.seq for m in windows]
     assert [p.label is None for p in found[:-1]] == [m.header.filled < 30 for m in windows[:-1]]
     assert all(sum(p.probabilities.values()) == pytest.approx(1, abs=1e-3) for p in found if p.label)
-    assert found[-1].end
+    assert found[-1].end_of_stream
 
 
 def test_pieces_of_any_size_give_the_same_predictions(inference, windows, predictions):
@@ -110,7 +110,7 @@ def test_nobody_in_view_is_nothing(inference):
     stage.setup()
     empty = np.zeros(SIZE, np.float32)
     frames = [
-        Message(Keypoints(stream="nobody", seq=n, captured_ns=n * 40_000_000, entered_ns=0), empty) for n in range(60)
+        Message(Keypoints(stream="nobody", seq=n, captured_ns=n * 40_000_000, ingested_ns=0), empty) for n in range(60)
     ]
     sent = [m.header for m in play(inference, play(stage, frames))]
     assert len(sent) == 60
@@ -118,7 +118,7 @@ def test_nobody_in_view_is_nothing(inference):
 
 
 def test_windows_of_another_length_are_refused_in_words(inference, windows):
-    header = about(windows[40].header, Window, length=20, filled=20, present=1.0)
+    header = derive_header(windows[40].header, Window, length=20, filled=20, person_ratio=1.0)
     assert not play(inference, [Message(header, windows[40].array[:20])])
     assert "20" in inference.health.detail
     assert "30" in inference.health.detail
@@ -168,7 +168,7 @@ def test_a_run_is_never_overwritten_but_a_crashed_one_goes_on(predictions, tmp_p
 
 def test_the_logger_names_a_service_that_fell_silent(monkeypatch, caplog):
     stage = Logger(config.load())
-    report = Status(stream="windows.7", seq=1, captured_ns=0, entered_ns=0, service="windows", pid=7, state="running")
+    report = Status(stream="windows.7", seq=1, captured_ns=0, ingested_ns=0, service="windows", pid=7, state="running")
     monkeypatch.setattr("services.logger.time.monotonic", lambda: 100.0)
     play(stage, [Message(report)])
     monkeypatch.setattr("services.logger.time.monotonic", lambda: 104.0)
@@ -180,7 +180,7 @@ def test_the_overlay_draws_every_skeleton_on_its_own_frame(recording, tmp_path: 
     stage = Overlay(config.load(sets=[f"overlay.video={tmp_path / 'o.mp4'}", "overlay.page=false"]))
     card, sent = TestCard(0), []
     for keypoints in recording[:20]:
-        header = about(keypoints.header, Frame, width=640, height=480)
+        header = derive_header(keypoints.header, Frame, width=640, height=480)
         picture = np.full((480, 640, 3), 10 * header.seq, np.uint8)
         sent += [Message(header, picture), keypoints]
     # Keypoints before their frames, and frames before their keypoints.
@@ -202,7 +202,7 @@ def test_the_overlay_draws_every_skeleton_on_its_own_frame(recording, tmp_path: 
 
 def test_a_picture_that_never_came_is_counted_and_does_not_stop_the_others(recording):
     stage = Overlay(config.load(sets=["overlay.page=false"]))
-    frames = [about(m.header, Frame, width=64, height=48) for m in recording[:10]]
+    frames = [derive_header(m.header, Frame, width=64, height=48) for m in recording[:10]]
     arrived = [Message(header, np.zeros((48, 64, 3), np.uint8)) for header in frames if header.seq != 4]
     play(stage, arrived + recording[:10])
     assert stage.health.missed == 1

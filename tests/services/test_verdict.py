@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from common import config
-from common.bus.messages import Action, Frame, Keypoints, Message, Prediction, about
+from common.bus.messages import Action, Frame, Keypoints, Message, Prediction, derive_header
 from common.keypoints.landmarks import SIZE
 from common.video.drawing import VERDICTS
 from common.video.view import LINGER_NS
@@ -39,7 +39,7 @@ def said(recording: list[Message], tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def test_inference_tells_action_and_verdict(said: list[Message]) -> None:
-    actions = [m.header for m in said if isinstance(m.header, Action) and not m.header.end]
+    actions = [m.header for m in said if isinstance(m.header, Action) and not m.header.end_of_stream]
     assert [(action.event, action.label, action.verdict) for action in actions] == [
         ("started", "head", "right"),
         ("ended", "head", "right"),
@@ -72,7 +72,7 @@ def test_the_logger_writes_it_and_says_it(said: list[Message], tmp_path: Path, c
 
 
 def action(seq: int, event: str, verdict: str | None) -> Message:
-    known = {"stream": "cam", "seq": seq, "captured_ns": seq * PERIOD_NS, "entered_ns": 0}
+    known = {"stream": "cam", "seq": seq, "captured_ns": seq * PERIOD_NS, "ingested_ns": 0}
     return Message(Action(**known, event=event, label="push up", verdict=verdict))
 
 
@@ -80,8 +80,10 @@ def frames(seqs: range) -> list[Message]:
     """Grey pictures of nobody."""
     messages = []
     for seq in seqs:
-        keypoints = Keypoints(stream="cam", seq=seq, captured_ns=seq * PERIOD_NS, entered_ns=0)
-        messages.append(Message(about(keypoints, Frame, width=640, height=480), np.full((480, 640, 3), 128, np.uint8)))
+        keypoints = Keypoints(stream="cam", seq=seq, captured_ns=seq * PERIOD_NS, ingested_ns=0)
+        messages.append(
+            Message(derive_header(keypoints, Frame, width=640, height=480), np.full((480, 640, 3), 128, np.uint8))
+        )
         messages.append(Message(keypoints, np.zeros(SIZE, np.float32)))
     return messages
 
@@ -103,10 +105,10 @@ def test_the_overlay_shows_the_verdict_while_it_lasts_and_the_last_word_for_a_wh
     play(stage, [action(over + 5, "started", None), *frames(range(over + 5, over + 10))])
     stage.close()
     assert borders(tmp_path / "o.mp4") == [None] * 5 + ["right"] * 5 + ["wrong"] * (over - 10) + [None] * 10
-    assert [one.words for one in stage._views["cam"]._sentence] == ["push up: wrong", "push up"]
+    assert [one.display_text for one in stage._views["cam"]._sentence] == ["push up: wrong", "push up"]
 
 
 def test_an_overlay_that_came_in_the_middle_takes_the_last_word_for_no_other_action() -> None:
     stage = Overlay(config.load(sets=["overlay.page=false"]))
     play(stage, [action(0, "ended", "wrong"), action(9, "started", "right"), action(20, "ended", "right")])
-    assert [one.words for one in stage._views["cam"]._sentence] == ["push up: wrong", "push up: right"]
+    assert [one.display_text for one in stage._views["cam"]._sentence] == ["push up: wrong", "push up: right"]

@@ -10,20 +10,22 @@ import msgpack
 import pytest
 import zmq
 
+from common.bus.client import listen, send_command
+from common.bus.connection import Endpoints
+from common.bus.errors import BusError
 from common.bus.messages import Frame, Message, Status
-from common.bus.pubsub import Endpoints, Publisher, Subscriber, listen, tell
+from common.bus.pubsub import Publisher, Subscriber
 from common.bus.token import read_token
-from common.errors import UserError
-from common.frames.sockets import FRAME, FrameTaker, HubSockets
+from common.frames.sockets import FRAME, BrokerSockets, FrameWorker
 from tests.common.sockets import subscriber, until
 
-BASE: dict[str, Any] = {"seq": 0, "captured_ns": 0, "entered_ns": 0}
+BASE: dict[str, Any] = {"seq": 0, "captured_ns": 0, "ingested_ns": 0}
 ACTION = [b"action/cam/", msgpack.packb(BASE | {"stream": "cam", "label": "forged"})]
 STOP = [b"command/recorder/", msgpack.packb(BASE | {"stream": "recorder", "command": "stop"})]
 FORGED = {  # by port, what a stranger would like to say there, and as which kind of socket
     0: (zmq.PUB, [ACTION, STOP]),
     1: (zmq.SUB, [[b"\x01"]]),  # that it wants to hear everything
-    2: (zmq.DEALER, [[FRAME, msgpack.packb(BASE | {"stream": "cam", "end": True}), b""]]),
+    2: (zmq.DEALER, [[FRAME, msgpack.packb(BASE | {"stream": "cam", "end_of_stream": True}), b""]]),
     3: (zmq.SUB, [[b"\x01"]]),
 }
 HEAD = (
@@ -97,7 +99,7 @@ def with_another_token(endpoints: Endpoints, offset: int, stack: contextlib.Exit
 @pytest.mark.parametrize("offset", range(4))
 @pytest.mark.parametrize("stranger", [page, program, with_another_token])
 def test_a_stranger_is_not_heard_and_hears_nothing_but_is_counted(
-    hub: HubSockets, endpoints: Endpoints, stack: contextlib.ExitStack, stranger: Callable[..., Attempt], offset: int
+    hub: BrokerSockets, endpoints: Endpoints, stack: contextlib.ExitStack, stranger: Callable[..., Attempt], offset: int
 ) -> None:
     sender = Publisher(endpoints)
     stack.callback(sender.close)
@@ -107,8 +109,8 @@ def test_a_stranger_is_not_heard_and_hears_nothing_but_is_counted(
     answer = b""
 
     def others_are_heard() -> bool:
-        sender.send(Status(stream="monitor.1", seq=0, captured_ns=0, entered_ns=0))
-        hub.watch(Frame(stream="watched", seq=0, captured_ns=0, entered_ns=0, width=1, height=1), bytes(3))
+        sender.send(Status(stream="monitor.1", seq=0, captured_ns=0, ingested_ns=0))
+        hub.publish_frame(Frame(stream="watched", seq=0, captured_ns=0, ingested_ns=0, width=1, height=1), bytes(3))
         asked.extend(hub.receive(0))
         heard.extend(reader.receive(20))
         return {m.header.stream for m in heard} >= {"monitor.1", "watched"}
@@ -124,16 +126,16 @@ def test_a_stranger_is_not_heard_and_hears_nothing_but_is_counted(
 
     until(over)
     assert {m.header.stream for m in heard} == {"monitor.1", "watched"}
-    assert not asked and not hub.bad
+    assert not asked and not hub.malformed
     assert b"monitor" not in answer and b"watched" not in answer
 
 
 def test_who_is_let_in_and_leaves_is_not_counted(
-    hub: HubSockets, endpoints: Endpoints, stack: contextlib.ExitStack
+    hub: BrokerSockets, endpoints: Endpoints, stack: contextlib.ExitStack
 ) -> None:
     for _ in range(5):
         with contextlib.closing(Subscriber(endpoints, ["status"])) as reader:
-            until(lambda reader=reader: reader.receive(20) or reader.alive)
+            until(lambda reader=reader: reader.receive(20) or reader.connected)
     page(endpoints, 1, stack)
     until(lambda: hub.refused)
     assert hub.refused == 1
@@ -148,9 +150,9 @@ def refused(endpoints: Endpoints, tmp_path: Path) -> Endpoints:
 
 def test_who_is_refused_is_told_which_file_to_copy(refused: Endpoints, tmp_path: Path) -> None:
     sentence = rf"{refused.port} refuses the token in {tmp_path}/token: copy .*bus\.token_file"
-    with pytest.raises(UserError, match=sentence):
+    with pytest.raises(BusError, match=sentence):
         next(listen("action", **refused._asdict()))
-    with pytest.raises(UserError, match=sentence):
-        tell("recorder", "stop", **refused._asdict())
-    with contextlib.closing(FrameTaker(refused)) as taker, pytest.raises(UserError, match=sentence):
-        until(lambda: taker.ask() or taker.take(20))
+    with pytest.raises(BusError, match=sentence):
+        send_command("recorder", "stop", **refused._asdict())
+    with contextlib.closing(FrameWorker(refused)) as taker, pytest.raises(BusError, match=sentence):
+        until(lambda: taker.request() or taker.receive(20))

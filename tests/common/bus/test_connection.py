@@ -14,9 +14,11 @@ import psutil
 import pytest
 
 from common.bus import connection
+from common.bus.client import listen
+from common.bus.connection import Endpoints
 from common.bus.messages import Command, Frame, Status
-from common.bus.pubsub import Endpoints, Publisher, Subscriber, listen
-from common.frames.sockets import PING, FrameTaker, HubSockets
+from common.bus.pubsub import Publisher, Subscriber
+from common.frames.sockets import PING, BrokerSockets, FrameWorker
 from tests.common.sockets import free_ports, until
 from tests.pipeline import ROOT
 
@@ -24,21 +26,21 @@ SILENCE_S = 2.0  # after which a host that says nothing is given up in these tes
 IN_A_NETWORK_OF_ITS_OWN = ["unshare", "--user", "--map-root-user", "--net"]
 LISTENER = """
 import sys
-from common.bus.pubsub import listen
+from common.bus.client import listen
 for header in listen("status", port=int(sys.argv[1])):
     print(header.seq, flush=True)
 """
 REPORT = """
 from types import SimpleNamespace
 from common.runtime.service import Health, Heartbeat
-header, _ = Heartbeat("windows").status(Health(), SimpleNamespace(skipped=0, bad=0))
+header, _ = Heartbeat("windows").status(Health(), SimpleNamespace(conflated=0, malformed=0))
 print(header.stream, header.pid)
 """
-STOP = Command(stream="nobody", seq=0, captured_ns=0, entered_ns=0, command="stop")
+STOP = Command(stream="nobody", seq=0, captured_ns=0, ingested_ns=0, command="stop")
 
 
 def status(seq: int = 0) -> Status:
-    return Status(stream="probe.1", seq=seq, captured_ns=0, entered_ns=0)
+    return Status(stream="probe.1", seq=seq, captured_ns=0, ingested_ns=0)
 
 
 @contextlib.contextmanager
@@ -54,12 +56,12 @@ def start_hub(endpoints: Endpoints) -> Iterator["subprocess.Popen[bytes]"]:
 def test_a_listener_sees_that_the_hub_is_killed_and_is_back() -> None:
     endpoints = free_ports()
     with contextlib.closing(listen("action", port=endpoints.port)) as heard:
-        assert not heard.alive
+        assert not heard.connected
         for _ in range(2):
             with start_hub(endpoints) as hub:
-                until(lambda: heard.receive(0.1) or heard.alive)
+                until(lambda: heard.receive(0.1) or heard.connected)
                 hub.send_signal(signal.SIGKILL)
-                until(lambda: heard.receive(0.1) or not heard.alive)
+                until(lambda: heard.receive(0.1) or not heard.connected)
 
 
 def test_another_thread_sees_it_while_the_listener_waits_for_a_message() -> None:
@@ -69,9 +71,9 @@ def test_another_thread_sees_it_while_the_listener_waits_for_a_message() -> None
     waiting.start()
     try:
         with start_hub(endpoints) as hub:
-            until(lambda: waiting.join(0.05) or heard.alive)
+            until(lambda: waiting.join(0.05) or heard.connected)
             hub.kill()
-            until(lambda: waiting.join(0.05) or not heard.alive)
+            until(lambda: waiting.join(0.05) or not heard.connected)
         with start_hub(endpoints), contextlib.closing(Publisher(endpoints)) as sender:
             until(lambda: sender.send(STOP) or waiting.join(0.05) or not waiting.is_alive())
     finally:
@@ -82,9 +84,9 @@ def test_another_thread_sees_it_while_the_listener_waits_for_a_message() -> None
 @pytest.fixture
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Silent hosts are given up as soon as TCP can."""
-    for name in ("KEEPALIVE_IDLE_S", "KEEPALIVE_S", "KEEPALIVE_COUNT"):
+    for name in ("KEEPALIVE_IDLE_S", "KEEPALIVE_INTERVAL_S", "KEEPALIVE_COUNT"):
         monkeypatch.setattr(connection, name, 1)
-    monkeypatch.setattr(connection, "SILENCE_MS", round(SILENCE_S * 1000))
+    monkeypatch.setattr(connection, "TCP_TIMEOUT_MS", round(SILENCE_S * 1000))
 
 
 def connections(port: int) -> set[tuple[object, object]]:
@@ -93,14 +95,14 @@ def connections(port: int) -> set[tuple[object, object]]:
 
 
 def test_a_reader_that_takes_nothing_for_long_keeps_its_connection(
-    hurry: None, hub: HubSockets, endpoints: Endpoints, stack: contextlib.ExitStack
+    hurry: None, hub: BrokerSockets, endpoints: Endpoints, stack: contextlib.ExitStack
 ) -> None:
     reader = Subscriber(endpoints, ["frames"])
     stack.callback(reader.close)
-    wide = Frame(stream="cam", seq=0, captured_ns=0, entered_ns=0, width=640, height=480, live=False)
+    wide = Frame(stream="cam", seq=0, captured_ns=0, ingested_ns=0, width=640, height=480, live=False)
 
     def watch() -> None:
-        hub.watch(wide, bytes(640 * 480 * 3))
+        hub.publish_frame(wide, bytes(640 * 480 * 3))
         hub.receive(10)
 
     until(lambda: watch() or reader.receive(0))
@@ -113,7 +115,7 @@ def test_a_reader_that_takes_nothing_for_long_keeps_its_connection(
 
 
 def test_a_listener_that_is_suspended_for_long_hears_on(
-    hurry: None, hub: HubSockets, endpoints: Endpoints, stack: contextlib.ExitStack
+    hurry: None, hub: BrokerSockets, endpoints: Endpoints, stack: contextlib.ExitStack
 ) -> None:
     sender = Publisher(endpoints)
     stack.callback(sender.close)
@@ -142,19 +144,19 @@ def vanish() -> None:
     """In a network of its own: the cable is pulled, and put in again."""
     endpoints = Endpoints()
     lo("up")
-    hub, reader = HubSockets(endpoints), Subscriber(endpoints, ["status"])
-    sender, taker = Publisher(endpoints), FrameTaker(endpoints)
+    hub, reader = BrokerSockets(endpoints), Subscriber(endpoints, ["status"])
+    sender, taker = Publisher(endpoints), FrameWorker(endpoints)
     try:
         until(lambda: sender.send(status()) or reader.receive(20))
-        until(taker.ask)
+        until(taker.request)
         extractor = hub.receive(5000)[0].peer
-        assert hub.send(extractor, PING) and reader.alive
+        assert hub.send(extractor, PING) and reader.connected
         lo("down")
-        until(lambda: sender.send(status()) or reader.receive(20) or not reader.alive)
+        until(lambda: sender.send(status()) or reader.receive(20) or not reader.connected)
         until(lambda: hub.receive(20) or not hub.send(extractor, PING))
         lo("up")
-        until(lambda: sender.send(status()) or (reader.receive(20) and reader.alive))
-        until(lambda: taker.ask() and hub.receive(20))
+        until(lambda: sender.send(status()) or (reader.receive(20) and reader.connected))
+        until(lambda: taker.request() and hub.receive(20))
     finally:
         for opened in (sender, taker, reader, hub):
             opened.close()
@@ -165,8 +167,8 @@ def test_a_host_that_vanishes_is_noticed_and_its_connections_are_made_again() ->
         pytest.skip("needs the right to a network of its own")
     hurried = f"""
 from common.bus import connection
-connection.KEEPALIVE_IDLE_S = connection.KEEPALIVE_S = connection.KEEPALIVE_COUNT = 1
-connection.SILENCE_MS = {round(SILENCE_S * 1000)}
+connection.KEEPALIVE_IDLE_S = connection.KEEPALIVE_INTERVAL_S = connection.KEEPALIVE_COUNT = 1
+connection.TCP_TIMEOUT_MS = {round(SILENCE_S * 1000)}
 from tests.common.bus.test_connection import vanish
 vanish()
 """

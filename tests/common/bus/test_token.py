@@ -8,8 +8,8 @@ import pytest
 
 from common import config
 from common.bus.connection import Endpoints
+from common.bus.errors import BusError
 from common.bus.token import FILE_VARIABLE, read_token, token_path
-from common.errors import UserError
 from tests.pipeline import ROOT
 
 PROCESSES = 4
@@ -66,7 +66,7 @@ def test_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(FILE_VARIABLE, "~/shared")
     assert token_path() == tmp_path / "shared"
     assert config.load().bus.endpoints.token() == read_token(tmp_path / "shared")
-    assert Endpoints.of(None, None, str(tmp_path / "given")).token() == read_token(tmp_path / "given")
+    assert Endpoints.from_env(None, None, str(tmp_path / "given")).token() == read_token(tmp_path / "given")
 
 
 @pytest.mark.parametrize(("mode", "told"), [(0o640, "0640"), (0o604, "0604"), (0o660, "0660")])
@@ -74,7 +74,7 @@ def test_one_that_others_can_read_is_refused(tmp_path: Path, mode: int, told: st
     path = tmp_path / "token"
     read_token(path)
     path.chmod(mode)
-    with pytest.raises(UserError, match=rf"{path} \(mode {told}\): chmod 600"):
+    with pytest.raises(BusError, match=rf"{path} \(mode {told}\): chmod 600"):
         read_token(path)
 
 
@@ -83,7 +83,7 @@ def test_what_is_no_token_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "token"
     path.touch(0o600)
     path.write_bytes(content)
-    with pytest.raises(UserError, match=f"{path} holds no token"):
+    with pytest.raises(BusError, match=f"{path} holds no token"):
         read_token(path)
     assert path.read_bytes() == content
 
@@ -92,12 +92,12 @@ def test_what_is_no_token_is_refused(tmp_path: Path, content: bytes) -> None:
 def test_a_place_that_cannot_hold_it_is_told(tmp_path: Path, path: str) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
-    with pytest.raises(UserError, match=rf"{path} cannot be read or made \(.*bus\.token_file"):
+    with pytest.raises(BusError, match=rf"{path} cannot be read or made \(.*bus\.token_file"):
         read_token(tmp_path / path)
 
 
 def test_a_user_without_a_home_is_told() -> None:
-    with pytest.raises(UserError, match=r"No such home .* ~nobody-of-that-name/token: .*bus\.token_file"):
+    with pytest.raises(BusError, match=r"No such home .* ~nobody-of-that-name/token: .*bus\.token_file"):
         token_path("~nobody-of-that-name/token")
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from common.bus import messages
 from common.bus.messages import Header
-from common.bus.topics import TOPIC_OF, TOPICS, Topic, address
+from common.bus.topics import TOPIC_OF, TOPICS, Topic, topic_prefix
 from common.keypoints.landmarks import SIZE
 
 ROWS = list(TOPICS.values())
@@ -15,7 +15,7 @@ NAMES = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", fullmatch=True)
 
 
 def header(kind: type[Header], stream: str) -> Header:
-    return kind(stream=stream, seq=0, captured_ns=0, entered_ns=0)
+    return kind(stream=stream, seq=0, captured_ns=0, ingested_ns=0)
 
 
 def test_every_header_type_has_one_topic_and_every_topic_a_header_type() -> None:
@@ -26,21 +26,21 @@ def test_every_header_type_has_one_topic_and_every_topic_a_header_type() -> None
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_a_row_is_complete(row: Topic) -> None:
-    assert row.writer and row.depth > 0
-    assert row.array is None or row.array[-1] in (3, SIZE)
+    assert row.publisher and row.hwm > 0
+    assert row.shape is None or row.shape[-1] in (3, SIZE)
     assert row.dtype in ("<f4", "u1")
-    assert header(row.header, "cam").version == 1
+    assert header(row.header, "cam").protocol == 1
     assert all(not f.required for f in msgspec.structs.fields(row.header)[4:])  # older writers are still read
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_cam1_does_not_hear_cam10(row: Topic) -> None:
-    one, ten = address(header(row.header, "cam1")), address(header(row.header, "cam10"))
+    one, ten = topic_prefix(header(row.header, "cam1")), topic_prefix(header(row.header, "cam10"))
     assert one == f"{row.name}/cam1/".encode()
     assert not ten.startswith(one)
 
 
 @given(st.sampled_from(ROWS), st.sampled_from(ROWS), NAMES, NAMES)
 def test_no_address_begins_with_another(row: Topic, other: Topic, stream: str, other_stream: str) -> None:
-    first, second = address(header(row.header, stream)), address(header(other.header, other_stream))
+    first, second = topic_prefix(header(row.header, stream)), topic_prefix(header(other.header, other_stream))
     assert second.startswith(first) == (first == second) == ((row, stream) == (other, other_stream))

@@ -25,8 +25,10 @@ STEP_S = 0.01
 A, B = b"a", b"b"
 
 
-def frame(stream: str, seq: int, live: bool = True, start: int = 0, end: bool = False) -> Frame:
-    return Frame(stream=stream, seq=seq, captured_ns=seq, entered_ns=seq, start=start, live=live, end=end)
+def frame(stream: str, seq: int, live: bool = True, start: int = 0, end_of_stream: bool = False) -> Frame:
+    return Frame(
+        stream=stream, seq=seq, captured_ns=seq, ingested_ns=seq, start=start, live=live, end_of_stream=end_of_stream
+    )
 
 
 @dataclass
@@ -53,7 +55,7 @@ class Hub:
     offered: int = 0
 
     def offer(self, header: Frame) -> None:
-        self.offered += not header.end
+        self.offered += not header.end_of_stream
         self.dispatcher.offer(header, "picture", b"camera", self.now)
 
     def run(self, until: float) -> None:
@@ -92,7 +94,7 @@ class Hub:
         extractor.taken.append((header.stream, header.seq))
 
     def seqs(self, stream: str) -> list[int]:
-        return [r.header.seq for r in self.released[stream] if not r.header.end]
+        return [r.header.seq for r in self.released[stream] if not r.header.end_of_stream]
 
 
 def shares(hub: Hub, stream: str, since: int = 0) -> dict[bytes, int]:
@@ -141,7 +143,7 @@ def simulate(world: dict) -> Hub:
             name = f"file{i}"
             seq, waiting = given_to_hub[name], hub.dispatcher.streams.get(name)
             if seq <= count and (waiting is None or len(waiting.waiting()) < 4):
-                header = frame(name, seq, live=False, end=seq == count)
+                header = frame(name, seq, live=False, end_of_stream=seq == count)
                 hub.offer(header)
                 given_to_hub[name] += 1
                 if rng.random() < 0.3:
@@ -149,10 +151,10 @@ def simulate(world: dict) -> Hub:
         for i, (count, fps) in enumerate(world["cameras"]):
             name = f"camera{i}"
             if shown[name] <= count and hub.now >= shown[name] / fps:
-                hub.offer(frame(name, shown[name], end=shown[name] == count))
+                hub.offer(frame(name, shown[name], end_of_stream=shown[name] == count))
                 shown[name] += 1
         hub.step()
-        ended = sum(bool(r) and r[-1].header.end for r in hub.released.values())
+        ended = sum(bool(r) and r[-1].header.end_of_stream for r in hub.released.values())
         if ended == len(given_to_hub) + len(shown):
             break
     return hub
@@ -169,10 +171,12 @@ def test_files_are_complete_cameras_in_order_and_every_frame_is_accounted_for(wo
         assert seqs == sorted(set(seqs))  # in order, none twice
     given_up = 0
     for releases in hub.released.values():
-        assert [r.header.end for r in releases] == [False] * (len(releases) - 1) + [True]  # the end comes last
+        assert [r.header.end_of_stream for r in releases] == [False] * (len(releases) - 1) + [
+            True
+        ]  # the end comes last
         # Its own result; a frame on which MAX_TRIES extractors died has none.
-        assert all(r.result in (r.header.seq, None) for r in releases if not r.header.end)
-        given_up += sum(r.result is None for r in releases if not r.header.end)
+        assert all(r.result in (r.header.seq, None) for r in releases if not r.header.end_of_stream)
+        given_up += sum(r.result is None for r in releases if not r.header.end_of_stream)
     assert given_up == hub.dispatcher.given_up
     assert len(hub.released) == len(world["files"]) + len(world["cameras"])
     assert not hub.dispatcher.streams
@@ -327,15 +331,15 @@ def test_the_result_of_a_frame_from_before_a_restart_is_not_taken_for_the_new_on
 def test_an_empty_stream_has_an_end_too_and_a_name_can_be_used_again() -> None:
     hub = Hub({A: Extractor(0.01)})
     for start in (0, 1):
-        hub.offer(frame("clip", 0, live=False, start=start, end=True))
+        hub.offer(frame("clip", 0, live=False, start=start, end_of_stream=True))
         hub.run(hub.now + 0.1)
-    assert [r.header.end for r in hub.released["clip"]] == [True, True]
+    assert [r.header.end_of_stream for r in hub.released["clip"]] == [True, True]
 
 
 def test_a_camera_that_sends_two_ends_does_not_stop_the_hub() -> None:
     dispatcher: Dispatcher[str, int] = Dispatcher()
-    dispatcher.offer(frame("cam", 5, end=True), "x", b"camera", 0.0)
-    dispatcher.offer(frame("cam", 6, end=True), "x", b"camera", 0.0)
+    dispatcher.offer(frame("cam", 5, end_of_stream=True), "x", b"camera", 0.0)
+    dispatcher.offer(frame("cam", 6, end_of_stream=True), "x", b"camera", 0.0)
     assert [r.header.seq for r in dispatcher.released()] == [5]
 
 
@@ -520,7 +524,7 @@ def test_a_camera_that_was_disconnected_is_told_under_its_new_name_what_was_publ
 
 def test_an_end_that_is_sent_again_after_its_release_does_not_end_the_stream_twice() -> None:
     dispatcher: Dispatcher[str, int] = Dispatcher()
-    end = frame("clip", 0, live=False, end=True)
+    end = frame("clip", 0, live=False, end_of_stream=True)
     assert dispatcher.offer(end, "", b"camera", 0.0) == "new"
     assert len(list(dispatcher.released())) == 1
     assert dispatcher.offer(end, "", b"camera", 0.1) == "released"

@@ -14,12 +14,12 @@ FRAME_BYTES = HEADER_BYTES + 4 * 3 * 3
 
 
 def frame(seq: int) -> Message:
-    header = Frame(stream="cam", seq=seq, captured_ns=seq, entered_ns=0, width=4, height=3)
+    header = Frame(stream="cam", seq=seq, captured_ns=seq, ingested_ns=0, width=4, height=3)
     return Message(header, np.full((3, 4, 3), seq, np.uint8))
 
 
 def keypoints(seq: int) -> Message:
-    return Message(Keypoints(stream="cam", seq=seq, captured_ns=seq, entered_ns=0), np.zeros(SIZE, np.float32))
+    return Message(Keypoints(stream="cam", seq=seq, captured_ns=seq, ingested_ns=0), np.zeros(SIZE, np.float32))
 
 
 def pairs(made: Pairing) -> list[tuple[int, bool]]:

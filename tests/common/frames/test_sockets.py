@@ -10,37 +10,39 @@ import pytest
 import zmq
 from numpy.typing import NDArray
 
-from common.bus.connection import connect
+from common.bus.connection import Endpoints, connect
+from common.bus.errors import BusError
 from common.bus.messages import Frame, Header
-from common.bus.pubsub import Endpoints, Subscriber
-from common.errors import UserError
+from common.bus.pubsub import Subscriber
 from common.frames.sockets import (
-    ASK,
+    ACK,
     FRAME,
     PING,
-    READER_QUEUE,
+    READER_HWM,
+    REQUEST,
     RESULT,
-    TAKEN,
-    FrameGiver,
-    FrameTaker,
-    HubSockets,
+    BrokerSockets,
+    FrameProducer,
+    FrameWorker,
     Request,
 )
 from tests.common.sockets import VECTOR, collect, free_ports, keypoints, subscriber, until
 from tests.pace import patience
 
 
-def frame(seq: int, end: bool = False) -> Frame:
-    return Frame(stream="cam", seq=seq, captured_ns=seq, entered_ns=seq, width=4, height=3, end=end)
+def frame(seq: int, end_of_stream: bool = False) -> Frame:
+    return Frame(
+        stream="cam", seq=seq, captured_ns=seq, ingested_ns=seq, width=4, height=3, end_of_stream=end_of_stream
+    )
 
 
 def picture(value: int) -> NDArray[np.uint8]:
     return np.full((3, 4, 3), value, np.uint8)
 
 
-def ends(endpoints: Endpoints, stack: contextlib.ExitStack) -> tuple[FrameGiver, FrameTaker]:
+def ends(endpoints: Endpoints, stack: contextlib.ExitStack) -> tuple[FrameProducer, FrameWorker]:
     """A camera's and an extractor's."""
-    giver, taker = FrameGiver(endpoints), FrameTaker(endpoints)
+    giver, taker = FrameProducer(endpoints), FrameWorker(endpoints)
     stack.callback(giver.close)
     stack.callback(taker.close)
     return giver, taker
@@ -50,75 +52,75 @@ def ends(endpoints: Endpoints, stack: contextlib.ExitStack) -> tuple[FrameGiver,
 def test_a_port_in_use_is_named_and_the_others_are_free_again(offset: int) -> None:
     endpoints = free_ports()
     port = endpoints.port + offset
-    with socket.create_server(("127.0.0.1", port)), pytest.raises(UserError, match=rf"port {port} .*bus\.port"):
-        HubSockets(endpoints)
-    hub = HubSockets(endpoints)
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(BusError, match=rf"port {port} .*bus\.port"):
+        BrokerSockets(endpoints)
+    hub = BrokerSockets(endpoints)
     hub.close()
 
 
-def requests(hub: HubSockets, count: int) -> list[Request]:
+def requests(hub: BrokerSockets, count: int) -> list[Request]:
     received: list[Request] = []
     until(lambda: received.extend(hub.receive(50)) or len(received) >= count)
     return received
 
 
-def asked(hub: HubSockets, taker: FrameTaker) -> bytes:
+def asked(hub: BrokerSockets, taker: FrameWorker) -> bytes:
     """The name under which the hub knows an extractor."""
     taker._socket.poll(1000, zmq.POLLOUT)
-    taker.ask()
+    taker.request()
     (request,) = requests(hub, 1)
-    assert request.kind == ASK
+    assert request.kind == REQUEST
     return request.peer
 
 
 def test_a_frame_goes_from_camera_to_extractor_and_its_keypoints_come_back(
-    hub: HubSockets, endpoints: Endpoints, stack: contextlib.ExitStack
+    hub: BrokerSockets, endpoints: Endpoints, stack: contextlib.ExitStack
 ) -> None:
     giver, taker = ends(endpoints, stack)
     extractor = asked(hub, taker)
-    assert giver.give(frame(5), picture(9), timeout_ms=5000)
+    assert giver.send(frame(5), picture(9), timeout_ms=5000)
     (request,) = requests(hub, 1)
     assert (request.kind, request.header) == (FRAME, frame(5))
-    assert giver.taken() == []
+    assert giver.acked() == []
 
     assert hub.send(extractor, PING)
     assert hub.send(extractor, FRAME, request.header, request.payload)
-    assert hub.send(request.peer, TAKEN, request.header)
-    message = taker.take(5000)
+    assert hub.send(request.peer, ACK, request.header)
+    message = taker.receive(5000)
     assert message is not None and message.header == frame(5)
     np.testing.assert_array_equal(message.array, picture(9))
-    assert giver.taken(5000) == [frame(5)]
+    assert giver.acked(5000) == [frame(5)]
 
-    taker.answer(keypoints(5), VECTOR)
+    taker.reply(keypoints(5), VECTOR)
     (answer,) = requests(hub, 1)
     assert (answer.peer, answer.kind, answer.header) == (extractor, RESULT, keypoints(5))
     np.testing.assert_array_equal(answer.payload, VECTOR)
 
 
 def test_the_end_of_a_stream_passes_without_a_picture(
-    hub: HubSockets, endpoints: Endpoints, stack: contextlib.ExitStack
+    hub: BrokerSockets, endpoints: Endpoints, stack: contextlib.ExitStack
 ) -> None:
     giver, taker = ends(endpoints, stack)
     extractor = asked(hub, taker)
-    assert giver.give(frame(8, end=True), None, timeout_ms=5000)
+    assert giver.send(frame(8, end_of_stream=True), None, timeout_ms=5000)
     (request,) = requests(hub, 1)
-    assert request.header == frame(8, end=True)
-    assert hub.send(extractor, FRAME, frame(8, end=True), b"")
-    assert taker.take(5000) == (frame(8, end=True), None)
+    assert request.header == frame(8, end_of_stream=True)
+    assert hub.send(extractor, FRAME, frame(8, end_of_stream=True), b"")
+    assert taker.receive(5000) == (frame(8, end_of_stream=True), None)
 
 
 def test_no_frame_in_time_is_none_and_no_hub_takes_none(stack: contextlib.ExitStack) -> None:
     endpoints = free_ports()
     giver, taker = ends(endpoints, stack)
-    assert not giver.give(frame(0), picture(0), timeout_ms=50)
-    taker.ask()
-    assert taker.take(50) is None
+    assert not giver.send(frame(0), picture(0), timeout_ms=50)
+    taker.request()
+    assert taker.receive(50) is None
 
 
 def test_sending_to_an_extractor_that_vanished_is_false(
-    hub: HubSockets, endpoints: Endpoints, stack: contextlib.ExitStack
+    hub: BrokerSockets, endpoints: Endpoints, stack: contextlib.ExitStack
 ) -> None:
-    taker = FrameTaker(endpoints)
+    taker = FrameWorker(endpoints)
     extractor = asked(hub, taker)
     assert hub.send(extractor, PING)
     taker.close()
@@ -128,12 +130,12 @@ def test_sending_to_an_extractor_that_vanished_is_false(
 
 
 def test_foreign_requests_are_counted_and_good_ones_still_come(
-    hub: HubSockets, endpoints: Endpoints, stack: contextlib.ExitStack
+    hub: BrokerSockets, endpoints: Endpoints, stack: contextlib.ExitStack
 ) -> None:
     foreign = stack.enter_context(zmq.Context.instance().socket(zmq.DEALER))
     foreign.linger = 0
     connect(foreign, endpoints.request, endpoints.token())
-    header = msgpack.packb({"stream": "cam", "seq": 0, "captured_ns": 0, "entered_ns": 0, "width": 4, "height": 3})
+    header = msgpack.packb({"stream": "cam", "seq": 0, "captured_ns": 0, "ingested_ns": 0, "width": 4, "height": 3})
     good = header
     for parts in (
         [b"hello"],
@@ -144,38 +146,38 @@ def test_foreign_requests_are_counted_and_good_ones_still_come(
         [FRAME, msgpack.packb(msgpack.unpackb(good) | {"height": 0, "width": 2**62}), b""],
         [FRAME, b"\x81\xa6stream\xa1\xff", b""],  # not UTF-8
         [RESULT, good, VECTOR.tobytes()[:-1]],
-        [RESULT, msgpack.packb(msgpack.unpackb(good) | {"end": True}), b""],  # only a camera ends a stream
+        [RESULT, msgpack.packb(msgpack.unpackb(good) | {"end_of_stream": True}), b""],  # only a camera ends a stream
     ):
-        before = hub.bad
+        before = hub.malformed
         foreign.send_multipart(parts)
-        until(lambda before=before: hub.receive(50) or hub.bad == before + 1)
+        until(lambda before=before: hub.receive(50) or hub.malformed == before + 1)
     foreign.send_multipart([FRAME, good, bytes(36)])
     (request,) = requests(hub, 1)
     assert request.kind == FRAME
 
 
 def test_a_viewer_sees_frames_and_a_slow_one_skips_them_and_counts(
-    hub: HubSockets, endpoints: Endpoints, stack: contextlib.ExitStack
+    hub: BrokerSockets, endpoints: Endpoints, stack: contextlib.ExitStack
 ) -> None:
     viewer = subscriber(endpoints, stack, "frames")
     seen: list[Header] = []
 
     def shown() -> bool:
-        hub.watch(frame(0), picture(0).tobytes())
+        hub.publish_frame(frame(0), picture(0).tobytes())
         seen.extend(m.header for m in viewer.receive(20))
         return bool(seen)
 
     until(shown)
     begun = time.monotonic()
-    wide = Frame(stream="cam", seq=0, captured_ns=0, entered_ns=0, width=640, height=480)
+    wide = Frame(stream="cam", seq=0, captured_ns=0, ingested_ns=0, width=640, height=480)
     for seq in range(1, 200):  # 184 MB that nobody takes
-        hub.watch(Frame(**{**_fields(wide), "seq": seq}), bytes(640 * 480 * 3))
+        hub.publish_frame(Frame(**{**_fields(wide), "seq": seq}), bytes(640 * 480 * 3))
     assert time.monotonic() - begun < 5
     messages = collect(viewer, 1)
     assert messages[-1].header.seq < 199
     until(lambda: not viewer.receive(100))
     missed = viewer.missed["frames"]
-    hub.watch(Frame(**{**_fields(wide), "seq": 300}), bytes(640 * 480 * 3))
+    hub.publish_frame(Frame(**{**_fields(wide), "seq": 300}), bytes(640 * 480 * 3))
     collect(viewer, 1)
     assert viewer.missed["frames"] >= missed + 99
 
@@ -185,7 +187,7 @@ def _fields(header: Frame) -> dict[str, object]:
 
 
 def test_the_readers_queue_at_the_hub_is_longer_than_a_stall_of_some_seconds() -> None:
-    assert READER_QUEUE >= 5 * 30
+    assert READER_HWM >= 5 * 30
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -196,7 +198,7 @@ def test_a_hub_whose_proxy_has_ended_fails_and_closes(monkeypatch: pytest.Monkey
         raise zmq.ZMQError(zmq.ENOTSOCK)
 
     monkeypatch.setattr(zmq, "proxy", fail)
-    hub = HubSockets(free_ports())
+    hub = BrokerSockets(free_ports())
     try:
         hub._proxy.join(10)
         with pytest.raises(RuntimeError, match="proxy"):
@@ -209,22 +211,22 @@ def test_viewers_that_come_later_and_hubs_that_come_back_lose_no_picture(stack: 
     endpoints = free_ports()
     viewers: list[Subscriber] = []
     for _ in range(3):
-        with contextlib.closing(HubSockets(endpoints)) as hub:
+        with contextlib.closing(BrokerSockets(endpoints)) as hub:
             for _ in range(2):
                 viewers.append(Subscriber(endpoints, ["frames"]))
                 stack.callback(viewers[-1].close)
                 _all_see(hub, viewers, 12)
 
 
-def _all_see(hub: HubSockets, viewers: list[Subscriber], count: int) -> None:
+def _all_see(hub: BrokerSockets, viewers: list[Subscriber], count: int) -> None:
     """Show so many pictures at once; each viewer gets all of them."""
     deadline, unseen = time.monotonic() + patience(10), set(viewers)
     while unseen:  # not connected yet
         assert time.monotonic() < deadline
-        hub.watch(frame(0), picture(0).tobytes())
+        hub.publish_frame(frame(0), picture(0).tobytes())
         unseen -= {viewer for viewer in viewers if viewer.receive(10)}
     for seq in range(1, count + 1):
-        hub.watch(frame(seq), picture(0).tobytes())
+        hub.publish_frame(frame(seq), picture(0).tobytes())
     for viewer in viewers:
         seen: set[int] = set()
         while count not in seen:
@@ -233,7 +235,7 @@ def _all_see(hub: HubSockets, viewers: list[Subscriber], count: int) -> None:
         assert seen - {0} == set(range(1, count + 1))
 
 
-def test_a_viewer_that_slept_while_pictures_came_sees_again(hub: HubSockets, endpoints: Endpoints, stack) -> None:
+def test_a_viewer_that_slept_while_pictures_came_sees_again(hub: BrokerSockets, endpoints: Endpoints, stack) -> None:
     """libzmq does not wake a queue that was full when its depth was raised: nothing came any more, for good."""
     viewer = Subscriber(endpoints, ["frames"])
     stack.callback(viewer.close)
@@ -242,8 +244,8 @@ def test_a_viewer_that_slept_while_pictures_came_sees_again(hub: HubSockets, end
 
     def show() -> None:
         nonlocal shown
-        header = Frame(stream="cam", seq=shown, captured_ns=0, entered_ns=0, width=400, height=300)
-        hub.watch(header, large.tobytes())
+        header = Frame(stream="cam", seq=shown, captured_ns=0, ingested_ns=0, width=400, height=300)
+        hub.publish_frame(header, large.tobytes())
         shown += 1
 
     until(lambda: show() or any(s.poll(10) for s in viewer._topics))

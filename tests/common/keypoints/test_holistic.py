@@ -33,12 +33,12 @@ def test_face_and_pose_of_the_test_card_lie_where_the_person_is() -> None:
     graph = holistic.Holistic()
     found = graph(TestCard(0).frame(0.0), 0)
     graph.close()
-    assert set(found.seen) >= {"pose", "face"}
+    assert set(found.detected_parts) >= {"pose", "face"}
     face = found.vector[132 : 132 + 468 * 3].reshape(468, 3)
     nose = found.vector[:2]
     assert (face[:, :2].min(axis=0) < nose).all()
     assert (nose < face[:, :2].max(axis=0)).all()
-    assert found.pose_scale_px > 100
+    assert found.person_size_px > 100
 
 
 def test_the_test_card_is_seen_as_when_it_was_recorded(
@@ -60,9 +60,9 @@ def test_a_logo_is_nobody(shared: Path) -> None:
     video, poses, present = cv2.VideoCapture(str(shared / "clips/nobody.mp4")), 0, []
     for place in range(95):
         found = graph(video.read()[1], place * 33_333_333)
-        poses += "pose" in found.seen
+        poses += "pose" in found.detected_parts
         window = windower.push(place * 33_333_333, found.vector)
-        present.append(window.present if window else 0.0)
+        present.append(window.person_ratio if window else 0.0)
     graph.close()
     assert poses > 30  # what MediaPipe takes for one
     assert max(present) == 0
@@ -77,7 +77,7 @@ def test_somebody_far_away_is_there_for_a_model_of_the_whole_body(shared: Path) 
         vector = graph(video.read()[1], place * 40_000_000).vector
         for windower, shares in zip(windowers, present, strict=True):
             window = windower.push(place * 40_000_000, vector)
-            shares += [window.present] if window and window.filled == 30 else []
+            shares += [window.person_ratio] if window and window.filled == 30 else []
     graph.close()
     assert (max(present[0]), min(present[1])) == (0, 1)
 

@@ -70,7 +70,7 @@ def test_without_a_rate_a_window_is_the_last_frames_themselves(length: int, more
     last = [windower.push(t, v) for t, v in zip(times, vectors, strict=True)][-1]
     assert last is not None
     np.testing.assert_array_equal(last.vectors, vectors[-length:])
-    assert (last.start_ns, last.filled, last.present) == (times[-length], length, 1.0)
+    assert (last.start_ns, last.filled, last.person_ratio) == (times[-length], length, 1.0)
 
 
 @given(st.sampled_from([10.0, 25.0, 30.0]), st.lists(st.integers(5, 120), min_size=40, max_size=60), st.integers(2, 12))
@@ -162,16 +162,16 @@ def test_present_is_the_share_of_frames_with_a_pose() -> None:
         if i < 3:
             vector[SLICES["pose"]] = 0
         window = windower.push(i * 40 * MS, vector)
-    assert window is not None and window.present == 0.25
+    assert window is not None and window.person_ratio == 0.25
 
 
 def test_a_pose_without_face_or_hand_is_nobody() -> None:
     windower, pose_only = Windower(4, None), marked(1)
     pose_only[SLICES["face"].start :] = 0
     windows = [windower.push(i * 40 * MS, pose_only) for i in range(8)]
-    assert [window.present for window in full(windows)] == [0.0] * 5
+    assert [window.person_ratio for window in full(windows)] == [0.0] * 5
     confirmed = windower.push(320 * MS, marked(1))
-    assert confirmed is not None and confirmed.present == 1.0
+    assert confirmed is not None and confirmed.person_ratio == 1.0
 
 
 def test_memory_stays_bounded_at_a_high_frame_rate_and_over_slow_ones() -> None:
@@ -193,7 +193,7 @@ def test_a_leg_confirms_a_pose_where_it_is_seen_on_half_of_the_frames_and_that_i
             pose[seen[leg], 3] = 0.9
             window = windower.push(i * 40 * MS, vector)
         assert window is not None
-        return window.present
+        return window.person_ratio
 
     assert share("LxRx") == 1
     assert share("LxRx", legs_confirm=False) == 0

@@ -22,12 +22,12 @@ def messages(count: int = 60) -> list[Message]:
     rng = np.random.default_rng(0)
     made = []
     for seq in range(count):
-        head = {"stream": "cam", "seq": seq, "captured_ns": seq * 40_000_000, "entered_ns": START_NS + seq}
-        made.append(Message(Keypoints(**head, seen=("pose", "face")), rng.random(SIZE, np.float32)))
+        head = {"stream": "cam", "seq": seq, "captured_ns": seq * 40_000_000, "ingested_ns": START_NS + seq}
+        made.append(Message(Keypoints(**head, detected_parts=("pose", "face")), rng.random(SIZE, np.float32)))
         made.append(Message(Window(**head, length=30, filled=3), np.empty((0, SIZE), np.float32)))
         made.append(Message(Frame(**head, width=8, height=4), rng.integers(0, 255, (4, 8, 3), np.uint8)))
         made.append(Message(Action(**head, label="nod", id=seq, start_s=0.5, confidence=0.25)))
-    made.append(Message(Keypoints(stream="cam", seq=count, captured_ns=0, entered_ns=0, end=True)))
+    made.append(Message(Keypoints(stream="cam", seq=count, captured_ns=0, ingested_ns=0, end_of_stream=True)))
     return made
 
 

@@ -9,10 +9,10 @@ from common.bus.messages import Status
 from common.runtime.presence import SILENT_S, Roster
 
 
-def status(service: str, pid: int = 1, state: str = "running", finished: tuple[str, ...] = ()) -> Status:
+def status(service: str, pid: int = 1, state: str = "running", ended_streams: tuple[str, ...] = ()) -> Status:
     return Status(
-        stream=f"{service}.{pid}", seq=0, captured_ns=0, entered_ns=0,
-        service=service, pid=pid, state=state, finished=finished,  # type: ignore[arg-type]
+        stream=f"{service}.{pid}", seq=0, captured_ns=0, ingested_ns=0,
+        service=service, pid=pid, state=state, ended_streams=ended_streams,  # type: ignore[arg-type]
     )  # fmt: skip
 
 
@@ -39,7 +39,7 @@ def test_two_extractors_are_waited_for_where_two_are_named() -> None:
 
 
 def test_a_stream_is_finished_when_every_process_that_heard_its_beginning_says_so() -> None:
-    first, second = status("logger", 1, finished=("cam", "clip")), status("logger", 2, finished=("cam",))
+    first, second = status("logger", 1, ended_streams=("cam", "clip")), status("logger", 2, ended_streams=("cam",))
     heard = roster(first, second)
     assert heard.not_finished([first, second], "cam", 0.0) == []
     assert heard.not_finished([first, second], "clip", 0.0) == ["logger"]
@@ -57,7 +57,7 @@ def test_a_process_that_falls_silent_is_waited_for_and_one_that_says_goodbye_is_
 def test_a_process_that_had_crashed_when_the_stream_began_is_not_waited_for() -> None:
     dead, new = status("overlay", 1), status("overlay", 2)
     heard = roster(dead, new)
-    heard.hear(status("overlay", 2, finished=("cam",)), 9.0)
+    heard.hear(status("overlay", 2, ended_streams=("cam",)), 9.0)
     assert heard.not_finished([dead, new], "cam", 9.0) == []
     assert heard.not_finished([dead, new], "clip", 9.0) == ["overlay"]
 
@@ -85,8 +85,8 @@ def test_a_silent_service_is_neither_present_nor_ready(later_s: float, there: bo
 
 def test_a_reader_is_behind_by_what_it_adds_to_the_age_that_frames_have_at_the_hub() -> None:
     hub, quick, slow = (
-        msgspec.structs.replace(status(service), least_age_ms=age_ms)
-        for service, age_ms in (("hub", 2700.0), ("logger", 2900.0), ("overlay", 4700.0))
+        msgspec.structs.replace(status(service), min_latency_ms=latency_ms)
+        for service, latency_ms in (("hub", 2700.0), ("logger", 2900.0), ("overlay", 4700.0))
     )
     assert roster(hub, quick, slow).behind_s(["logger", "overlay"], 0.0) == pytest.approx(2.0)
     assert roster(hub, quick, slow).behind_s(["logger"], 0.0) == pytest.approx(0.2)

@@ -17,19 +17,19 @@ class Run:
         wait_for = "camera.wait_for=[keypoints, windows, logger]"
         self.conductor = Conductor(config.load(sets=[wait_for, "camera.wait_s=120", *sets]))
 
-    def report(self, *services: str, finished: tuple[str, ...] = (), state: str = "running") -> None:
+    def report(self, *services: str, ended_streams: tuple[str, ...] = (), state: str = "running") -> None:
         for service in services:
             name, _, number = service.partition(".")
             header = Status(
-                stream=f"{name}.{number or 1}", seq=0, captured_ns=0, entered_ns=0, service=name, pid=int(number or 1),
-                state=state, finished=finished,  # type: ignore[arg-type]
+                stream=f"{name}.{number or 1}", seq=0, captured_ns=0, ingested_ns=0, service=name, pid=int(number or 1),
+                state=state, ended_streams=ended_streams,  # type: ignore[arg-type]
             )  # fmt: skip
             self.conductor.hear([Message(header)])
 
-    def pass_by(self, seconds: float, *services: str, finished: tuple[str, ...] = ()) -> None:
+    def pass_by(self, seconds: float, *services: str, ended_streams: tuple[str, ...] = ()) -> None:
         for _ in range(int(seconds)):
             self.now_s += 1
-            self.report(*services, finished=finished)
+            self.report(*services, ended_streams=ended_streams)
 
 
 @pytest.fixture
@@ -94,17 +94,17 @@ def test_what_crashes_again_and_again_does_not_keep_a_file_for_ever(run: Run) ->
 
 def test_the_run_ends_when_all_who_heard_the_beginning_have_heard_the_end(run: Run) -> None:
     run.conductor.last_frame_is_given(live=False)
-    run.report("windows", finished=("cam",))
+    run.report("windows", ended_streams=("cam",))
     assert not run.conductor.have_finished(["cam"])
     assert "logger" in run.conductor.detail
-    run.report("logger", finished=("cam",))
+    run.report("logger", ended_streams=("cam",))
     assert not run.conductor.have_finished(["cam"], taken=False)
     assert run.conductor.have_finished(["cam"])
 
 
 def test_who_starts_after_the_end_is_not_waited_for(run: Run) -> None:
     run.conductor.last_frame_is_given(live=False)
-    run.report("windows", "logger", finished=("cam",))
+    run.report("windows", "logger", ended_streams=("cam",))
     run.report("keypoints.2", "logger.2")
     assert run.conductor.have_finished(["cam"])
 
@@ -121,9 +121,9 @@ def test_who_never_finishes_is_waited_for_a_minute(run: Run, caplog) -> None:
 def test_of_a_live_stream_those_hear_the_end_who_are_there_then(run: Run) -> None:
     run.pass_by(SILENT_S + 1, "hub", "keypoints", "windows.2", "logger")  # the first one was killed
     run.conductor.last_frame_is_given(live=True)
-    run.report("logger", finished=("cam",))
+    run.report("logger", ended_streams=("cam",))
     assert not run.conductor.have_finished(["cam"])
-    run.report("windows.2", finished=("cam",))
+    run.report("windows.2", ended_streams=("cam",))
     assert run.conductor.have_finished(["cam"])
 
 
@@ -132,7 +132,7 @@ def test_a_live_source_that_began_without_waiting_waits_at_the_end(monkeypatch) 
     run.report("hub", "windows", "logger")
     run.conductor.last_frame_is_given(live=True)
     assert not run.conductor.have_finished(["cam"])
-    run.report("windows", "logger", finished=("cam",))
+    run.report("windows", "logger", ended_streams=("cam",))
     assert run.conductor.have_finished(["cam"])
 
 
@@ -140,7 +140,7 @@ def test_a_second_source_is_waited_for_though_it_is_late_until_all_have_dealt_wi
     run.report("camera.2")
     run.now_s += SILENT_S + 2  # busy
     assert run.conductor.others_go_on("camera")
-    run.report("camera.2", finished=("other",))
+    run.report("camera.2", ended_streams=("other",))
     assert not run.conductor.others_go_on("camera")
     run.report("camera.2")
     run.now_s += 60

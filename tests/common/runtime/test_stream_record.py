@@ -13,17 +13,17 @@ from common.runtime.stream_record import StreamRecord
 
 def prediction(seq: int, live: bool = False, start: int = 1, stride: int = 1, label: str | None = "wave") -> Prediction:
     return Prediction(
-        stream="cam", seq=seq, captured_ns=seq, entered_ns=seq, live=live, start=start, stride=stride, label=label
+        stream="cam", seq=seq, captured_ns=seq, ingested_ns=seq, live=live, start=start, stride=stride, label=label
     )
 
 
 def action(header: Prediction) -> Action:
-    common = ("stream", "seq", "captured_ns", "entered_ns", "live", "start", "end")
+    common = ("stream", "seq", "captured_ns", "ingested_ns", "live", "start", "end_of_stream")
     return Action(**{name: getattr(header, name) for name in common})
 
 
 def finish(record: StreamRecord, end: Prediction) -> None:
-    end = msgspec.structs.replace(end, end=True)
+    end = msgspec.structs.replace(end, end_of_stream=True)
     assert not record.end(end)
     assert record.end(action(end))
 

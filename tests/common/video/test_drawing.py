@@ -37,7 +37,7 @@ def body(*parts: str, visibility: float = 1.0, seed: int = 0) -> NDArray[np.floa
 
 
 def action(label: str, verdict: str | None = None) -> Action:
-    return Action(stream="cam", seq=0, captured_ns=0, entered_ns=0, label=label, verdict=verdict)
+    return Action(stream="cam", seq=0, captured_ns=0, ingested_ns=0, label=label, verdict=verdict)
 
 
 def colours(picture: NDArray[np.uint8]) -> set[tuple[int, ...]]:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from common.bus.messages import BadMessage, Frame
+from common.bus.errors import BadMessage
+from common.bus.messages import Frame
 from common.config import Camera, load
 from common.video.image import arrange, decode, to_jpeg
 
@@ -27,7 +28,7 @@ def header(width: int, height: int, encoding: str = "jpeg") -> Frame:
         stream="cam",
         seq=0,
         captured_ns=0,
-        entered_ns=0,
+        ingested_ns=0,
         width=width,
         height=height,
         encoding=encoding,  # type: ignore[arg-type]

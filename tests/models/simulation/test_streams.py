@@ -172,7 +172,9 @@ def test_it_says_what_the_live_services_say(recording: list[Message]):
         (action.label, pytest.approx(action.start_s), pytest.approx(action.end_s)) for action in actions
     ]
     started = [
-        m.header for m in messages if isinstance(m.header, Action) and m.header.event == "started" and not m.header.end
+        m.header
+        for m in messages
+        if isinstance(m.header, Action) and m.header.event == "started" and not m.header.end_of_stream
     ]
     assert [one.reported_s for one in found] == [pytest.approx(action.captured_ns / 1e9) for action in started]
 
@@ -209,8 +211,10 @@ def test_somebody_far_away_is_there_live_for_a_model_of_the_body(tmp_path: Path,
     stage = Windows(config.load(sets=[f"inference.model={tmp_path}"]))
     stage.setup()
     frames = enumerate(zip(far.captured_ns.tolist(), far.keypoints, strict=True))
-    sent = [Message(Keypoints(stream="cam", seq=n, captured_ns=ns, entered_ns=0), vector) for n, (ns, vector) in frames]
-    present = [header.present for header, _ in play(stage, sent) if header.filled == header.length]
+    sent = [
+        Message(Keypoints(stream="cam", seq=n, captured_ns=ns, ingested_ns=0), vector) for n, (ns, vector) in frames
+    ]
+    present = [header.person_ratio for header, _ in play(stage, sent) if header.filled == header.length]
     assert present == [float(is_seen)] * 31
 
 

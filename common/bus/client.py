@@ -1,0 +1,117 @@
+"""Listen to topics and send commands: all that a consumer of its own needs."""
+
+import time
+import weakref
+from collections import deque
+from typing import Any, Final
+
+import zmq
+
+from .connection import ConnectionMonitor, Endpoints, connect, open_socket
+from .errors import BusError
+from .messages import Command
+from .pubsub import Subscriber
+from .topics import TOPICS, topic_prefix
+from .wire import pack
+
+SUBSCRIPTION_TIMEOUT_MS: Final = 2000  # for the hub to report who subscribes to commands
+
+
+class Listener:
+    """An iterator over messages as they arrive, until Ctrl-C; made by `listen`.
+
+    Attributes:
+        missed: Messages lost so far, a Counter by topic. It and `connected` may be read from another thread.
+    """
+
+    def __init__(self, subscriber: Subscriber) -> None:
+        self._subscriber = subscriber
+        self._arrived: deque[Any] = deque()
+        self.missed = subscriber.missed
+        self.close = weakref.finalize(self, subscriber.close)  # also where nobody calls it
+
+    @property
+    def connected(self) -> bool:
+        """Whether the hub is there."""
+        return self._subscriber.connected
+
+    def receive(self, timeout_s: float) -> list[Any]:
+        """Return what has arrived, after waiting up to timeout_s for the first message; possibly nothing.
+
+        Raises:
+            BusError: The hub refuses the token.
+        """
+        messages = self._subscriber.receive(int(timeout_s * 1000))
+        return [header if array is None else (header, array) for header, array in messages]
+
+    def __iter__(self) -> "Listener":
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            while not self._arrived:
+                self._arrived.extend(self.receive(timeout_s=1.0))
+        except KeyboardInterrupt:  # the way to end a program that only listens
+            self.close()
+            raise StopIteration from None
+        return self._arrived.popleft()
+
+
+def listen(
+    *topics: str, stream: str = "", host: str | None = None, port: int | None = None, token_file: str | None = None
+) -> Listener:
+    """Iterate over the headers of topics as they arrive, until Ctrl-C; for a topic with arrays, over (header, array).
+
+    Args:
+        topics: Names of topics, such as "action".
+        stream: The stream to listen to; empty: all of them.
+        host: Where the hub is; None: ACTIONSTREAM__BUS__HOST, else 127.0.0.1.
+        port: The first of its four ports; None: ACTIONSTREAM__BUS__PORT, else 5550.
+        token_file: The file with the token of the bus; None: ACTIONSTREAM__BUS__TOKEN_FILE, else the user's own.
+
+    Raises:
+        BusError: There is no such topic, or no token; later, from the iteration: the hub refuses the token.
+    """
+    unknown = [name for name in topics if name not in TOPICS]
+    if unknown or not topics:
+        raise BusError(f"listen: no topic {', '.join(unknown) or 'given'}; there are {', '.join(TOPICS)}.")
+    return Listener(Subscriber(Endpoints.from_env(host, port, token_file), topics, stream))
+
+
+def send_command(
+    service: str,
+    command: str,
+    value: str = "",
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    token_file: str | None = None,
+) -> None:
+    """Send one command to a service, such as `send_command("recorder", "pause")`; the rest as for `listen`.
+
+    Raises:
+        BusError: No service subscribes to commands, or the hub refuses the token.
+    """
+    header = Command(stream=service, seq=0, captured_ns=0, ingested_ns=time.time_ns(), command=command, value=value)
+    endpoints = Endpoints.from_env(host, port, token_file)
+    token = endpoints.token()
+    socket = open_socket(zmq.XPUB)  # like PUB, but it learns who subscribes: before that, what is sent is lost
+    monitor = ConnectionMonitor(socket, endpoints)
+    try:
+        connect(socket, endpoints.publish, token)
+        while socket.poll(SUBSCRIPTION_TIMEOUT_MS):
+            topic = socket.recv()
+            if (
+                topic[:1] == b"\x01"
+                and topic[1:].startswith(b"command/")
+                and topic_prefix(header).startswith(topic[1:])
+            ):
+                socket.send_multipart(pack(header))
+                return
+        monitor.update()
+        raise BusError(
+            f"Nobody at {endpoints.host}:{endpoints.port} takes commands: is a pipeline with a {service} running there?"
+        )
+    finally:
+        monitor.close()
+        socket.close()
