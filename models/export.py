@@ -63,7 +63,7 @@ def export(source: Path, target: Path, kind: str, quantize: bool, data: Path | N
 
 def cut(sequences: list[KeypointSequence], shape: WindowShape) -> NDArray[np.float32]:
     """All full windows (n, length, 1662), as the live stage cuts them; raises UserError if there are none."""
-    windows = [window for sequence in sequences for window in pipeline.cut(sequence, shape, STRIDE)]
+    windows = [window for sequence in sequences for window in pipeline.live_windows(sequence, shape, STRIDE)]
     if not windows:
         raise UserError(f"No sequence has the {shape.length} frames of a window: choose other --data to compare on.")
     return np.stack(windows)

@@ -19,8 +19,7 @@ from common.recognition.classifier import CARD, Classifier, read_card
 from common.recognition.decision import Parameters
 from data.dataset import read_named
 from models.evaluation import calibration, provenance
-from models.evaluation.calibration import Stream
-from models.simulation.pipeline import watched
+from models.simulation.pipeline import SimulatedStream, simulate_stream
 
 SEEDS = range(3)  # orders of the sequences, and rests
 
@@ -33,8 +32,10 @@ def tune(arguments: argparse.Namespace) -> None:
         print(f"Note: {caution}", file=sys.stderr)
     classify, body = Classifier(arguments.model), card.features.whole_body
     with Console(stderr=True).status("Watching streams ..."):
-        streams: list[Stream] = [
-            watched(classify, card.labels, card.idle, card.window, sequences, whole_body=body, stride=1, seed=seed)
+        streams: list[SimulatedStream] = [
+            simulate_stream(
+                classify, card.labels, card.idle, card.window, sequences, whole_body=body, stride=1, seed=seed
+            )
             for seed in SEEDS
         ]
     fitted = calibration.decision(streams, card.idle)
@@ -52,7 +53,7 @@ def tune(arguments: argparse.Namespace) -> None:
     print(f"{path}: {', '.join(f'{name} {value:g}' for name, value in msgspec.structs.asdict(fitted).items())}")
 
 
-def _told(streams: list[Stream], idle: list[str], parameters: Parameters) -> float:
+def _told(streams: list[SimulatedStream], idle: list[str], parameters: Parameters) -> float:
     """What the parameters are worth."""
     f1, false_per_minute = calibration.quality(streams, idle, parameters)
     found = f"event F1 {f1:.3f}, {false_per_minute:.2f} false actions a minute"

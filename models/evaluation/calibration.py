@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from common.recognition.classifier import tempered
 from common.recognition.decision import Parameters
 from models.evaluation import event_metrics, metrics
-from models.simulation.pipeline import Moment, decide
-from models.simulation.spans import Span
+from models.simulation.pipeline import SimulatedStream, detect_actions
 
 TEMPERATURES: Final = np.geomspace(0.1, 10, 101)
 GRID: Final = {  # what is tried
@@ -21,7 +20,6 @@ GRID: Final = {  # what is tried
     "smoothing_s": (0.1, 0.2, 0.3),
     "min_duration_s": (0.15, 0.3, 0.45),
 }
-Stream = tuple[list[Span], list[Moment]]  # the actions in it, and what a model tells of its windows
 FALSE_COST: Final = 0.02  # of event F1, for a false action a minute
 
 
@@ -42,7 +40,7 @@ def unseen_wrong(windows: int, recorders: int | None) -> float:
     return 1 / (2 * recorders + 1) if recorders else 1 / (windows + 1)
 
 
-def decision(streams: Row[Stream], idle: Collection[str]) -> Parameters:
+def decision(streams: Row[SimulatedStream], idle: Collection[str]) -> Parameters:
     """Those of GRID that find the actions best, with the fewest false ones; of equals the middle ones."""
     tried = [
         Parameters(enter=enter, leave=enter * leave, smoothing_s=smoothing_s, min_duration_s=min_duration_s)
@@ -59,10 +57,10 @@ def worth(f1: float, false_per_minute: float) -> float:
     return f1 - FALSE_COST * false_per_minute
 
 
-def quality(streams: Row[Stream], idle: Collection[str], parameters: Parameters) -> tuple[float, float]:
+def quality(streams: Row[SimulatedStream], idle: Collection[str], parameters: Parameters) -> tuple[float, float]:
     """Event F1 at the widest overlap, and false actions a minute; means over streams."""
     scores = [
-        event_metrics.judge(decide(moments, parameters, idle), true, moments[-1].captured_s)
+        event_metrics.judge(detect_actions(moments, parameters, idle), true, moments[-1].captured_s)
         for true, moments in streams
     ]
     f1s, falses = zip(*((one.f1[str(event_metrics.OVERLAPS[-1])], one.false_per_minute) for one in scores), strict=True)

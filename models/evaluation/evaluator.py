@@ -18,8 +18,8 @@ from models.evaluation import event_metrics
 from models.evaluation.event_metrics import EventScores
 from models.evaluation.metrics import Scores, score, without
 from models.evaluation.provenance import cautions, check_labels
-from models.simulation.pipeline import CHUNK, Classify, cut, decide, watched
-from models.simulation.spans import Found, Span
+from models.simulation.pipeline import BATCH, Classify, detect_actions, live_windows, simulate_stream
+from models.simulation.spans import Detection, Span
 
 AS_THE_CARD_SAYS: Final = Decision(smoothing_s=None, enter=None, leave=None, min_duration_s=None, refractory_s=None)
 
@@ -45,7 +45,7 @@ class Result(msgspec.Struct, kw_only=True, frozen=True):
     stream: EventScores
     cases: list[Case]  # the worst first
     true: list[Span]  # on the stream
-    found: list[Found]
+    found: list[Detection]
 
 
 def judge(
@@ -67,10 +67,10 @@ def judge(
         means, rows = without(means, idle), without(rows, idle)
     recorders = np.array([sequence.subject for sequence in sequences])
     body = card.features.whole_body
-    true, moments = watched(
+    true, moments = simulate_stream(
         classify, card.labels, card.idle, card.window, sequences, whole_body=body, stride=stride, seed=seed
     )
-    found = decide(moments, decision, card.idle)
+    found = detect_actions(moments, decision, card.idle)
     return Result(
         cautions=notes,
         rejected=rejected,
@@ -90,9 +90,13 @@ def classified(
 
     Raises UserError if no sequence is long enough, and if the model tells no numbers.
     """
-    windows = ((number, window) for number, sequence in enumerate(sequences) for window in cut(sequence, shape, stride))
+    windows = (
+        (number, window)
+        for number, sequence in enumerate(sequences)
+        for window in live_windows(sequence, shape, stride)
+    )
     whose, chunks = list[int](), list[NDArray[np.float32]]()
-    while chunk := list(islice(windows, CHUNK)):
+    while chunk := list(islice(windows, BATCH)):
         whose += [number for number, _ in chunk]
         chunks.append(classify(np.stack([window for _, window in chunk])))
     if not chunks:

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.simulation.spans import Found, Span
+from models.simulation.spans import Detection, Span
 
 OVERLAPS: Final = (0.1, 0.25, 0.5)  # intersection over union, as segmentation papers have it since Lea et al. 2017
 
@@ -32,7 +32,7 @@ class EventScores(msgspec.Struct, kw_only=True, frozen=True):
     from_end: Delay | None  # below 0: told while the action still goes on
 
 
-def judge(found: Row[Found], true: Row[Span], seconds: float) -> EventScores:
+def judge(found: Row[Detection], true: Row[Span], seconds: float) -> EventScores:
     """Everything about one stream that lasts so long."""
     spans, hits = [one.span for one in found], paired(found, true)
     return EventScores(
@@ -47,7 +47,7 @@ def judge(found: Row[Found], true: Row[Span], seconds: float) -> EventScores:
     )
 
 
-def paired(found: Row[Found], true: Row[Span]) -> list[tuple[Found, Span]]:
+def paired(found: Row[Detection], true: Row[Span]) -> list[tuple[Detection, Span]]:
     """What was found with what it stands for, where these overlap by the least of OVERLAPS."""
     places = match([one.span for one in found], true, OVERLAPS[0])
     return [(one, true[place]) for one, place in zip(found, places, strict=True) if place is not None]

@@ -10,7 +10,7 @@ from common.errors import UserError
 from common.labels import normalize_label
 from common.recognition.classifier import Card
 from common.recording.sequence import UNKNOWN_SUBJECT, KeypointSequence
-from models.simulation.pipeline import confirms, parts_seen
+from models.simulation.pipeline import can_confirm_person, parts_present
 
 DIGITS: Final = 12  # of a fingerprint: one in a million million sequences is taken for another
 SHOWN: Final = 6  # names in a sentence
@@ -95,14 +95,14 @@ def _shared(known: Known, sequences: Collection[KeypointSequence]) -> Iterator[s
 
 
 def _other(card: Card, parts: Collection[str], sequences: Collection[KeypointSequence]) -> Iterator[str]:
-    labels, seen = {sequence.label for sequence in sequences}, parts_seen(sequences)
+    labels, seen = {sequence.label for sequence in sequences}, parts_present(sequences)
     if len(labels) == 1:
         yield f"The data has one label, {labels.pop()!r}: a model that always says it would be right."
     if not card.idle:
         yield "The model has no idle label: between actions it can only be unsure."
     if missing := [part.replace("_", " ") for part in parts if part not in seen]:
         yield f"The model was trained with {' and '.join(missing)}, which no frame of the data has."
-    if not confirms(seen):
+    if not can_confirm_person(seen):
         yield (
             f"The data has {' and '.join(seen).replace('_', ' ') or 'nobody in it'} alone: on the stream whoever shows "
             "this is there, where live something must confirm a pose: a face or hand, or legs for a model of the body."

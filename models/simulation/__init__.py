@@ -1,1 +1,1 @@
-"""Recordings through the live windows and decision."""
+"""Run recordings through the windows and decision of the live pipeline."""

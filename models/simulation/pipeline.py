@@ -1,6 +1,7 @@
-"""Frames in, what the live pipeline makes of them out: windows, probabilities at every frame, and actions.
+"""Run recordings through the windows, classifier and decision of the live pipeline.
 
-The very Windower and Decider that run live, and the steps of services/inference.py around them; a test compares.
+It uses the Windower and Decider of the live services, and repeats the steps of services/inference.py around them; a
+test compares both.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -17,24 +18,31 @@ from common.recognition.classifier import WindowShape
 from common.recognition.decision import Decider, Event, Parameters
 from common.recording.sequence import KeypointSequence
 from models.simulation import streams
-from models.simulation.spans import Found, Span
-from models.simulation.streams import Piece
+from models.simulation.spans import Detection, Span
+from models.simulation.streams import StreamChunk
 
-CHUNK: Final = 256  # windows in memory at once: 50 MB
+BATCH: Final = 256  # windows in memory at once: 50 MB
 
-Classify = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Classify = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # (n, length, 1662) to probabilities (n, labels)
 
 
-class Moment(NamedTuple):
-    """What is known when a frame has come. probabilities: None, too early for a window; empty, nobody is there."""
+class FramePrediction(NamedTuple):
+    """What is known when a frame has come. probabilities: None if no window is full yet, empty if nobody is there."""
 
     captured_s: float
-    middle_s: float  # of the window
+    window_center_s: float
     probabilities: dict[str, float] | None
 
 
-def cut(sequence: KeypointSequence, shape: WindowShape, stride: int) -> Iterator[NDArray[np.float32]]:
-    """The windows (length, 1662) of a sequence, as the live windows stage cuts them."""
+class SimulatedStream(NamedTuple):
+    """The actions performed in a stream, and what a model predicts at each of its frames."""
+
+    ground_truth: list[Span]
+    predictions: list[FramePrediction]
+
+
+def live_windows(sequence: KeypointSequence, shape: WindowShape, stride: int) -> Iterator[NDArray[np.float32]]:
+    """Yield the windows (length, 1662) of a sequence, as the live windows stage cuts them."""
     windower = Windower(shape.length, shape.fps, stride)
     for captured_ns, vector in zip(sequence.captured_ns.tolist(), sequence.keypoints, strict=True):
         window = windower.push(captured_ns, vector)
@@ -42,27 +50,28 @@ def cut(sequence: KeypointSequence, shape: WindowShape, stride: int) -> Iterator
             yield window.vectors
 
 
-def parts_seen(sequences: Iterable[KeypointSequence]) -> list[str]:
-    """The parts that any frame has."""
-    seen = np.zeros(len(PARTS), bool)
+def parts_present(sequences: Iterable[KeypointSequence]) -> list[str]:
+    """Return the parts that are present in any frame."""
+    present = np.zeros(len(PARTS), bool)
     for sequence in sequences:
-        seen |= seen_parts(sequence.keypoints).any(axis=0)
-    return [part for part, there in zip(PARTS, seen, strict=True) if there]
+        present |= seen_parts(sequence.keypoints).any(axis=0)
+    return [part for part, is_present in zip(PARTS, present, strict=True) if is_present]
 
 
-def confirms(parts: Collection[str]) -> bool:
-    """Whether data of these parts can show that somebody is there as live: docs/decisions/0008.
+def can_confirm_person(parts: Collection[str]) -> bool:
+    """Whether data of these parts can confirm a person as live does (docs/decisions/0008).
 
-    Other people's sets of 132 numbers have a pose alone, those of 126 hands alone. There the rule that a pose which
-    nothing confirms is nobody would find nobody, so anything seen counts.
+    Public data sets of 132 numbers have a pose only, those of 126 hands only. The live rule, which takes a pose for a
+    person only where another part confirms it, would find nobody there; so any part counts.
     """
     return "pose" in parts and len(parts) > 1
 
 
-class Watcher:
-    """Watches one stream, piece by piece.
+class OfflinePipeline:
+    """Predicts at the frames of one stream, chunk by chunk.
 
-    confirmed: as `confirms` says of its source. legs_confirm: as a Windower has it, for models of the whole body.
+    confirmed: whether another part must confirm a pose, as `can_confirm_person` says of the source. legs_confirm: as in
+    Windower, for models of the whole body.
     """
 
     def __init__(
@@ -78,55 +87,58 @@ class Watcher:
         self._classify, self._labels, self._confirmed = classify, labels, confirmed
         self._windower = Windower(shape.length, shape.fps, stride, legs_confirm=legs_confirm)
 
-    def __call__(self, piece: Piece) -> list[Moment]:
-        """A moment for every frame that the stride does not skip."""
-        frames, moments = zip(piece.captured_ns.tolist(), piece.keypoints, strict=True), list[Moment]()
-        while chunk := list(islice(frames, CHUNK)):
-            moments += self._watch(chunk)
-        return moments
+    def __call__(self, chunk: StreamChunk) -> list[FramePrediction]:
+        """Return a prediction for every frame that the stride does not skip."""
+        frames, predictions = zip(chunk.captured_ns.tolist(), chunk.keypoints, strict=True), list[FramePrediction]()
+        while batch := list(islice(frames, BATCH)):
+            predictions += self._process(batch)
+        return predictions
 
-    def _watch(self, frames: Row[tuple[int, NDArray[np.float32]]]) -> list[Moment]:
+    def _process(self, frames: Row[tuple[int, NDArray[np.float32]]]) -> list[FramePrediction]:
         pushed = [(captured_ns, self._windower.push(captured_ns, vector)) for captured_ns, vector in frames]
         windows = [(captured_ns, window) for captured_ns, window in pushed if window is not None]
-        shown = [window.vectors for _, window in windows if self._shows_somebody(window)]
-        rows = iter(np.clip(self._classify(np.stack(shown)), 0, 1).tolist() if shown else ())
+        with_person = [window.vectors for _, window in windows if self._has_person(window)]
+        rows = iter(np.clip(self._classify(np.stack(with_person)), 0, 1).tolist() if with_person else ())
         return [
-            Moment(captured_ns / 1e9, (window.start_ns + captured_ns) / 2e9, self._told(window, rows))
+            FramePrediction(captured_ns / 1e9, (window.start_ns + captured_ns) / 2e9, self._probabilities(window, rows))
             for captured_ns, window in windows
         ]
 
-    def _told(self, window: TimeWindow, rows: Iterator[list[float]]) -> dict[str, float] | None:
+    def _probabilities(self, window: TimeWindow, rows: Iterator[list[float]]) -> dict[str, float] | None:
         if window.filled < self._windower.length:
             return None
-        return dict(zip(self._labels, next(rows), strict=True)) if self._shows_somebody(window) else {}
+        return dict(zip(self._labels, next(rows), strict=True)) if self._has_person(window) else {}
 
-    def _shows_somebody(self, window: TimeWindow) -> bool:
+    def _has_person(self, window: TimeWindow) -> bool:
         if window.filled < self._windower.length:
             return False
-        seen = window.person_ratio if self._confirmed else seen_parts(window.vectors).any(axis=-1).mean()
-        return bool(seen >= MIN_PRESENT)
+        ratio = window.person_ratio if self._confirmed else seen_parts(window.vectors).any(axis=-1).mean()
+        return bool(ratio >= MIN_PRESENT)
 
 
-def decide(moments: Iterable[Moment], parameters: Parameters, idle: Collection[str]) -> list[Found]:
-    """The actions that are reported, in the order of their reports, each by its full label in the last word on it."""
-    decider, found = Decider(parameters, frozenset(idle)), dict[int, Found]()
+def detect_actions(
+    predictions: Iterable[FramePrediction], parameters: Parameters, idle: Collection[str]
+) -> list[Detection]:
+    """Return the actions that are reported, in the order of their reports, each with its final full label."""
+    decider, detections = Decider(parameters, frozenset(idle)), dict[int, Detection]()
     captured_s = 0.0
-    for captured_s, middle_s, probabilities in moments:
-        events = decider.flush() if probabilities is None else decider.update(middle_s, probabilities)
-        _note(events, captured_s, found)
-    _note(decider.flush(), captured_s, found)
-    return list(found.values())
+    for captured_s, window_center_s, probabilities in predictions:
+        events = decider.flush() if probabilities is None else decider.update(window_center_s, probabilities)
+        _record(events, captured_s, detections)
+    _record(decider.flush(), captured_s, detections)
+    return list(detections.values())
 
 
-def _note(events: Iterable[Event], captured_s: float, found: dict[int, Found]) -> None:
+def _record(events: Iterable[Event], captured_s: float, detections: dict[int, Detection]) -> None:
     for event in events:
         if event.end_s is None:
-            found[event.id] = Found(Span(event.full_label, event.start_s, captured_s), captured_s)
+            detections[event.id] = Detection(Span(event.full_label, event.start_s, captured_s), captured_s)
         else:
-            found[event.id] = Found(Span(event.full_label, event.start_s, event.end_s), found[event.id].reported_s)
+            span = Span(event.full_label, event.start_s, event.end_s)
+            detections[event.id] = Detection(span, detections[event.id].reported_s)
 
 
-def watched(
+def simulate_stream(
     classify: Classify,
     labels: Row[str],
     idle: Row[str],
@@ -136,12 +148,12 @@ def watched(
     whole_body: bool,
     stride: int,
     seed: int,
-) -> tuple[list[Span], list[Moment]]:
-    """The actions on a stream of the sequences, and what its windows say."""
-    confirmed = confirms(parts_seen(sequences))
-    watch = Watcher(classify, labels, shape, stride=stride, confirmed=confirmed, legs_confirm=whole_body)
-    true, moments = list[Span](), list[Moment]()
-    for piece in streams.stream(sequences, idle, seed):
-        true += piece.spans
-        moments += watch(piece)
-    return true, moments
+) -> SimulatedStream:
+    """Join the sequences to one continuous stream, and predict at its frames."""
+    confirmed = can_confirm_person(parts_present(sequences))
+    pipeline = OfflinePipeline(classify, labels, shape, stride=stride, confirmed=confirmed, legs_confirm=whole_body)
+    ground_truth, predictions = list[Span](), list[FramePrediction]()
+    for chunk in streams.stream(sequences, idle, seed):
+        ground_truth += chunk.spans
+        predictions += pipeline(chunk)
+    return SimulatedStream(ground_truth, predictions)

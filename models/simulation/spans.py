@@ -11,8 +11,8 @@ class Span(NamedTuple):
     end_s: float
 
 
-class Found(NamedTuple):
-    """An action that was decided on, and when its start was told."""
+class Detection(NamedTuple):
+    """A detected action, and when its start was reported."""
 
     span: Span
     reported_s: float

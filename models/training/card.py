@@ -43,7 +43,7 @@ def card_of(taught: Taught, sequences: list[KeypointSequence], sources: list[str
             "sources": sources,
             "sha256": provenance.digest(sequences),
             "fingerprints": [provenance.fingerprint(sequence) for sequence in sequences],
-            "parts": pipeline.parts_seen(sequences),
+            "parts": pipeline.parts_present(sequences),
             "sequences": len(sequences),
             "recorders": sorted({sequence.subject for sequence in sequences}),
             **more,

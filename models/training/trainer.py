@@ -19,8 +19,7 @@ from common.recognition.classifier import WindowShape, tempered
 from common.recognition.decision import Parameters
 from common.recording.sequence import KeypointSequence
 from models.evaluation import calibration, metrics
-from models.evaluation.calibration import Stream
-from models.simulation.pipeline import watched
+from models.simulation.pipeline import SimulatedStream, simulate_stream
 from models.training.fit import Trained, learn
 from models.training.progress import Progress
 from models.training.recipe import NETWORKS, Recipe
@@ -163,12 +162,12 @@ class Course:
         taught = self._lessons.excluding_fold(part)
         return learn(self.plan.recipe, taught, self.plan.seed, validation=validation, desk=desk, progress=progress)
 
-    def _stream(self, trained: Trained, temperature: float, sequences: Row[KeypointSequence]) -> Stream:
+    def _stream(self, trained: Trained, temperature: float, sequences: Row[KeypointSequence]) -> SimulatedStream:
         def classify(windows: NDArray[np.float32]) -> NDArray[np.float32]:
             return tempered(trained.tell(features(windows, self.plan.recipe.features)), temperature)
 
         plan, body = self.plan, self.plan.recipe.features.whole_body
-        return watched(
+        return simulate_stream(
             classify, self.labels, self.idle, plan.shape, sequences, whole_body=body, stride=STRIDE, seed=plan.seed
         )
 

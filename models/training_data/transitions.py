@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from common.keypoints.landmarks import PARTS, SLICES
 from common.keypoints.window import seen_parts
 from common.recording.sequence import KeypointSequence
-from models.simulation.streams import at_rest, tremble
+from models.simulation.streams import idle_frame_indices, jitter
 from models.training_data.windows import WindowSet, concatenate
 
 TRANSITION_FRAMES: Final = (5, 20)  # fewest, most, between idleness and an action: 0.2 to 0.8 s
@@ -43,9 +43,9 @@ def synthetic_idle(
         numbers = [number for number, sequence in enumerate(sequences) if sequence.subject == subject]
         frames = np.concatenate([sequences[number].keypoints for number in numbers])
         sequence_of = np.repeat(numbers, [len(sequences[number].keypoints) for number in numbers])
-        if len(still := at_rest(frames)):
+        if len(still := idle_frame_indices(frames)):
             chosen = rng.choice(still, WINDOWS_PER_SUBJECT)
-            windows = tremble(np.repeat(frames[chosen, None], length, axis=1), rng)
+            windows = jitter(np.repeat(frames[chosen, None], length, axis=1), rng)
             targets, subjects = (np.full(WINDOWS_PER_SUBJECT, value) for value in (target, subject))
             sets.append(WindowSet(windows, targets, subjects, sequence_of[chosen]))
     return concatenate(sets, length)

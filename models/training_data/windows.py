@@ -38,7 +38,7 @@ def cut_windows(sequences: Iterable[KeypointSequence], labels: Row[str], shape: 
             np.full(len(found), number),
         )
         for number, sequence in enumerate(sequences)
-        if (found := list(pipeline.cut(sequence, shape, stride)))
+        if (found := list(pipeline.live_windows(sequence, shape, stride)))
     ]
     return concatenate(sets, shape.length)
 

@@ -26,10 +26,10 @@ def person(labels: "list[str]", seed: int = 0) -> NDArray[np.float32]:
 
 
 def sequence(
-    label: str, *, frames: int = 30, recorder: str = "anna", seed: int = 0, start_ns: int = 0
+    label: str, *, frames: int = 30, subject: str = "anna", seed: int = 0, start_ns: int = 0
 ) -> KeypointSequence:
     times = start_ns + np.arange(frames, dtype=np.int64) * PERIOD_NS
-    return KeypointSequence(label, person([label] * frames, seed), times, recorder, "cam", 25.0)
+    return KeypointSequence(label, person([label] * frames, seed), times, subject, "cam", 25.0)
 
 
 def card(**other: object) -> Card:

@@ -36,7 +36,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_command_teaches_a_new_label_and_keeps_the_old_ones(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    own = [performed("point", height=OWN_HEIGHT, recorder="me", seed=seed) for seed in range(3)]
+    own = [performed("point", height=OWN_HEIGHT, subject="me", seed=seed) for seed in range(3)]
     data, out = collected(tmp_path / "me", own), tmp_path / "mine"
     asked = ("models.adapt", model, data, "--out", out)
     ran = run(*asked)
@@ -46,7 +46,7 @@ def test_the_command_teaches_a_new_label_and_keeps_the_old_ones(
     assert card.labels == [*before.labels, "point"]
     assert card.data["recorders"] == ["anna", "bert", "me"]
     assert len(card.data["fingerprints"]) == len(before.data["fingerprints"]) + 3
-    others = [performed("point", height=OWN_HEIGHT, recorder="me", seed=seed) for seed in range(10, 14)]
+    others = [performed("point", height=OWN_HEIGHT, subject="me", seed=seed) for seed in range(10, 14)]
     others += group(*HEIGHTS, each=2)
     told = classify(np.stack([one.keypoints[:LENGTH] for one in others])).argmax(axis=1)
     assert [card.labels[number] for number in told] == [one.label for one in others]
@@ -59,12 +59,12 @@ def test_the_command_teaches_a_new_label_and_keeps_the_old_ones(
 
 def test_a_rest_of_ones_own_is_no_action(model: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("models.training.adaptation.EPOCHS", 1)
-    own = [performed("rest", rests=LENGTH, recorder="me", seed=seed) for seed in range(3)]
+    own = [performed("rest", rests=LENGTH, subject="me", seed=seed) for seed in range(3)]
     assert adapt(model, own).card.idle == ["idle", "rest"]
 
 
 def test_what_cannot_learn_more_is_refused(tmp_path: Path, model: Path):
-    own = [performed("nod", recorder="me")]
+    own = [performed("nod", subject="me")]
     with pytest.raises(UserError, match=r"'nod' and 'Nod', which read alike"):
         adapt(model, [*own, performed("Nod", height=0.4)])
     with pytest.raises(UserError, match=r"No sequence of 'clap' has the 8 frames"):

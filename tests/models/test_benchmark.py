@@ -15,7 +15,7 @@ SCALE = 4096
 
 
 def test_who_judges_does_not_teach_and_everybody_judges_once():
-    sequences = group("idle", "wave", recorders=tuple("abcdefg"))
+    sequences = group("idle", "wave", subjects=tuple("abcdefg"))
     judged = []
     for rest, tested in splits(sequences):
         names = {one.subject for one in tested}
@@ -33,7 +33,7 @@ def test_a_goal_is_reached_from_its_side():
 
 
 def test_the_figures_are_printed_and_written(tmp_path: Path):
-    sequences, out = group("idle", *HEIGHTS, each=5, recorders=("anna",), frames=30), tmp_path / "bench.json"
+    sequences, out = group("idle", *HEIGHTS, each=5, subjects=("anna",), frames=30), tmp_path / "bench.json"
     values = np.round(np.stack([one.keypoints for one in sequences]) * SCALE).astype(np.int16)
     header = {"shape": values.shape, "scale": SCALE, "labels": [one.label for one in sequences]}
     (tmp_path / "ten_actions.xz").write_bytes(packed(header, values))

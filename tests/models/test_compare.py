@@ -24,10 +24,10 @@ from tests.pipeline import ROOT, python
 SHORT = ("--length", "10", "--stride", "5", "--epochs", "1")
 
 
-def people(*recorders: str, labels: list[str] = LABELS, each: int = 3) -> list:
+def people(*subjects: str, labels: list[str] = LABELS, each: int = 3) -> list:
     return [
-        sequence(label, recorder=recorder, frames=20, seed=number)
-        for recorder in recorders
+        sequence(label, subject=subject, frames=20, seed=number)
+        for subject in subjects
         for label in labels
         for number in range(each)
     ]

@@ -52,7 +52,7 @@ def cards(recording: list[Message], tmp_path_factory: pytest.TempPathFactory) ->
 def people() -> dict[str, KeypointSequence]:
     """Three of each label by two recorders; one is called what it is not, another has nothing but letters of HTML."""
     named = {
-        f"{label}/{who}-{number}": sequence(label, recorder=who, seed=number)
+        f"{label}/{who}-{number}": sequence(label, subject=who, seed=number)
         for label in LABELS
         for who in ("anna", "<b>$x$")
         for number in range(3)

@@ -25,7 +25,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_bad_parameters_are_replaced_and_good_ones_stay(tmp_path: Path, model: Path):
-    data = collected(tmp_path / "carl", group("idle", *HEIGHTS, each=2, recorders=("carl",), frames=30))
+    data = collected(tmp_path / "carl", group("idle", *HEIGHTS, each=2, subjects=("carl",), frames=30))
     deaf = Parameters(enter=1.0, leave=1.0, min_duration_s=5.0)
     card = msgspec.structs.replace(read_card(model), decision=deaf)
     write_card(model, card)
@@ -42,7 +42,7 @@ def test_bad_parameters_are_replaced_and_good_ones_stay(tmp_path: Path, model: P
 
 def test_data_that_does_not_fit_is_refused_in_a_sentence(tmp_path: Path, model: Path):
     before = read_card(model)
-    data = collected(tmp_path / "others", group("idle", "jump", each=2, recorders=("carl",)))
+    data = collected(tmp_path / "others", group("idle", "jump", each=2, subjects=("carl",)))
     for given in ((model, data), (model, tmp_path / "none"), (tmp_path, data)):
         asked = call("models.tune_decision", *given)
         assert (asked.returncode, asked.stdout) == (2, "")

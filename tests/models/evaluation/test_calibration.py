@@ -12,19 +12,18 @@ from models.evaluation.calibration import (
     FALSE_COST,
     GRID,
     TEMPERATURES,
-    Stream,
     decision,
     quality,
     temperature,
     unseen_wrong,
 )
-from models.simulation.pipeline import Moment
+from models.simulation.pipeline import FramePrediction, SimulatedStream
 from models.simulation.spans import Span
 
 PERIOD_S = 0.04
 
 
-def worth(stream: Stream, parameters: Parameters) -> float:
+def worth(stream: SimulatedStream, parameters: Parameters) -> float:
     """What is to be high: actions found, less what false ones cost."""
     f1, false_per_minute = quality([stream], ["idle"], parameters)
     return f1 - FALSE_COST * false_per_minute
@@ -75,7 +74,7 @@ def test_a_temperature_changes_how_sure_it_is_and_not_what_is_told(seed: int):
 
 
 @st.composite
-def watched(draw: st.DrawFn) -> Stream:
+def watched(draw: st.DrawFn) -> SimulatedStream:
     """A stream of actions with rests between them, as a model sees it that wavers."""
     parts = draw(st.lists(st.tuples(st.sampled_from(["nod", "wave"]), st.integers(10, 40)), min_size=1, max_size=5))
     waver, rng = draw(st.floats(0, 0.5)), np.random.default_rng(draw(st.integers(0, 999)))
@@ -89,14 +88,14 @@ def watched(draw: st.DrawFn) -> Stream:
     )
     times = np.arange(len(frames)) * PERIOD_S
     return spans, [
-        Moment(at, at, dict(zip(labels, row, strict=True)))
+        FramePrediction(at, at, dict(zip(labels, row, strict=True)))
         for at, row in zip(times.tolist(), rows.tolist(), strict=True)
     ]
 
 
 @given(stream=watched())
 @settings(max_examples=6)
-def test_the_decision_is_one_of_the_grid_and_no_worse_than_the_defaults(stream: Stream):
+def test_the_decision_is_one_of_the_grid_and_no_worse_than_the_defaults(stream: SimulatedStream):
     chosen = decision([stream], ["idle"])
     assert chosen.enter in GRID["enter"] and chosen.leave <= chosen.enter
     assert (chosen.smoothing_s in GRID["smoothing_s"]) and chosen.min_duration_s in GRID["min_duration_s"]
@@ -110,7 +109,7 @@ def test_a_model_that_is_never_sure_gets_a_decision_that_finds_its_actions():
     frames = (["idle"] * 30 + ["nod"] * 30 + ["idle"] * 30 + ["wave"] * 30) * 2
     rows = {"idle": (0.4, 0.3, 0.3), "nod": (0.35, 0.45, 0.2), "wave": (0.35, 0.2, 0.45)}
     moments = [
-        Moment(PERIOD_S * at, PERIOD_S * at, dict(zip(labels, rows[label], strict=True)))
+        FramePrediction(PERIOD_S * at, PERIOD_S * at, dict(zip(labels, rows[label], strict=True)))
         for at, label in enumerate(frames)
     ]
     true = [Span(frames[at], PERIOD_S * at, PERIOD_S * (at + 30)) for at in range(0, len(frames), 30) if at // 30 % 2]
@@ -122,7 +121,7 @@ def test_a_model_that_is_never_sure_gets_a_decision_that_finds_its_actions():
 
 @pytest.mark.parametrize("probabilities", [{}, {"idle": 1.0, "nod": 0.0}])
 def test_a_stream_on_which_nothing_can_be_found_has_a_decision_too(probabilities: dict[str, float]):
-    moments = [Moment(PERIOD_S * at, PERIOD_S * at, probabilities) for at in range(50)]
+    moments = [FramePrediction(PERIOD_S * at, PERIOD_S * at, probabilities) for at in range(50)]
     for true in ([], [Span("nod", 0.5, 1.0)]):
         chosen = decision([(true, moments)], ["idle"])
         assert chosen.enter in GRID["enter"]

@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.evaluation.event_metrics import Delay, edit, f1, judge, match, overlap
-from models.simulation.spans import Found, Span
+from models.simulation.spans import Detection, Span
 
 TRUE = [Span("nod", 1, 3), Span("wave", 5, 7), Span("nod", 9, 11)]
 
 
-def told(*spans: Span) -> list[Found]:
-    return [Found(span, span.start_s + 0.5) for span in spans]
+def told(*spans: Span) -> list[Detection]:
+    return [Detection(span, span.start_s + 0.5) for span in spans]
 
 
 def test_what_is_found_exactly_is_perfect():

@@ -7,7 +7,7 @@ from common.keypoints.landmarks import SLICES
 from models.evaluation.provenance import cautions, check_labels, digest, fingerprint
 from tests.models.people import card, sequence
 
-SEQUENCES = [sequence("wave", seed=1), sequence("nod", seed=2, recorder="bert")]
+SEQUENCES = [sequence("wave", seed=1), sequence("nod", seed=2, subject="bert")]
 
 
 def about(*words: str, **data: object) -> None:

@@ -1,4 +1,4 @@
-"""Sequences joined to a stream, and watched as live."""
+"""Sequences joined to a continuous stream, and the actions that the live windows and decision detect in it."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -20,9 +20,9 @@ from common.recording.sequence import KeypointSequence
 from data import dataset
 from models.evaluation.event_metrics import f1, judge
 from models.simulation import pipeline, streams
-from models.simulation.pipeline import watched
-from models.simulation.spans import Found, Span
-from models.simulation.streams import Piece, recordings, restful, stream
+from models.simulation.pipeline import simulate_stream
+from models.simulation.spans import Detection, Span
+from models.simulation.streams import StreamChunk, idle_frames, recordings, stream
 from services.inference import Inference
 from services.windows import Windows
 from tests.models.people import LABELS, PERIOD_NS, card, person, read_number, sequence
@@ -50,32 +50,33 @@ class Session:
         ]
 
 
-def whole(sequences: list[KeypointSequence], idle: "list[str] | None" = None, seed: int = 0) -> Piece:
-    pieces = list(stream(sequences, LABELS[:1] if idle is None else idle, seed))
-    spans = [span for piece in pieces for span in piece.spans]
-    return Piece(np.concatenate([p.captured_ns for p in pieces]), np.concatenate([p.keypoints for p in pieces]), spans)
+def whole(sequences: list[KeypointSequence], idle: "list[str] | None" = None, seed: int = 0) -> StreamChunk:
+    chunks = list(stream(sequences, LABELS[:1] if idle is None else idle, seed))
+    spans = [span for chunk in chunks for span in chunk.spans]
+    times, keypoints, _ = zip(*chunks, strict=True)
+    return StreamChunk(np.concatenate(times), np.concatenate(keypoints), spans)
 
 
-def found_in(piece: Piece) -> list[Found]:
+def detected_in(chunk: StreamChunk) -> list[Detection]:
     model = card()
-    watcher = pipeline.Watcher(read_number, LABELS, model.window)
-    return pipeline.decide(watcher(piece), model.decision, model.idle)
+    offline = pipeline.OfflinePipeline(read_number, LABELS, model.window)
+    return pipeline.detect_actions(offline(chunk), model.decision, model.idle)
 
 
 @settings(max_examples=25)
 @given(st.lists(st.tuples(st.sampled_from(LABELS), st.integers(17, 40)), min_size=2, max_size=6), st.randoms())
-def test_cuts_of_a_session_are_put_together_again(parts: list[tuple[str, int]], random):
+def test_cuts_of_a_session_are_stitched(parts: list[tuple[str, int]], random):
     assume(any(label != LABELS[0] for label, _ in parts))
     session = Session([label for label, _ in parts], [length for _, length in parts])
     cuts = session.cuts()
     random.shuffle(cuts)
-    piece = whole(cuts)
-    assert np.array_equal(piece.keypoints, session.keypoints)
-    assert np.array_equal(piece.captured_ns, session.times - session.times[0])
-    true = [(label, *edges) for label, edges in zip(session.labels, pairwise(session.edges), strict=True)]
-    expected = [span for span in true if span[0] != LABELS[0]]
-    assert [span.label for span in piece.spans] == [label for label, _, _ in expected]
-    for span, (_, start, end) in zip(piece.spans, expected, strict=True):
+    chunk = whole(cuts)
+    assert np.array_equal(chunk.keypoints, session.keypoints)
+    assert np.array_equal(chunk.captured_ns, session.times - session.times[0])
+    spans = [(label, *edges) for label, edges in zip(session.labels, pairwise(session.edges), strict=True)]
+    expected = [span for span in spans if span[0] != LABELS[0]]
+    assert [span.label for span in chunk.spans] == [label for label, _, _ in expected]
+    for span, (_, start, end) in zip(chunk.spans, expected, strict=True):
         assert (span.start_s, span.end_s) == (
             pytest.approx(start * 0.04, abs=0.03),
             pytest.approx(end * 0.04, abs=0.03),
@@ -87,31 +88,32 @@ def test_sequences_that_begin_alike_are_no_cuts_of_one_recording():
     assert len(recordings([sequence("wave", seed=1), sequence("wave", seed=2), sequence("nod", seed=1)])) == 3
 
 
-def test_between_sequences_somebody_rests_with_hands_down():
+def test_between_sequences_hands_are_down():
     idle = sequence("nod", frames=60)._replace(keypoints=person(["idle"] * 60))  # somewhere, hands hang
-    piece = whole([sequence("wave", seed=1), sequence("clap", seed=2), idle])
-    assert len(piece.spans) == 3 and (np.diff(piece.captured_ns) == PERIOD_NS).all()
-    inside = np.zeros(len(piece.captured_ns), bool)
-    times_s = piece.captured_ns / 1e9
-    for span in piece.spans:
-        inside |= (times_s >= span.start_s - streams.MOVE_S - 0.02) & (times_s < span.end_s + streams.MOVE_S)
-    pose, right = (split(piece.keypoints[~inside])[part] for part in ("pose", "right_hand"))
+    chunk = whole([sequence("wave", seed=1), sequence("clap", seed=2), idle])
+    assert len(chunk.spans) == 3 and (np.diff(chunk.captured_ns) == PERIOD_NS).all()
+    inside = np.zeros(len(chunk.captured_ns), bool)
+    times_s = chunk.captured_ns / 1e9
+    for span in chunk.spans:
+        start_s, end_s = span.start_s - streams.TRANSITION_S, span.end_s + streams.TRANSITION_S
+        inside |= (times_s >= start_s - 0.02) & (times_s < end_s)
+    pose, right = (split(chunk.keypoints[~inside])[part] for part in ("pose", "right_hand"))
     assert inside.mean() < 0.6
     assert pose[:, LEFT_WRIST, 1] == pytest.approx(0.95, abs=6 * streams.JITTER) and not right.any()
 
 
-def test_recorded_idling_is_the_rest():
-    piece = whole([sequence("wave", seed=1), sequence("idle", frames=200, seed=5)])
-    assert [span.label for span in piece.spans] == ["wave"]
+def test_recorded_idleness_is_used_between_actions():
+    chunk = whole([sequence("wave", seed=1), sequence("idle", frames=200, seed=5)])
+    assert [span.label for span in chunk.spans] == ["wave"]
     recorded = sequence("idle", frames=200, seed=5).keypoints[:62]
-    assert np.array_equal(piece.keypoints[:62], recorded) and np.array_equal(piece.keypoints[-62:], recorded)
+    assert np.array_equal(chunk.keypoints[:62], recorded) and np.array_equal(chunk.keypoints[-62:], recorded)
 
 
-def test_another_recorder_comes_after_a_gap():
-    piece = whole([sequence("wave"), sequence("wave", recorder="bert")])
-    gaps = np.diff(piece.captured_ns)
+def test_another_subject_comes_after_a_gap():
+    chunk = whole([sequence("wave"), sequence("wave", subject="bert")])
+    gaps = np.diff(chunk.captured_ns)
     assert sorted(set(gaps.tolist())) == [PERIOD_NS, PERIOD_NS + 10**9]
-    assert len(piece.spans) == 2
+    assert len(chunk.spans) == 2
 
 
 def test_the_same_seed_gives_the_same_stream():
@@ -121,17 +123,17 @@ def test_the_same_seed_gives_the_same_stream():
     assert [span.label for span in one.spans] != [span.label for span in other.spans]
 
 
-def test_hands_alone_rest_out_of_view():
+def test_hands_without_a_pose_are_idle_out_of_view():
     alone = sequence("wave")
     alone.keypoints[:, SLICES["pose"]] = 0
-    assert np.array_equal(restful([alone]), np.zeros((1, SIZE)))
+    assert np.array_equal(idle_frames([alone]), np.zeros((1, SIZE)))
 
 
 def test_a_session_among_single_sequences_is_joined_to_them():
     session = Session(["wave", "idle", "nod"], [30, 30, 30])
-    piece = whole([*session.cuts(), sequence("clap", seed=5)])
-    assert sorted(span.label for span in piece.spans) == ["clap", "nod", "wave"]
-    assert len(piece.keypoints) > 90 + 30 + 3 * 37
+    chunk = whole([*session.cuts(), sequence("clap", seed=5)])
+    assert sorted(span.label for span in chunk.spans) == ["clap", "nod", "wave"]
+    assert len(chunk.keypoints) > 90 + 30 + 3 * 37
 
 
 @pytest.mark.parametrize("step_ns", [1, 10**15])
@@ -146,16 +148,16 @@ def test_a_stream_of_decades_is_refused():
         whole([odd, odd])
 
 
-def test_what_a_perfect_model_sees_is_found():
+def test_a_perfect_model_detects_every_action():
     group = [sequence(label, frames=40, seed=number) for number, label in enumerate(LABELS[1:] * 4)]
-    rest = sequence("idle", frames=60)
-    piece = whole([*group, rest])
-    scores = judge(found_in(piece), piece.spans, piece.captured_ns[-1] / 1e9)
+    idle = sequence("idle", frames=60)
+    chunk = whole([*group, idle])
+    scores = judge(detected_in(chunk), chunk.spans, chunk.captured_ns[-1] / 1e9)
     assert scores.f1["0.5"] == 1.0 and scores.edit == 1.0 and scores.false_per_minute == 0
     assert scores.from_start is not None and 0.3 < scores.from_start.p50 < 1.0
 
 
-def test_it_says_what_the_live_services_say(recording: list[Message]):
+def test_it_detects_what_the_live_services_report(recording: list[Message]):
     live = [Windows(config.load()), Inference(config.load())]
     messages = recording
     for service in live:
@@ -164,11 +166,11 @@ def test_it_says_what_the_live_services_say(recording: list[Message]):
     actions = [m.header for m in messages if isinstance(m.header, Action) and m.header.event == "ended"]
     classifier = live[1]._classifier
     frames = [message for message in recording if message.array is not None]
-    piece = Piece(np.array([m.header.captured_ns for m in frames]), np.stack([m.array for m in frames]), [])
-    watcher = pipeline.Watcher(classifier, classifier.card.labels, classifier.card.window)
-    found = pipeline.decide(watcher(piece), classifier.card.decision, classifier.card.idle)
-    assert found
-    assert [tuple(one.span) for one in found] == [
+    chunk = StreamChunk(np.array([m.header.captured_ns for m in frames]), np.stack([m.array for m in frames]), [])
+    offline = pipeline.OfflinePipeline(classifier, classifier.card.labels, classifier.card.window)
+    detections = pipeline.detect_actions(offline(chunk), classifier.card.decision, classifier.card.idle)
+    assert detections
+    assert [tuple(one.span) for one in detections] == [
         (action.label, pytest.approx(action.start_s), pytest.approx(action.end_s)) for action in actions
     ]
     started = [
@@ -176,24 +178,24 @@ def test_it_says_what_the_live_services_say(recording: list[Message]):
         for m in messages
         if isinstance(m.header, Action) and m.header.event == "started" and not m.header.end_of_stream
     ]
-    assert [one.reported_s for one in found] == [pytest.approx(action.captured_ns / 1e9) for action in started]
+    assert [one.reported_s for one in detections] == [pytest.approx(action.captured_ns / 1e9) for action in started]
 
 
 def test_a_pose_alone_counts_where_the_data_has_nothing_else():
     poses = sequence("wave", frames=40)
     poses.keypoints[:, SLICES["pose"].stop :] = 0
-    parts = pipeline.parts_seen([poses])
+    parts = pipeline.parts_present([poses])
     assert (
         parts == ["pose"]
-        and not pipeline.confirms(parts)
-        and pipeline.confirms(pipeline.parts_seen([sequence("wave")]))
+        and not pipeline.can_confirm_person(parts)
+        and pipeline.can_confirm_person(pipeline.parts_present([sequence("wave")]))
     )
-    told = {}
+    predicted = {}
     for confirmed in (True, False):
-        watcher = pipeline.Watcher(read_number, LABELS, card().window, confirmed=confirmed)
-        told[confirmed] = watcher(whole([poses]))
-    assert not any(moment.probabilities for moment in told[True])
-    assert len(pipeline.decide(told[False], card().decision, [])) == 1
+        offline = pipeline.OfflinePipeline(read_number, LABELS, card().window, confirmed=confirmed)
+        predicted[confirmed] = offline(whole([poses]))
+    assert not any(prediction.probabilities for prediction in predicted[True])
+    assert len(pipeline.detect_actions(predicted[False], card().decision, [])) == 1
 
 
 def far_away() -> KeypointSequence:
@@ -219,49 +221,49 @@ def test_somebody_far_away_is_there_live_for_a_model_of_the_body(tmp_path: Path,
 
 
 def test_somebody_far_away_is_there_on_a_stream_for_a_model_of_the_body():
-    near = sequence("nod", frames=40, recorder="bea")  # whose hands the data have
+    near = sequence("nod", frames=40, subject="bea")  # whose hands the data have
     labels = {}
     for body in (True, False):
-        true, moments = watched(
+        ground_truth, predictions = simulate_stream(
             read_number, LABELS, LABELS[:1], card().window, [far_away(), near], whole_body=body, stride=1, seed=0
         )
-        labels[body] = [found.span.label for found in pipeline.decide(moments, card().decision, LABELS[:1])]
-        assert [span.label for span in true] == ["wave", "nod"]
+        labels[body] = [one.span.label for one in pipeline.detect_actions(predictions, card().decision, LABELS[:1])]
+        assert [span.label for span in ground_truth] == ["wave", "nod"]
     assert labels == {True: ["wave", "nod"], False: ["nod"]}
 
 
-def test_a_gap_ends_what_is_under_way():
+def test_a_gap_ends_an_action():
     one, other = sequence("wave", frames=40), sequence("wave", frames=40, start_ns=10**10)
-    both = Piece(
+    both = StreamChunk(
         np.concatenate([one.captured_ns, other.captured_ns]), np.concatenate([one.keypoints, other.keypoints]), []
     )
-    assert [found.span.label for found in found_in(both)] == ["wave", "wave"]
-    assert pipeline.decide([], card().decision, []) == []
+    assert [one.span.label for one in detected_in(both)] == ["wave", "wave"]
+    assert pipeline.detect_actions([], card().decision, []) == []
 
 
-def test_an_action_is_found_by_the_full_label_of_the_last_word_on_it():
+def test_a_detection_has_the_final_full_label():
     labels = ["idle", "clap", "push up/right", "push up/wrong"]
     seen = [("push up/right", 20), ("push up/wrong", 60), ("idle", 40), ("push up/right", 40), ("idle", 40)]
-    told = [{label: float(label == now) for label in labels} for now, frames in seen for _ in range(frames)]
-    moments = [pipeline.Moment(0.04 * number + 0.2, 0.04 * number, row) for number, row in enumerate(told)]
-    found = pipeline.decide(moments, card().decision, ["idle"])
-    assert [one.span.label for one in found] == ["push up/wrong", "push up/right"]
+    predicted = [{label: float(label == now) for label in labels} for now, frames in seen for _ in range(frames)]
+    predictions = [pipeline.FramePrediction(0.04 * n + 0.2, 0.04 * n, row) for n, row in enumerate(predicted)]
+    detections = pipeline.detect_actions(predictions, card().decision, ["idle"])
+    assert [one.span.label for one in detections] == ["push up/wrong", "push up/right"]
 
 
-def test_what_a_perfect_model_of_two_levels_sees_is_found():
+def test_a_perfect_model_of_labels_with_verdicts_detects_every_action():
     levels = dict(zip(LABELS, ["idle", "clap", "push up/right", "push up/wrong"], strict=True))
     group = [sequence(label, frames=40, seed=number) for number, label in enumerate(LABELS[1:] * 3)]
-    piece = whole([one._replace(label=levels[one.label]) for one in [*group, sequence("idle", frames=60)]])
-    watcher = pipeline.Watcher(read_number, list(levels.values()), card().window)
-    found = pipeline.decide(watcher(piece), card().decision, ["idle"])
-    assert judge(found, piece.spans, piece.captured_ns[-1] / 1e9).f1["0.5"] == 1.0
-    assert {one.span.label for one in found} == {"clap", "push up/right", "push up/wrong"}
+    chunk = whole([one._replace(label=levels[one.label]) for one in [*group, sequence("idle", frames=60)]])
+    offline = pipeline.OfflinePipeline(read_number, list(levels.values()), card().window)
+    detections = pipeline.detect_actions(offline(chunk), card().decision, ["idle"])
+    assert judge(detections, chunk.spans, chunk.captured_ns[-1] / 1e9).f1["0.5"] == 1.0
+    assert {one.span.label for one in detections} == {"clap", "push up/right", "push up/wrong"}
 
 
 def test_a_stride_leaves_windows_out():
-    watcher = pipeline.Watcher(read_number, LABELS, card().window, stride=5)
-    moments = [moment for moment in watcher(whole([sequence("wave")])) if moment.probabilities is not None]
-    assert np.diff([moment.captured_s for moment in moments]) == pytest.approx(0.2)
+    offline = pipeline.OfflinePipeline(read_number, LABELS, card().window, stride=5)
+    predictions = [one for one in offline(whole([sequence("wave")])) if one.probabilities is not None]
+    assert np.diff([prediction.captured_s for prediction in predictions]) == pytest.approx(0.2)
 
 
 def test_test_card_sessions_are_found_in_a_data_set(recording: list[Message], tmp_path: Path):
@@ -278,7 +280,7 @@ def test_test_card_sessions_are_found_in_a_data_set(recording: list[Message], tm
             inside = (times >= (start_s - MARGIN_S) * 1e9) & (times < (end_s + MARGIN_S) * 1e9)
             cut = KeypointSequence(label, keypoints[inside], times[inside], "card-0", "testcard", 25.0)
             collection.add(f"{number:03d}", cut)
-    piece = whole(dataset.read(tmp_path / "cards"), ["rest"])
-    true = [Span(*segment) for segment in segments if segment.label != "rest"]
-    assert np.array_equal(piece.captured_ns, times)
-    assert f1(piece.spans, true, 0.95)[0] == 1.0
+    chunk = whole(dataset.read(tmp_path / "cards"), ["rest"])
+    expected = [Span(*segment) for segment in segments if segment.label != "rest"]
+    assert np.array_equal(chunk.captured_ns, times)
+    assert f1(chunk.spans, expected, 0.95)[0] == 1.0

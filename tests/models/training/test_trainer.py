@@ -46,11 +46,11 @@ def performed(label: str, *, height: "float | None" = None, rests: int = 0, **ot
 
 
 def group(
-    *labels: str, each: int = 2, recorders: "tuple[str, ...]" = ("anna", "bert"), **other: object
+    *labels: str, each: int = 2, subjects: "tuple[str, ...]" = ("anna", "bert"), **other: object
 ) -> list[KeypointSequence]:
     return [
-        performed(label, recorder=recorder, seed=100 * place + number, **other)
-        for place, recorder in enumerate(recorders)
+        performed(label, subject=subject, seed=100 * place + number, **other)
+        for place, subject in enumerate(subjects)
         for label in labels
         for number in range(each)
     ]
@@ -125,15 +125,15 @@ def test_an_idle_label_in_the_data_is_used():
     assert (named.labels, named.idle) == (["Rest", "nod", "wave"], ["Rest"])
     chosen = Course([*rests, *group("hands down")], plan(idle=("hands down",)))
     assert (chosen.labels, chosen.idle) == (["hands down", "nod", "wave"], ["hands down"])
-    by_anna = Course([*rests, *group("rest", recorders=("anna",))], plan())
+    by_anna = Course([*rests, *group("rest", subjects=("anna",))], plan())
     assert by_anna.labels == ["nod", "rest", "wave"], "bert's rests are held, under the same name"
 
 
 def test_labels_of_two_levels_are_taught_and_judged_and_idle_by_the_first():
     heights = {"push up/right": 0.15, "push up/wrong": 0.45, "rest/left": None, "rest/right": None}
     sequences = [
-        performed(label, height=height, frames=LENGTH + 3, recorder=recorder, seed=100 * place + number)
-        for place, recorder in enumerate(("anna", "bert"))
+        performed(label, height=height, frames=LENGTH + 3, subject=subject, seed=100 * place + number)
+        for place, subject in enumerate(("anna", "bert"))
         for label, height in heights.items()
         for number in range(2)
     ]
@@ -175,7 +175,7 @@ def test_what_teaches_nothing_is_refused(sequences: list[KeypointSequence], idle
 
 def test_sequences_that_are_too_short_are_left_out():
     """All of carl's, so that a part of the data to validate by would have no window."""
-    short = group("idle", "nod", "wave", frames=LENGTH - 3, recorders=("carl",))
+    short = group("idle", "nod", "wave", frames=LENGTH - 3, subjects=("carl",))
     course = Course([*group("idle", "nod", "wave"), *short], plan())
     assert {one.subject for one in course.sequences} == WHO
     assert course.teach().validated.recorders.keys() == WHO

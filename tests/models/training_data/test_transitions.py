@@ -82,7 +82,7 @@ def test_transitions_are_seeded_finite_and_bring_no_part_that_nobody_has(seed: i
 
 
 def test_a_subject_without_idle_recordings_gets_windows_of_frames_without_hands():
-    sequences = [resting("wave"), resting("nod"), resting("nod", recorder="bert"), resting("idle", recorder="bert")]
+    sequences = [resting("wave"), resting("nod"), resting("nod", subject="bert"), resting("idle", subject="bert")]
     found = synthetic_idle(sequences, ["idle"], length=9, target=7, seed=0)
     assert set(found.subjects) == {"anna"} and set(found.targets) == {7}
     assert set(found.sequences) <= {0, 1}, "each is known by the sequence it is from"
