@@ -1,7 +1,5 @@
 """Frames on request: from cameras to the hub, from there to the extractors that ask, and their keypoints back."""
 
-import threading
-from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -9,15 +7,14 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from common.bus.admission import Admission
 from common.bus.connection import TCP_TIMEOUT_MS, ConnectionMonitor, Endpoints, connect, open_socket
-from common.bus.errors import BadMessage, BusError, log_malformed
+from common.bus.errors import BadMessage, log_malformed
 from common.bus.messages import Frame, Header, Keypoints, Message
+from common.bus.proxy import Proxy
 from common.bus.pubsub import DRAIN_LIMIT
 from common.bus.topics import topic_prefix
 from common.bus.wire import MAX_MESSAGE_BYTES, decode_array, decode_header, pack
 
-READER_HWM: Final = 400  # messages the hub keeps for one slow reader; half of them may have been read already
 PRODUCER_HWM: Final = 4  # pictures a camera keeps for a slow hub
 # Pictures the hub keeps for one slow viewer: what a file hands over at once, for eight extractors; 150 MB of 1080p. Not
 # changed while it is in use: libzmq does not wake a queue that was full when its depth was raised, and it may crash.
@@ -131,53 +128,26 @@ class BrokerSockets:
 
     def __init__(self, endpoints: Endpoints) -> None:
         self.malformed = 0
-        token = endpoints.token()
-        self._context: zmq.Context[Any] = zmq.Context()
-        self._admission = Admission(self._context, token)
-        proxy_in = open_socket(zmq.XSUB, context=self._context)
-        proxy_in.maxmsgsize = MAX_MESSAGE_BYTES
-        proxy_out = open_socket(zmq.XPUB, send=READER_HWM, context=self._context)
-        self._router = open_socket(zmq.ROUTER, context=self._context)
+        self._proxy = Proxy(endpoints)
+        self._router = open_socket(zmq.ROUTER, context=self._proxy.context)
         self._router.maxmsgsize = MAX_MESSAGE_BYTES
         self._router.router_mandatory = True  # a dead extractor shows as an error, not as silence
         self._router.tcp_maxrt = TCP_TIMEOUT_MS  # and one that takes nothing; readers may take as long as they like
-        self._watch = open_socket(zmq.PUB, send=VIEWER_HWM, context=self._context)
-        for offset, socket in enumerate((proxy_in, proxy_out, self._router, self._watch)):
-            self._admission.guard(socket)
-            self._bind(socket, endpoints, offset)
-        self._admission.start()
-        self._proxy = threading.Thread(target=self._run_proxy, args=(proxy_in, proxy_out), daemon=True)
+        self._watch = open_socket(zmq.PUB, send=VIEWER_HWM, context=self._proxy.context)
+        self._proxy.bind(self._router, 2)
+        self._proxy.bind(self._watch, 3)
         self._proxy.start()
 
     @property
     def refused(self) -> int:
-        return self._admission.refused
-
-    def _bind(self, socket: "zmq.Socket[bytes]", endpoints: Endpoints, offset: int) -> None:
-        try:
-            socket.bind(endpoints.tcp(offset))
-        except zmq.ZMQError as error:
-            self._context.destroy(linger=0)
-            raise BusError(
-                f"The hub cannot open port {endpoints.port + offset} on {endpoints.host} ({error.strerror}): stop what "
-                f"uses it (another pipeline?), or choose four free ports in a row with bus.port."
-            ) from error
-
-    @staticmethod
-    def _run_proxy(frontend: "zmq.Socket[bytes]", backend: "zmq.Socket[bytes]") -> None:
-        try:
-            with suppress(zmq.ContextTerminated):
-                zmq.proxy(frontend, backend)
-        finally:
-            frontend.close(linger=0)
-            backend.close(linger=0)
+        return self._proxy.refused
 
     def receive(self, timeout_ms: int) -> list[Request]:
         """What cameras and extractors have said, after waiting up to timeout_ms for the first.
 
         Raises RuntimeError if messages are no longer passed on: only another hub can help.
         """
-        if not (self._proxy.is_alive() and self._admission.is_alive()):
+        if not self._proxy.is_alive():
             raise RuntimeError("the proxy of the hub has ended")
         requests: list[Request] = []
         self._router.poll(timeout_ms)
@@ -238,4 +208,4 @@ class BrokerSockets:
     def close(self) -> None:
         self._router.close(linger=0)
         self._watch.close()
-        self._context.term()
+        self._proxy.close()

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from common.bus.connection import Endpoints, connect
 from common.bus.errors import BusError
 from common.bus.messages import Frame, Header
+from common.bus.proxy import READER_HWM
 from common.bus.pubsub import Subscriber
 from common.frames.sockets import (
     ACK,
     FRAME,
     PING,
-    READER_HWM,
     REQUEST,
     RESULT,
     BrokerSockets,
@@ -194,13 +194,13 @@ def test_the_readers_queue_at_the_hub_is_longer_than_a_stall_of_some_seconds() -
 def test_a_hub_whose_proxy_has_ended_fails_and_closes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its keeper then starts another: a hub that passes nothing on is worse than none."""
 
-    def fail(frontend: object, backend: object) -> None:
+    def fail(*sockets: object) -> None:
         raise zmq.ZMQError(zmq.ENOTSOCK)
 
     monkeypatch.setattr(zmq, "proxy", fail)
     hub = BrokerSockets(free_ports())
     try:
-        hub._proxy.join(10)
+        hub._proxy._thread.join(10)
         with pytest.raises(RuntimeError, match="proxy"):
             hub.receive(0)
     finally:
