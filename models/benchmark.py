@@ -31,7 +31,7 @@ from common.recognition.classifier import Classifier, read_card
 from common.recording.sequence import KeypointSequence
 from data import dataset
 from data.extraction.run import extract
-from models.evaluation.evaluator import Result, judge
+from models.evaluation.evaluator import Result, evaluate
 from models.storage.importer import adopt
 from models.training.adaptation import adapt
 from models.training.card import save
@@ -83,7 +83,9 @@ def signers(data: Path, plan: Plan, work: Path) -> Iterator[Figure]:
         results.append(taught(folder, rest, tested, plan))
         if plan.recipe.kind in NETWORKS:
             adapted |= to_each(folder, tested)
-    recorders = {name: accuracy for result in results for name, accuracy in result.sequences.recorders.items()}
+    recorders = {
+        name: accuracy for result in results for name, accuracy in result.sequences.accuracy_by_subject.items()
+    }
     on = "signers, 16 recorders to 8 others"
     yield Figure(on=on, what="accuracy", value=_mean(results, "accuracy"), goal=0.88, detail=recorders)
     yield Figure(on=on, what="median recorder", value=float(np.median(list(recorders.values()))), goal=0.93)
@@ -101,7 +103,9 @@ def mit(data: Path, plan: Plan, work: Path) -> Iterator[Figure]:
     known = np.array([sequence.subject in MIT for sequence in sequences])
     result = taught(work / "mit", *train_test_split(sequences, ~known), plan)
     on = "signers, the two of MIT licence to 22 others"
-    yield Figure(on=on, what="accuracy", value=result.sequences.accuracy, goal=0.86, detail=result.sequences.recorders)
+    yield Figure(
+        on=on, what="accuracy", value=result.sequences.accuracy, goal=0.86, detail=result.sequences.accuracy_by_subject
+    )
     yield Figure(on=on, what="loss", value=result.sequences.loss)
 
 
@@ -140,7 +144,7 @@ def peers(data: Path, _plan: Plan, work: Path) -> Iterator[Figure]:
         idle = [label for label in labels if label == SIGNS[0]]
         card = adopt(data / "peer_models" / file, folder, labels, idle, None, None)
         named = by_number(dataset.read(data / own))
-        reached = judge(Classifier(folder), card, named).sequences.accuracy
+        reached = evaluate(Classifier(folder), card, named).sequences.accuracy
         yield Figure(on=f"{name} on its own data", what="accuracy", value=reached, detail={"its author's": accuracy})
         off = abs(reached - accuracy)
         yield Figure(on=f"{name} on its own data", what="off its author's", value=off, goal=WITHIN, at_most=True)
@@ -183,7 +187,7 @@ def taught(folder: Path, rest: Row[KeypointSequence], tested: Row[KeypointSequen
         model = course.teach(progress=progress)
     folder.mkdir()
     save(folder, course, model, [])
-    return judge(model.classify, read_card(folder), by_number(tested))
+    return evaluate(model.classify, read_card(folder), by_number(tested))
 
 
 def to_each(folder: Path, tested: Row[KeypointSequence]) -> dict[str, tuple[float, float]]:
@@ -199,7 +203,7 @@ def to_each(folder: Path, tested: Row[KeypointSequence]) -> dict[str, tuple[floa
         began = time.monotonic()
         adapted = adapt(folder, examples)
         took_s = time.monotonic() - began
-        reached[recorder] = judge(adapted.classify, adapted.card, by_number(others)).sequences.accuracy, took_s
+        reached[recorder] = evaluate(adapted.classify, adapted.card, by_number(others)).sequences.accuracy, took_s
     return reached
 
 
@@ -217,13 +221,13 @@ def _in_folds(
     yield Figure(on=on, what="accuracy", value=_mean(results, "accuracy"), goal=accuracy)
     yield Figure(on=on, what="loss", value=_mean(results, "loss"), goal=loss, at_most=True)
     yield from _beside(on, results, f1)
-    false = float(np.mean([one.false_per_minute for one in streams]))
+    false = float(np.mean([one.false_positives_per_minute for one in streams]))
     yield Figure(on=on, what="false actions a minute", value=false, goal=1.0 if f1 else None, at_most=True)
 
 
 def _beside(on: str, results: Row[Result], f1: float | None = None) -> Iterator[Figure]:
     yield Figure(on=on, what="calibration error", value=_mean(results, "calibration_error"))
-    yield Figure(on=on, what="told nothing", value=float(np.mean([result.rejected for result in results])))
+    yield Figure(on=on, what="told nothing", value=float(np.mean([result.idle_rate for result in results])))
     f1s = [result.stream.f1["0.5"] for result in results]
     yield Figure(on=on, what="event F1 at 0.5", value=float(np.mean(f1s)), goal=f1)
 

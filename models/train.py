@@ -30,7 +30,7 @@ def train(arguments: argparse.Namespace) -> None:
     check_free(arguments.out)
     sequences = [sequence for folder in arguments.datasets for sequence in dataset.read(folder)]
     course = Course(sequences, plan)
-    with desk(arguments.out, provenance.work(plan, sequences)) as folder, shown() as progress:
+    with desk(arguments.out, provenance.run_key(plan, sequences)) as folder, shown() as progress:
         taught = course.teach(folder, progress)
         with written(arguments.out) as draft:
             save(draft, course, taught, [in_text(source.name) for source in arguments.datasets])

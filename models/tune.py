@@ -51,7 +51,7 @@ def tune(arguments: argparse.Namespace) -> None:
     check_free(arguments.out)
     sequences = [sequence for folder in arguments.datasets for sequence in dataset.read(folder)]
     course = Course(sequences, plan)
-    state = provenance.work((plan, kinds), sequences)
+    state = provenance.run_key((plan, kinds), sequences)
     with desk(arguments.out, state) as folder:
         with opened(arguments.study or folder / STUDY, state) as study:
             search(study, course, kinds, arguments.trials)

@@ -1,9 +1,9 @@
-"""A model folder and sequences it has not learnt in; the decision's parameters that find their actions best, out.
+"""Tune a model's decision parameters on sequences it was not trained on.
 
-    python -m models.tune_decision models/mine data/others
+    python -m models.tune_decision runs/mine datasets/others
 
-The sequences become streams with rests between them, as in models.evaluate; the parameters go into the model's card,
-unless they are no better than those that it has.
+The sequences are joined to continuous streams, as in models.evaluate. The parameters are written into the model's card
+if they are better than those that it has.
 """
 
 import argparse
@@ -21,27 +21,27 @@ from data.dataset import read_named
 from models.evaluation import calibration, provenance
 from models.simulation.pipeline import SimulatedStream, simulate_stream
 
-SEEDS = range(3)  # orders of the sequences, and rests
+SEEDS = range(3)  # of the streams: the order of sequences, and idleness
 
 
 def tune(arguments: argparse.Namespace) -> None:
-    """The command; raises UserError."""
+    """Run the command; raises UserError."""
     card, sequences = read_card(arguments.model), list(read_named(arguments.dataset, arguments.fps).values())
     provenance.check_labels({sequence.label for sequence in sequences}, card.labels)
-    for caution in provenance.cautions(card, sequences):
-        print(f"Note: {caution}", file=sys.stderr)
+    for warning in provenance.warnings(card, sequences):
+        print(f"Warning: {warning}", file=sys.stderr)
     classify, body = Classifier(arguments.model), card.features.whole_body
-    with Console(stderr=True).status("Watching streams ..."):
+    with Console(stderr=True).status("Simulating streams ..."):
         streams: list[SimulatedStream] = [
             simulate_stream(
                 classify, card.labels, card.idle, card.window, sequences, whole_body=body, stride=1, seed=seed
             )
             for seed in SEEDS
         ]
-    fitted = calibration.decision(streams, card.idle)
-    before, after = (_told(streams, card.idle, parameters) for parameters in (card.decision, fitted))
+    fitted = calibration.fit_decision(streams, card.idle)
+    before, after = (_objective(streams, card.idle, parameters) for parameters in (card.decision, fitted))
     if after <= before:
-        print(f"{arguments.model} stays as it is: nothing that was tried is better.")
+        print(f"{arguments.model} stays as it is: its parameters are the best.")
         return
     path = arguments.model / CARD
     try:
@@ -53,23 +53,24 @@ def tune(arguments: argparse.Namespace) -> None:
     print(f"{path}: {', '.join(f'{name} {value:g}' for name, value in msgspec.structs.asdict(fitted).items())}")
 
 
-def _told(streams: list[SimulatedStream], idle: list[str], parameters: Parameters) -> float:
-    """What the parameters are worth."""
-    f1, false_per_minute = calibration.quality(streams, idle, parameters)
-    found = f"event F1 {f1:.3f}, {false_per_minute:.2f} false actions a minute"
-    print(f"enter {parameters.enter:g}, leave {parameters.leave:g}: {found}")
-    return calibration.worth(f1, false_per_minute)
+def _objective(streams: list[SimulatedStream], idle: list[str], parameters: Parameters) -> float:
+    """Print the metrics of the parameters, and return their objective."""
+    f1, false_positives = calibration.stream_metrics(streams, idle, parameters)
+    reached = f"segmental F1@0.5 IoU {f1:.3f}, {false_positives:.2f} false positives per minute"
+    print(f"enter {parameters.enter:g}, leave {parameters.leave:g}: {reached}")
+    return calibration.objective(f1, false_positives)
 
 
 def main() -> None:
+    """Parse the command line and run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m models.tune_decision",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", type=Path, help="a model folder")
-    parser.add_argument("dataset", type=Path, help="a data set in any layout, of people the model has not seen")
-    parser.add_argument("--fps", type=float, default=25.0, help="rate of recordings that do not say theirs (25)")
+    parser.add_argument("dataset", type=Path, help="a data set in any format, of people the model was not trained on")
+    parser.add_argument("--fps", type=float, default=25.0, help="frames/s of recordings that do not name theirs (25)")
     arguments = parser.parse_args()
     with command():
         tune(arguments)

@@ -1,1 +1,1 @@
-"""How well a model does, and how that is shown."""
+"""Measure how well a model does, and show it."""

@@ -1,4 +1,4 @@
-"""Actions as they came out and as they should be in; how well they agree, and how late they were told, out."""
+"""Score detected actions against the ground truth of a stream: segmental F1, edit score, false positives, latency."""
 
 from collections.abc import Sequence as Row
 from typing import Final
@@ -9,66 +9,73 @@ from numpy.typing import NDArray
 
 from models.simulation.spans import Detection, Span
 
-OVERLAPS: Final = (0.1, 0.25, 0.5)  # intersection over union, as segmentation papers have it since Lea et al. 2017
+IOU_THRESHOLDS: Final = (
+    0.1,
+    0.25,
+    0.5,
+)  # intersection over union, as in segmentation papers since Lea et al. 2017
 
 
-class Delay(msgspec.Struct, kw_only=True, frozen=True):
-    """Seconds until an action is told, over all that were found."""
+class Latency(msgspec.Struct, kw_only=True, frozen=True):
+    """Percentiles, in seconds, over all detected actions."""
 
     p50: float
     p95: float
 
 
 class EventScores(msgspec.Struct, kw_only=True, frozen=True):
-    """What is said about a stream."""
+    """Scores of one stream."""
 
     minutes: float
-    actions: int  # that it holds
-    found: int
-    f1: dict[str, float]  # by the overlap that counts as found
-    edit: float  # 1: the right labels in the right order
-    false_per_minute: float  # actions told that match no true one, not even by the least of OVERLAPS
-    from_start: Delay | None  # None: nothing was found
-    from_end: Delay | None  # below 0: told while the action still goes on
+    actions: int  # performed
+    detected: int  # of these, at the least of IOU_THRESHOLDS
+    f1: dict[str, float]  # segmental F1 by IoU threshold
+    edit_score: float  # 1: the right labels in the right order
+    false_positives_per_minute: float  # detections without a match at the least of IOU_THRESHOLDS
+    start_latency: Latency | None  # None: nothing was detected
+    end_latency: Latency | None  # negative: reported before the action ended
 
 
-def judge(found: Row[Detection], true: Row[Span], seconds: float) -> EventScores:
-    """Everything about one stream that lasts so long."""
-    spans, hits = [one.span for one in found], paired(found, true)
+def score_events(detections: Row[Detection], ground_truth: Row[Span], seconds: float) -> EventScores:
+    """Score the detections in one stream of so many seconds."""
+    spans, hits = [one.span for one in detections], matched(detections, ground_truth)
     return EventScores(
         minutes=seconds / 60,
-        actions=len(true),
-        found=len(hits),
-        f1={str(least): f1(spans, true, least)[0] for least in OVERLAPS},
-        edit=edit([span.label for span in spans], [span.label for span in true]),
-        false_per_minute=(len(found) - len(hits)) / max(seconds / 60, 1e-9),
-        from_start=_delay([one.reported_s - span.start_s for one, span in hits]),
-        from_end=_delay([one.reported_s - span.end_s for one, span in hits]),
+        actions=len(ground_truth),
+        detected=len(hits),
+        f1={str(threshold): f1(spans, ground_truth, threshold)[0] for threshold in IOU_THRESHOLDS},
+        edit_score=edit_score([span.label for span in spans], [span.label for span in ground_truth]),
+        false_positives_per_minute=(len(detections) - len(hits)) / max(seconds / 60, 1e-9),
+        start_latency=_latency([one.reported_s - span.start_s for one, span in hits]),
+        end_latency=_latency([one.reported_s - span.end_s for one, span in hits]),
     )
 
 
-def paired(found: Row[Detection], true: Row[Span]) -> list[tuple[Detection, Span]]:
-    """What was found with what it stands for, where these overlap by the least of OVERLAPS."""
-    places = match([one.span for one in found], true, OVERLAPS[0])
-    return [(one, true[place]) for one, place in zip(found, places, strict=True) if place is not None]
+def matched(detections: Row[Detection], ground_truth: Row[Span]) -> list[tuple[Detection, Span]]:
+    """Return each detection that has a match at the least of IOU_THRESHOLDS, with its true span."""
+    places = match([one.span for one in detections], ground_truth, IOU_THRESHOLDS[0])
+    return [(one, ground_truth[place]) for one, place in zip(detections, places, strict=True) if place is not None]
 
 
-def overlap(one: Span, other: Span) -> float:
-    """Intersection over union of two spans."""
+def iou(one: Span, other: Span) -> float:
+    """Return the intersection over union of two spans."""
     shared = min(one.end_s, other.end_s) - max(one.start_s, other.start_s)
     return shared / (max(one.end_s, other.end_s) - min(one.start_s, other.start_s)) if shared > 0 else 0.0
 
 
-def match(found: Row[Span], true: Row[Span], at_least: float) -> list[int | None]:
-    """For each found span the true one it stands for: of its label, overlapping most, and not yet taken; or None."""
+def match(detected: Row[Span], ground_truth: Row[Span], min_iou: float) -> list[int | None]:
+    """Return for each detected span the index of the true span it matches, or None.
+
+    Its match is the one of its label with the highest IoU, at least `min_iou`, that is not matched yet.
+    """
     free: dict[str, list[int]] = {}
-    for place, span in enumerate(true):
+    for place, span in enumerate(ground_truth):
         free.setdefault(span.label, []).append(place)
     matches: list[int | None] = []
-    for span in found:
-        overlaps = {place: overlap(span, true[place]) for place in free.get(span.label, ())}
-        best = max(overlaps, key=overlaps.__getitem__, default=None)
-        if best is not None and overlaps[best] < at_least:
+    for span in detected:
+        ious = {place: iou(span, ground_truth[place]) for place in free.get(span.label, ())}
+        best = max(ious, key=ious.__getitem__, default=None)
+        if best is not None and ious[best] < min_iou:
             best = None
         if best is not None:
             free[span.label].remove(best)
@@ -76,22 +83,22 @@ def match(found: Row[Span], true: Row[Span], at_least: float) -> list[int | None
     return matches
 
 
-def f1(found: Row[Span], true: Row[Span], at_least: float = 0.5) -> tuple[float, list[Span]]:
-    """The F1 of found actions, and those invented; one counts when label and time overlap by `at_least`."""
-    matches = match(found, true, at_least)
-    invented = [span for span, place in zip(found, matches, strict=True) if place is None]
-    hits = len(found) - len(invented)
-    return (2 * hits / (len(found) + len(true)) if found or true else 1.0), invented
+def f1(detected: Row[Span], ground_truth: Row[Span], min_iou: float = 0.5) -> tuple[float, list[Span]]:
+    """Return the segmental F1 at an IoU threshold, and the false positives."""
+    matches = match(detected, ground_truth, min_iou)
+    false_positives = [span for span, place in zip(detected, matches, strict=True) if place is None]
+    hits, total = len(detected) - len(false_positives), len(detected) + len(ground_truth)
+    return (2 * hits / total if total else 1.0), false_positives
 
 
-def edit(found: Row[str], true: Row[str]) -> float:
-    """1 less the Levenshtein distance of two rows of labels, as a share of the longer: the segmental edit score."""
-    longer = max(len(found), len(true))
-    return 1.0 - _distance(found, true) / longer if longer else 1.0
+def edit_score(detected: Row[str], ground_truth: Row[str]) -> float:
+    """Return 1 less the Levenshtein distance of two rows of labels, relative to the longer one."""
+    longer = max(len(detected), len(ground_truth))
+    return 1.0 - _distance(detected, ground_truth) / longer if longer else 1.0
 
 
 def _distance(one: Row[str], other: Row[str]) -> int:
-    # A row of the usual table at once: an insertion carries on the least to its left.
+    # Computes a whole row of the usual table: an insertion carries on the least to its left.
     labels, steps = np.array([*other], object), np.arange(len(other) + 1)
     row: NDArray[np.int_] = steps
     for number, label in enumerate(one, start=1):
@@ -101,8 +108,8 @@ def _distance(one: Row[str], other: Row[str]) -> int:
     return int(row[-1])
 
 
-def _delay(seconds: Row[float]) -> Delay | None:
+def _latency(seconds: Row[float]) -> Latency | None:
     if not seconds:
         return None
     p50, p95 = np.percentile(seconds, (50, 95)).tolist()
-    return Delay(p50=p50, p95=p95)
+    return Latency(p50=p50, p95=p95)

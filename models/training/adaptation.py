@@ -115,9 +115,9 @@ def beside(known: TrainingSet, own: TrainingSet) -> TrainingSet:
 
 def _data(card: Card, name: str, sequences: Row[KeypointSequence]) -> dict[str, Any]:
     """What the card says of its data, with one's own."""
-    before = provenance.known(card)
+    before = provenance.data_provenance(card)
     return card.data | {
-        "adapted": name,
+        "fine_tuned_from": name,
         "fingerprints": [*before.fingerprints, *map(provenance.fingerprint, sequences)],
-        "recorders": sorted({*before.recorders, *(sequence.subject for sequence in sequences)}),
+        "subjects": sorted({*before.subjects, *(sequence.subject for sequence in sequences)}),
     }

@@ -45,14 +45,14 @@ def card_of(taught: Taught, sequences: list[KeypointSequence], sources: list[str
             "fingerprints": [provenance.fingerprint(sequence) for sequence in sequences],
             "parts": pipeline.parts_present(sequences),
             "sequences": len(sequences),
-            "recorders": sorted({sequence.subject for sequence in sequences}),
+            "subjects": sorted({sequence.subject for sequence in sequences}),
             **more,
         },
         metrics={
             "validation": validated.metrics,
-            "split": f"{validated.parts} parts, each told by a network that was taught the others",
-            "recorders_unseen": validated.unseen,
-            "recorders": validated.recorders,
+            "split": f"{validated.parts}-fold cross-validation",
+            "subject_independent": validated.unseen,
+            "accuracy_by_subject": validated.recorders,
         },
         seed=plan.seed,
         recipe=msgspec.to_builtins(plan.recipe),
@@ -85,6 +85,6 @@ def told(out: Path, taught: Taught) -> None:
     on = f"{who} recorders, each unseen" if taught.validated.unseen else "sequences it had not seen"
     print(
         f"{out}: on {on} until it learnt them too, accuracy {metrics['accuracy']:.3f}, loss {metrics['loss']:.3f}, "
-        f"calibration error {metrics['calibration_error']:.3f}; on a stream, event F1 {metrics['event_f1']:.3f} with "
-        f"{metrics['false_per_minute']:.2f} false actions a minute."
+        f"calibration error {metrics['calibration_error']:.3f}; on a stream, segmental F1 "
+        f"{metrics['segmental_f1']:.3f} with {metrics['false_positives_per_minute']:.2f} false positives per minute."
     )

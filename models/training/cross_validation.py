@@ -14,7 +14,7 @@ from rich.console import Console
 from common.keypoints.landmarks import SIZE
 from common.recognition.classifier import Classifier
 from common.recording.sequence import KeypointSequence
-from models.evaluation.evaluator import Result, judge
+from models.evaluation.evaluator import Result, evaluate
 from models.storage.folder import write_card
 from models.training.card import card_of
 from models.training.progress import shown
@@ -71,7 +71,7 @@ def _crossed(course: Course, fold: list[KeypointSequence]) -> Crossed:
     with shown() as progress:
         taught = course.teach(progress=progress)
     training_s = time.monotonic() - began
-    result = judge(taught.classify, card_of(taught, list(course.sequences), []), by_number(fold))
+    result = evaluate(taught.classify, card_of(taught, list(course.sequences), []), by_number(fold))
     return Crossed(taught, result, fold, training_s)
 
 
@@ -86,9 +86,9 @@ def figures_of(one: Crossed, kind: str, seed: int, fold: int) -> Figures:
         accuracy=scores.accuracy,
         loss=scores.loss,
         calibration_error=scores.calibration_error,
-        rejected=one.result.rejected,
+        rejected=one.result.idle_rate,
         event_f1=stream.f1["0.5"],
-        false_per_minute=stream.false_per_minute,
+        false_per_minute=stream.false_positives_per_minute,
         parameters=one.taught.trained.parameters,
         ms_per_window=_ms_per_window(one),
         training_s=one.training_s,

@@ -126,22 +126,22 @@ class Course:
             inside = part[self._shown.sequences]
             rows[inside] = one.tell(features(self._shown.windows[inside], self.plan.recipe.features))
         idle = [self.labels.index(label) for label in self.idle]
-        known = rows if np.isin(self._shown.targets, idle).any() else metrics.without(rows, idle)
+        known = rows if np.isin(self._shown.targets, idle).any() else metrics.mask_labels(rows, idle)
         unseen = folds.are_subject_independent(parts, self.sequences)
         recorders = len({sequence.subject for sequence in self.sequences}) if unseen else None
-        wrong = calibration.unseen_wrong(len(known), recorders)
-        temperature = calibration.temperature(known, self._shown.targets, wrong)
+        wrong = calibration.error_prior(len(known), recorders)
+        temperature = calibration.fit_temperature(known, self._shown.targets, wrong)
         scores = metrics.score(tempered(known, temperature), self._shown.targets, self._shown.subjects, self.labels)
         streams = [
             self._stream(one, temperature, [self.sequences[number] for number in np.flatnonzero(part)])
             for one, part in zip(trained, parts, strict=True)
         ]
-        decision = calibration.decision(streams, self.idle)
-        f1, false_per_minute = calibration.quality(streams, self.idle, decision)
+        decision = calibration.fit_decision(streams, self.idle)
+        f1, false_per_minute = calibration.stream_metrics(streams, self.idle, decision)
         return Validated(
             parts=len(parts),
             unseen=unseen,
-            recorders=scores.recorders,
+            recorders=scores.accuracy_by_subject,
             epochs=int(np.median([one.epochs for one in trained])),
             temperature=temperature,
             decision=decision,
@@ -150,9 +150,9 @@ class Course:
                 "accuracy": scores.accuracy,
                 "loss": scores.loss,
                 "calibration_error": scores.calibration_error,
-                "rejected": float(np.isin(rows.argmax(axis=1), idle).mean()) if known is not rows else 0.0,
-                "event_f1": f1,
-                "false_per_minute": false_per_minute,
+                "idle_rate": float(np.isin(rows.argmax(axis=1), idle).mean()) if known is not rows else 0.0,
+                "segmental_f1": f1,
+                "false_positives_per_minute": false_per_minute,
             },
         )
 

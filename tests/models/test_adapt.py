@@ -44,7 +44,7 @@ def test_the_command_teaches_a_new_label_and_keeps_the_old_ones(
     assert "learnt 3 sequences, new labels: point" in ran.stdout
     before, card, classify = read_card(model), read_card(out), Classifier(out)
     assert card.labels == [*before.labels, "point"]
-    assert card.data["recorders"] == ["anna", "bert", "me"]
+    assert card.data["subjects"] == ["anna", "bert", "me"]
     assert len(card.data["fingerprints"]) == len(before.data["fingerprints"]) + 3
     others = [performed("point", height=OWN_HEIGHT, subject="me", seed=seed) for seed in range(10, 14)]
     others += group(*HEIGHTS, each=2)

@@ -1,4 +1,4 @@
-"""The command that judges a model: on the test card, on other people's layouts, and on what cannot be judged."""
+"""The command that evaluates a model: on the test card, on other formats, and on data that does not fit."""
 
 import json
 import re
@@ -50,7 +50,7 @@ def cards(recording: list[Message], tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def people() -> dict[str, KeypointSequence]:
-    """Three of each label by two recorders; one is called what it is not, another has nothing but letters of HTML."""
+    """Three of each label by two subjects; one has a wrong label, some names contain HTML."""
     named = {
         f"{label}/{who}-{number}": sequence(label, subject=who, seed=number)
         for label in LABELS
@@ -62,7 +62,7 @@ def people() -> dict[str, KeypointSequence]:
 
 @pytest.fixture(scope="module")
 def result(people: dict[str, KeypointSequence]) -> Result:
-    return evaluator.judge(read_number, card(data={"recorders": ["anna"]}), people)
+    return evaluator.evaluate(read_number, card(data={"subjects": ["anna"]}), people)
 
 
 def test_the_shipped_model_on_the_test_card(cards: Path, tmp_path: Path):
@@ -76,13 +76,13 @@ def test_the_shipped_model_on_the_test_card(cards: Path, tmp_path: Path):
         tmp_path / "page",
     )
     assert asked.returncode == 0, asked.stderr
-    assert "event F1 1.000 at overlap 0.1" in asked.stdout and "shake" in asked.stdout
-    facts = json.loads((tmp_path / "new" / "out.json").read_text())
-    assert facts["sequences"]["accuracy"] >= 0.75 and facts["windows"]["accuracy"] > 0.85
-    assert facts["stream"]["f1"]["0.5"] == 1.0 and facts["stream"]["false_per_minute"] == 0
-    assert 0.5 < facts["stream"]["from_start"]["p50"] < 2 and len(facts["cautions"]) == 1
-    assert "Note: 1 of 5 sequences are too short" in asked.stderr
-    assert [span[0] for span in facts["true"]] == ["nod", "shake"]
+    assert "segmental F1@0.1 IoU 1.000" in asked.stdout and "shake" in asked.stdout
+    content = json.loads((tmp_path / "new" / "out.json").read_text())
+    assert content["sequences"]["accuracy"] >= 0.75 and content["windows"]["accuracy"] > 0.85
+    assert content["stream"]["f1"]["0.5"] == 1.0 and content["stream"]["false_positives_per_minute"] == 0
+    assert 0.5 < content["stream"]["start_latency"]["p50"] < 2 and len(content["warnings"]) == 1
+    assert "Warning: 1 of 5 sequences are too short" in asked.stderr
+    assert [span[0] for span in content["ground_truth"]] == ["nod", "shake"]
     assert (tmp_path / "page" / report.PAGE_NAME).stat().st_size > 50_000
 
 
@@ -94,7 +94,7 @@ def test_what_does_not_fit_is_one_sentence_that_names_both_sides(cards: Path, tm
     (tmp_path / "empty").mkdir()
     assert "is not a data set" in refused("pretrained/testcard", tmp_path / "empty")
     assert "is not a model folder" in refused(tmp_path, cards)
-    assert "--stride 0 will not do: it must be 1 or more" in refused("pretrained/testcard", cards, "--stride", 0)
+    assert "--stride 0 is not valid: it must be 1 or more" in refused("pretrained/testcard", cards, "--stride", 0)
     (tmp_path / "file").touch()
     assert "file" in refused("pretrained/testcard", cards, "--report", tmp_path / "file" / "below")
 
@@ -102,15 +102,15 @@ def test_what_does_not_fit_is_one_sentence_that_names_both_sides(cards: Path, tm
 def test_a_card_that_was_edited(cards: Path, tmp_path: Path):
     model = tmp_path / "model"
     shutil.copytree(ROOT / "pretrained" / "testcard", model)
-    facts = json.loads((model / "card.json").read_text())
-    (model / "card.json").write_text(json.dumps(facts | {"labels": ["rest", "nod", "shake"]}))
+    content = json.loads((model / "card.json").read_text())
+    (model / "card.json").write_text(json.dumps(content | {"labels": ["rest", "nod", "shake"]}))
     assert "they do not belong together" in refused(model, cards)
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"data": {"recorders": "anna"}}, "What the model's card says of its data"),
+        ({"data": {"subjects": "anna"}}, "`data` of the model's card cannot be read"),
         (
             {"decision": Parameters(enter=0.2, leave=0.9)},
             "decision.leave is 0.9: it must not be above decision.enter, 0.2",
@@ -123,10 +123,10 @@ def test_a_card_that_was_edited(cards: Path, tmp_path: Path):
 )
 def test_a_card_whose_numbers_were_edited(people: dict[str, KeypointSequence], change: dict[str, object], words: str):
     with pytest.raises(UserError, match=re.escape(words)):
-        evaluator.judge(read_number, card(**change), people)
+        evaluator.evaluate(read_number, card(**change), people)
 
 
-def test_other_peoples_layouts(shared: Path):
+def test_other_formats(shared: Path):
     """Thirty frames each, as the notebook writes them, and labels that the model does not know."""
     asked = refused("pretrained/testcard", shared / "mp_data_mit" / "MP_Data")
     assert "labels that the model does not know" in asked and "it knows 'nod', 'rest', 'shake', 'tilt'" in asked
@@ -151,46 +151,46 @@ def test_ten_actions_pass_in_seconds(shared: Path):
         return np.exp(-distances) / np.exp(-distances).sum(axis=1, keepdims=True)
 
     shape = msgspec.structs.replace(card().window, length=30)
-    result = evaluator.judge(nearest, card(labels=known, idle=[], window=shape), named)
+    result = evaluator.evaluate(nearest, card(labels=known, idle=[], window=shape), named)
     assert result.sequences.count == result.windows.count == len(named) == 30
     assert result.sequences.accuracy > 0.3 and result.stream.actions == 30
     assert [case.probability for case in result.cases] == sorted(case.probability for case in result.cases)
 
 
-def test_sequences_are_judged_by_the_mean_of_their_windows(result: Result, people: dict[str, KeypointSequence]):
+def test_sequences_are_evaluated_by_the_mean_of_their_windows(result: Result, people: dict[str, KeypointSequence]):
     assert result.sequences.count == len(people) and result.windows.count == 21 * len(people)
     assert result.sequences.accuracy == 24 / 25
-    assert (result.cases[0].name, result.cases[0].label, result.cases[0].told) == ("nod/<script>", "nod", "wave")
-    assert result.sequences.spread.highest == 1.0 and list(result.sequences.recorders) == ["anna", "<b>$x$"]
-    assert result.stream.actions == 19 and result.stream.found == 18
-    assert result.cautions == ["The model was trained on anna, of 2 recorders here: it has seen them."]
+    assert (result.cases[0].name, result.cases[0].label, result.cases[0].predicted) == ("nod/<script>", "nod", "wave")
+    assert result.sequences.spread.max == 1.0 and list(result.sequences.accuracy_by_subject) == ["anna", "<b>$x$"]
+    assert result.stream.actions == 19 and result.stream.detected == 18
+    assert result.warnings == ["The model was trained on recordings of anna, of 2 subjects here."]
 
 
 def test_the_stride_and_short_sequences(people: dict[str, KeypointSequence]):
     short = sequence("wave", frames=5)
-    result = evaluator.judge(read_number, card(), people | {"wave/short": short}, stride=3)
+    result = evaluator.evaluate(read_number, card(), people | {"wave/short": short}, stride=3)
     assert result.windows.count == 7 * len(people) and result.sequences.count == len(people)
-    assert "1 of 26 sequences are too short for a window" in result.cautions[-1]
+    assert "1 of 26 sequences are too short for a window" in result.warnings[-1]
     with pytest.raises(
         UserError, match=r"windows of 10 frames at 25 frames/s, but the longest sequence has 5 in 0\.16 s"
     ):
-        evaluator.judge(read_number, card(), {"wave/short": short})
+        evaluator.evaluate(read_number, card(), {"wave/short": short})
 
 
-def test_one_label_and_a_pose_alone_can_be_judged():
+def test_one_label_and_a_pose_alone_can_be_evaluated():
     poses = sequence("wave")
     poses.keypoints[:, SLICES["pose"].stop :] = 0
-    result = evaluator.judge(read_number, card(), {"wave/0": poses})
-    assert result.sequences.accuracy == 1.0 and result.stream.found == 1
-    assert len(result.cautions) == 2
+    result = evaluator.evaluate(read_number, card(), {"wave/0": poses})
+    assert result.sequences.accuracy == 1.0 and result.stream.detected == 1
+    assert len(result.warnings) == 2
 
 
-def test_a_model_that_tells_no_numbers_is_refused():
+def test_probabilities_that_are_not_finite_are_refused():
     def broken(windows: np.ndarray) -> np.ndarray:
         return np.full((len(windows), len(LABELS)), np.nan, np.float32)
 
-    with pytest.raises(UserError, match="are not numbers"):
-        evaluator.judge(broken, card(), {"wave/0": sequence("wave")})
+    with pytest.raises(UserError, match="are not finite"):
+        evaluator.evaluate(broken, card(), {"wave/0": sequence("wave")})
 
 
 class Texts(HTMLParser):
@@ -220,13 +220,13 @@ def test_the_page_needs_no_network_and_escapes_what_it_shows(
     assert report.write(tmp_path / "page", "again", result, people) == path and "again" in path.read_text()
 
 
-def test_a_page_of_a_model_that_finds_nothing(people: dict[str, KeypointSequence], tmp_path: Path):
-    def unsure(windows: np.ndarray) -> np.ndarray:
+def test_a_page_of_a_model_that_detects_nothing(people: dict[str, KeypointSequence], tmp_path: Path):
+    def uniform(windows: np.ndarray) -> np.ndarray:
         return np.full((len(windows), len(LABELS)), 0.25, np.float32)
 
-    result = evaluator.judge(unsure, card(), people)
-    assert result.found == [] and result.stream.from_start is None
-    assert "0 of 19 actions found" in report.page("nothing", result, people)
+    result = evaluator.evaluate(uniform, card(), people)
+    assert result.detections == [] and result.stream.start_latency is None
+    assert "0 of 19 actions detected" in report.page("nothing", result, people)
 
 
 def test_a_page_that_cannot_be_written_is_a_sentence(

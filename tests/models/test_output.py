@@ -54,7 +54,7 @@ def test_training_adapting_judging_and_exporting(data: Path, model: Path, tmp_pa
     only(r"\S+: learnt 40 sequences, new labels: none; .*\n", printed("adapt", model, data, "--out", tmp_path / "a"))
     told = printed("evaluate", model, data, "--report", tmp_path / "report")
     assert not set(re.findall("(?i)warning|tensorflow|retracing|deprecat", told)), told
-    only(r"(Note: .*\n)+(enter .*\n){2}\S+.*\n", printed("tune_decision", model, data))
+    only(r"(Warning: .*\n)+(enter .*\n){2}\S+.*\n", printed("tune_decision", model, data))
     for kind in ("tflite", "onnx"):
         told = printed("export", model, "--to", kind, "--data", data, "--out", tmp_path / kind)
         only(r"\S+: on \d+ windows probabilities differ by .*\n", told)

@@ -106,7 +106,7 @@ def test_the_folder_says_what_it_was_made_of(data: Path, model: Path):
     assert card.data["sources"] == ["people"] and card.data["sequences"] == len(sequences)
     assert card.data["sha256"] == provenance.digest(sequences)
     assert card.data["fingerprints"] == [provenance.fingerprint(one) for one in sequences]
-    assert card.data["recorders"] == ["anna", "bert"] and 0 <= card.metrics["validation"]["accuracy"] <= 1
+    assert card.data["subjects"] == ["anna", "bert"] and 0 <= card.metrics["validation"]["accuracy"] <= 1
     assert card.recipe["epochs"] == 4 and card.decision.leave <= card.decision.enter
     assert {path.name for path in model.parent.iterdir()} == {"forest"}
 

@@ -34,7 +34,7 @@ def test_bad_parameters_are_replaced_and_good_ones_stay(tmp_path: Path, model: P
     found = read_card(model)
     assert found.decision != deaf
     assert msgspec.structs.replace(found, decision=deaf) == card
-    assert "event F1 0.000" in first.stdout.splitlines()[0]
+    assert "segmental F1@0.5 IoU 0.000" in first.stdout.splitlines()[0]
     again = call("models.tune_decision", model, data)
     assert "stays as it is" in again.stdout
     assert read_card(model) == found

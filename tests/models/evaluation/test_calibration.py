@@ -1,4 +1,4 @@
-"""How sure to be, and when to say that an action is there, from what was told of data it had not learnt."""
+"""Temperature and decision parameters, fitted to predictions for data that the model was not trained on."""
 
 import numpy as np
 import pytest
@@ -9,13 +9,13 @@ from common.recognition.classifier import tempered
 from common.recognition.decision import Parameters
 from models.evaluation import metrics
 from models.evaluation.calibration import (
-    FALSE_COST,
     GRID,
     TEMPERATURES,
-    decision,
-    quality,
-    temperature,
-    unseen_wrong,
+    error_prior,
+    fit_decision,
+    fit_temperature,
+    objective,
+    stream_metrics,
 )
 from models.simulation.pipeline import FramePrediction, SimulatedStream
 from models.simulation.spans import Span
@@ -23,14 +23,13 @@ from models.simulation.spans import Span
 PERIOD_S = 0.04
 
 
-def worth(stream: SimulatedStream, parameters: Parameters) -> float:
-    """What is to be high: actions found, less what false ones cost."""
-    f1, false_per_minute = quality([stream], ["idle"], parameters)
-    return f1 - FALSE_COST * false_per_minute
+def objective_of(stream: SimulatedStream, parameters: Parameters) -> float:
+    """Return segmental F1, less the cost of false positives."""
+    return objective(*stream_metrics([stream], ["idle"], parameters))
 
 
-def told(seed: int, rows: int = 4000, labels: int = 4) -> "tuple[np.ndarray, np.ndarray]":
-    """Probabilities that mean what they say, and targets drawn by them."""
+def predictions(seed: int, rows: int = 4000, labels: int = 4) -> "tuple[np.ndarray, np.ndarray]":
+    """Return calibrated probabilities, and targets drawn by them."""
     rng = np.random.default_rng(seed)
     probabilities = rng.dirichlet(np.full(labels, 0.5), rows).astype(np.float32)
     targets = (probabilities.cumsum(axis=1) < rng.random((rows, 1))).sum(axis=1)
@@ -39,32 +38,32 @@ def told(seed: int, rows: int = 4000, labels: int = 4) -> "tuple[np.ndarray, np.
 
 @given(seed=st.integers(0, 999), true=st.floats(0.4, 3.0))
 @settings(max_examples=10)
-def test_the_temperature_that_rows_were_made_with_is_found(seed: int, true: float):
-    honest, targets = told(seed)
-    overdone = tempered(honest, 1 / true)  # as a model tells them that is too sure, or not sure enough
-    found = temperature(overdone, targets, wrong=0)
+def test_the_temperature_of_the_rows_is_found(seed: int, true: float):
+    calibrated, targets = predictions(seed)
+    predicted = tempered(calibrated, 1 / true)  # overconfident, or underconfident
+    found = fit_temperature(predicted, targets, prior=0)
     assert true / 1.2 < found < true * 1.2
-    assert metrics.loss(tempered(overdone, found), targets) <= metrics.loss(overdone, targets) + 1e-6
+    assert metrics.loss(tempered(predicted, found), targets) <= metrics.loss(predicted, targets) + 1e-6
 
 
 @pytest.mark.parametrize("rows", [5, 50])
-def test_who_was_never_wrong_is_not_sure_of_everything(rows: int):
+def test_a_model_without_errors_does_not_become_certain(rows: int):
     right = np.tile(np.array([[0.9, 0.1]], np.float32), (rows, 1))
-    sure = tempered(right, temperature(right, np.zeros(rows, int), unseen_wrong(rows, None)))[0, 0]
-    assert 1 - 3 / (rows + 1) < sure < 1 - 0.3 / (rows + 1)
+    confidence = tempered(right, fit_temperature(right, np.zeros(rows, int), error_prior(rows, None)))[0, 0]
+    assert 1 - 3 / (rows + 1) < confidence < 1 - 0.3 / (rows + 1)
 
 
-@pytest.mark.parametrize("recorders", [2, 20])
-def test_two_people_say_less_about_a_third_than_twenty(recorders: int):
+@pytest.mark.parametrize("subjects", [2, 20])
+def test_confidence_is_lower_after_two_subjects_than_after_twenty(subjects: int):
     right = np.tile(np.array([[0.9, 0.1]], np.float32), (100, 1))
-    sure = tempered(right, temperature(right, np.zeros(100, int), unseen_wrong(100, recorders)))[0, 0]
-    assert sure == pytest.approx(1 - 1 / (2 * recorders + 1), abs=0.01)
+    confidence = tempered(right, fit_temperature(right, np.zeros(100, int), error_prior(100, subjects)))[0, 0]
+    assert confidence == pytest.approx(1 - 1 / (2 * subjects + 1), abs=0.01)
 
 
 @given(seed=st.integers(0, 999))
 @settings(max_examples=5)
-def test_a_temperature_changes_how_sure_it_is_and_not_what_is_told(seed: int):
-    rows, _ = told(seed, 50)
+def test_a_temperature_changes_confidence_and_no_prediction(seed: int):
+    rows, _ = predictions(seed, 50)
     for one in TEMPERATURES[::20]:
         changed = tempered(rows, float(one))
         assert changed.sum(axis=1) == pytest.approx(1, abs=1e-5)
@@ -74,73 +73,80 @@ def test_a_temperature_changes_how_sure_it_is_and_not_what_is_told(seed: int):
 
 
 @st.composite
-def watched(draw: st.DrawFn) -> SimulatedStream:
-    """A stream of actions with rests between them, as a model sees it that wavers."""
+def streams(draw: st.DrawFn) -> SimulatedStream:
+    """A stream of actions with idleness between them, and noisy predictions."""
     parts = draw(st.lists(st.tuples(st.sampled_from(["nod", "wave"]), st.integers(10, 40)), min_size=1, max_size=5))
-    waver, rng = draw(st.floats(0, 0.5)), np.random.default_rng(draw(st.integers(0, 999)))
+    noise, rng = draw(st.floats(0, 0.5)), np.random.default_rng(draw(st.integers(0, 999)))
     spans, frames = list[Span](), ["idle"] * 30
     for label, length in parts:
         spans.append(Span(label, len(frames) * PERIOD_S, (len(frames) + length) * PERIOD_S))
         frames += [label] * length + ["idle"] * 30
     labels = ["idle", "nod", "wave"]
-    rows = (1 - waver) * np.eye(3)[[labels.index(label) for label in frames]] + waver * rng.dirichlet(
+    rows = (1 - noise) * np.eye(3)[[labels.index(label) for label in frames]] + noise * rng.dirichlet(
         np.ones(3), len(frames)
     )
     times = np.arange(len(frames)) * PERIOD_S
-    return spans, [
-        FramePrediction(at, at, dict(zip(labels, row, strict=True)))
-        for at, row in zip(times.tolist(), rows.tolist(), strict=True)
-    ]
+    return SimulatedStream(
+        spans,
+        [
+            FramePrediction(at, at, dict(zip(labels, row, strict=True)))
+            for at, row in zip(times.tolist(), rows.tolist(), strict=True)
+        ],
+    )
 
 
-@given(stream=watched())
+@given(stream=streams())
 @settings(max_examples=6)
 def test_the_decision_is_one_of_the_grid_and_no_worse_than_the_defaults(stream: SimulatedStream):
-    chosen = decision([stream], ["idle"])
+    chosen = fit_decision([stream], ["idle"])
     assert chosen.enter in GRID["enter"] and chosen.leave <= chosen.enter
     assert (chosen.smoothing_s in GRID["smoothing_s"]) and chosen.min_duration_s in GRID["min_duration_s"]
-    assert worth(stream, chosen) >= worth(stream, Parameters()) - 1e-9
-    assert decision([stream, stream], ["idle"]) == chosen, "twice the same says the same"
+    assert objective_of(stream, chosen) >= objective_of(stream, Parameters()) - 1e-9
+    assert fit_decision([stream, stream], ["idle"]) == chosen, "two equal streams count as one"
 
 
-def test_a_model_that_is_never_sure_gets_a_decision_that_finds_its_actions():
-    """Its best guess is right, at 0.45 of an action and 0.3 elsewhere: the defaults find nothing."""
+def test_a_model_of_low_confidence_gets_low_thresholds():
+    """Its best guess is right, at 0.45 for an action and 0.3 elsewhere: the defaults detect nothing."""
     labels = ["idle", "nod", "wave"]
     frames = (["idle"] * 30 + ["nod"] * 30 + ["idle"] * 30 + ["wave"] * 30) * 2
     rows = {"idle": (0.4, 0.3, 0.3), "nod": (0.35, 0.45, 0.2), "wave": (0.35, 0.2, 0.45)}
-    moments = [
+    frame_predictions = [
         FramePrediction(PERIOD_S * at, PERIOD_S * at, dict(zip(labels, rows[label], strict=True)))
         for at, label in enumerate(frames)
     ]
-    true = [Span(frames[at], PERIOD_S * at, PERIOD_S * (at + 30)) for at in range(0, len(frames), 30) if at // 30 % 2]
-    chosen = decision([(true, moments)], ["idle"])
-    assert worth((true, moments), Parameters()) == 0
-    assert worth((true, moments), chosen) > 0
+    ground_truth = [
+        Span(frames[at], PERIOD_S * at, PERIOD_S * (at + 30)) for at in range(0, len(frames), 30) if at // 30 % 2
+    ]
+    stream = SimulatedStream(ground_truth, frame_predictions)
+    chosen = fit_decision([stream], ["idle"])
+    assert objective_of(stream, Parameters()) == 0
+    assert objective_of(stream, chosen) > 0
     assert chosen.enter < 0.55
 
 
 @pytest.mark.parametrize("probabilities", [{}, {"idle": 1.0, "nod": 0.0}])
-def test_a_stream_on_which_nothing_can_be_found_has_a_decision_too(probabilities: dict[str, float]):
-    moments = [FramePrediction(PERIOD_S * at, PERIOD_S * at, probabilities) for at in range(50)]
-    for true in ([], [Span("nod", 0.5, 1.0)]):
-        chosen = decision([(true, moments)], ["idle"])
+def test_a_stream_without_predictions_gets_a_decision_too(probabilities: dict[str, float]):
+    frame_predictions = [FramePrediction(PERIOD_S * at, PERIOD_S * at, probabilities) for at in range(50)]
+    for ground_truth in ([], [Span("nod", 0.5, 1.0)]):
+        stream = SimulatedStream(ground_truth, frame_predictions)
+        chosen = fit_decision([stream], ["idle"])
         assert chosen.enter in GRID["enter"]
-        assert worth((true, moments), chosen) == (0 if true else 1)
+        assert objective_of(stream, chosen) == (0 if ground_truth else 1)
 
 
 @given(st.integers(2, 6).flatmap(lambda n: st.tuples(st.just(n), st.sets(st.integers(0, n - 1), max_size=n - 1))))
 @settings(max_examples=30)
-def test_without_idle_labels_the_actions_share_all_that_is_told(drawn: "tuple[int, set[int]]"):
+def test_masking_labels_keeps_the_ratios_of_the_others(drawn: "tuple[int, set[int]]"):
     labels, idle = drawn
     rows = np.random.default_rng(labels).dirichlet(np.ones(labels), 20)
     before = rows.copy()
-    found = metrics.without(rows, list(idle))
+    masked = metrics.mask_labels(rows, list(idle))
     assert np.array_equal(rows, before)
-    assert not found[:, list(idle)].any() and found.sum(axis=1) == pytest.approx(1)
+    assert not masked[:, list(idle)].any() and masked.sum(axis=1) == pytest.approx(1)
     actions = [label for label in range(labels) if label not in idle]
-    assert found[:, actions] / found[:, actions[:1]] == pytest.approx(rows[:, actions] / rows[:, actions[:1]])
+    assert masked[:, actions] / masked[:, actions[:1]] == pytest.approx(rows[:, actions] / rows[:, actions[:1]])
 
 
-def test_without_idle_labels_a_row_that_says_nothing_else_stays_a_number():
-    assert np.isfinite(metrics.without(np.array([[1.0, 0.0, 0.0]]), [0])).all()
-    assert metrics.without(np.array([[0.2, 0.8]]), []) == pytest.approx(np.array([[0.2, 0.8]]))
+def test_masking_the_only_predicted_label_stays_finite():
+    assert np.isfinite(metrics.mask_labels(np.array([[1.0, 0.0, 0.0]]), [0])).all()
+    assert metrics.mask_labels(np.array([[0.2, 0.8]]), []) == pytest.approx(np.array([[0.2, 0.8]]))

@@ -1,46 +1,46 @@
-"""Actions as they came out against actions as they should be."""
+"""Detected actions, scored against the ground truth."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.evaluation.event_metrics import Delay, edit, f1, judge, match, overlap
+from models.evaluation.event_metrics import Latency, edit_score, f1, iou, match, score_events
 from models.simulation.spans import Detection, Span
 
-TRUE = [Span("nod", 1, 3), Span("wave", 5, 7), Span("nod", 9, 11)]
+GROUND_TRUTH = [Span("nod", 1, 3), Span("wave", 5, 7), Span("nod", 9, 11)]
 
 
-def told(*spans: Span) -> list[Detection]:
+def detections(*spans: Span) -> list[Detection]:
     return [Detection(span, span.start_s + 0.5) for span in spans]
 
 
-def test_what_is_found_exactly_is_perfect():
-    scores = judge(told(*TRUE), TRUE, seconds=60)
-    assert set(scores.f1.values()) == {1.0} and scores.edit == 1.0 and scores.false_per_minute == 0
-    assert scores.from_start == Delay(p50=0.5, p95=0.5) and scores.from_end == Delay(p50=-1.5, p95=-1.5)
+def test_exact_detections_are_perfect():
+    scores = score_events(detections(*GROUND_TRUTH), GROUND_TRUTH, seconds=60)
+    assert set(scores.f1.values()) == {1.0} and scores.edit_score == 1.0 and scores.false_positives_per_minute == 0
+    assert scores.start_latency == Latency(p50=0.5, p95=0.5) and scores.end_latency == Latency(p50=-1.5, p95=-1.5)
 
 
-def test_each_overlap_counts_for_itself():
-    scores = judge(told(Span("nod", 2.4, 4.4)), TRUE[:1], seconds=60)  # 0.6 of 3.4 s
+def test_each_iou_threshold_has_a_score():
+    scores = score_events(detections(Span("nod", 2.4, 4.4)), GROUND_TRUTH[:1], seconds=60)  # 0.6 of 3.4 s
     assert scores.f1 == {"0.1": 1.0, "0.25": 0.0, "0.5": 0.0}
-    assert scores.found == 1 and scores.false_per_minute == 0
+    assert scores.detected == 1 and scores.false_positives_per_minute == 0
 
 
-def test_another_label_another_time_and_a_second_report_are_false():
-    found = told(Span("wave", 1, 3), Span("nod", 20, 22), Span("nod", 9, 10), Span("nod", 10, 11))
-    scores = judge(found, TRUE, seconds=120)
-    assert scores.found == 1 and scores.false_per_minute == 1.5
+def test_another_label_another_time_and_a_second_report_are_false_positives():
+    detected = detections(Span("wave", 1, 3), Span("nod", 20, 22), Span("nod", 9, 10), Span("nod", 10, 11))
+    scores = score_events(detected, GROUND_TRUTH, seconds=120)
+    assert scores.detected == 1 and scores.false_positives_per_minute == 1.5
 
 
-def test_nothing_to_find_and_nothing_found():
-    assert judge([], [], 0).f1["0.5"] == 1.0
-    silent = judge([], TRUE, 60)
-    assert (silent.f1["0.1"], silent.edit, silent.from_start) == (0.0, 0.0, None)
+def test_nothing_to_detect_and_nothing_detected():
+    assert score_events([], [], 0).f1["0.5"] == 1.0
+    silent = score_events([], GROUND_TRUTH, 60)
+    assert (silent.f1["0.1"], silent.edit_score, silent.start_latency) == (0.0, 0.0, None)
 
 
-def test_of_two_the_better_is_matched():
+def test_the_span_with_the_higher_iou_is_matched():
     assert match([Span("nod", 2, 4)], [Span("nod", 1, 3), Span("nod", 2, 4)], 0.1) == [1]
-    assert overlap(Span("a", 1, 1), Span("a", 1, 1)) == 0
+    assert iou(Span("a", 1, 1), Span("a", 1, 1)) == 0
 
 
 SPANS = st.lists(
@@ -55,11 +55,11 @@ SPANS = st.lists(
 
 
 @given(SPANS, SPANS)
-def test_nothing_is_matched_twice_and_more_overlap_never_finds_more(found: list[Span], true: list[Span]):
-    places = [place for place in match(found, true, 0.25) if place is not None]
+def test_nothing_is_matched_twice(detected: list[Span], ground_truth: list[Span]):
+    places = [place for place in match(detected, ground_truth, 0.25) if place is not None]
     assert len(places) == len(set(places))
-    assert 0 <= f1(found, true, 0.25)[0] <= 1
-    assert f1(true, true, 0.5)[0] == 1
+    assert 0 <= f1(detected, ground_truth, 0.25)[0] <= 1
+    assert f1(ground_truth, ground_truth, 0.5)[0] == 1
 
 
 @given(st.text("abc", max_size=9), st.text("abc", max_size=9))
@@ -75,4 +75,4 @@ def test_the_edit_score_is_levenshteins(one: str, other: str):
         return row[-1]
 
     longer = max(len(one), len(other)) or 1
-    assert edit(one, other) == pytest.approx(1 - distance(one, other) / longer)
+    assert edit_score(one, other) == pytest.approx(1 - distance(one, other) / longer)

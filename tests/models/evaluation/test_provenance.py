@@ -1,31 +1,37 @@
-"""Whether a model can be judged by some data, and what one is told to bear in mind."""
+"""Whether a model can be evaluated on data, and the warnings of leakage and other limits."""
 
 import pytest
 
 from common.errors import UserError
 from common.keypoints.landmarks import SLICES
-from models.evaluation.provenance import cautions, check_labels, digest, fingerprint
+from models.evaluation.provenance import check_labels, digest, fingerprint, warnings
 from tests.models.people import card, sequence
 
 SEQUENCES = [sequence("wave", seed=1), sequence("nod", seed=2, subject="bert")]
 
 
-def about(*words: str, **data: object) -> None:
-    said = cautions(card(data=data), SEQUENCES)
+def expect_warnings(*words: str, **data: object) -> None:
+    said = warnings(card(data=data), SEQUENCES)
     assert len(said) == len(words), said
     assert all(word in sentence for word, sentence in zip(words, said, strict=True))
 
 
-def test_strangers_need_no_caution():
-    about(recorders=["carl"], sha256="", fingerprints=["0" * 12])
-    about()  # a card that says nothing of its data
+def test_new_subjects_need_no_warning():
+    expect_warnings(subjects=["carl"], sha256="", fingerprints=["0" * 12])
+    expect_warnings()  # a card that says nothing of its data
 
 
-def test_shared_recorders_and_sequences_are_told():
-    about("trained on anna, of 2 recorders", recorders=["anna", "carl"])
-    about("best epoch was chosen by bert", recorders=["carl", "bert"], recorders_held_out=["bert"])
-    about("1 of the 2 sequences", fingerprints=[fingerprint(SEQUENCES[1])])
-    about("this very data set", sha256=digest(SEQUENCES), fingerprints=[fingerprint(one) for one in SEQUENCES])
+def test_shared_subjects_and_sequences_are_warned_of():
+    expect_warnings("trained on recordings of anna, of 2 subjects", subjects=["anna", "carl"])
+    expect_warnings(
+        "best epoch was chosen by recordings of bert", subjects=["carl", "bert"], validation_subjects=["bert"]
+    )
+    expect_warnings("1 of the 2 sequences", fingerprints=[fingerprint(SEQUENCES[1])])
+    expect_warnings(
+        "Data leakage: the model was trained on this data set",
+        sha256=digest(SEQUENCES),
+        fingerprints=[fingerprint(one) for one in SEQUENCES],
+    )
 
 
 def test_a_sequence_is_known_under_another_label():
@@ -44,21 +50,21 @@ def test_the_digest_knows_labels_numbers_times_and_order():
     assert len(set(digests)) == 5 and digests[0] == digest(iter(SEQUENCES))
 
 
-def test_what_limits_the_judgement_is_told():
+def test_limits_of_the_data_are_warned_of():
     unknown = [one._replace(subject="unknown", label="wave") for one in SEQUENCES]
-    said = " ".join(cautions(card(idle=[]), unknown))
-    assert "does not say who" in said and "one label, 'wave'" in said and "no idle label" in said
+    said = " ".join(warnings(card(idle=[]), unknown))
+    assert "does not name its subjects" in said and "one label, 'wave'" in said and "no idle label" in said
     poses = [one._replace(keypoints=one.keypoints.copy()) for one in SEQUENCES]
     for one in poses:
         one.keypoints[:, SLICES["pose"].stop :] = 0
-    said = cautions(card(data={"parts": ["pose", "left_hand"]}), poses)
-    assert "trained with left hand, which no frame" in said[0] and "has pose alone" in said[1]
+    said = warnings(card(data={"parts": ["pose", "left_hand"]}), poses)
+    assert "trained with left hand, which no frame" in said[0] and "has pose only" in said[1]
 
 
-@pytest.mark.parametrize("data", [{"recorders": 5}, {"fingerprints": [1]}, {"sha256": None}])
-def test_a_card_that_was_edited_badly_is_told(data: dict[str, object]):
-    with pytest.raises(UserError, match="card says of its data cannot be read: Expected"):
-        cautions(card(data=data), SEQUENCES)
+@pytest.mark.parametrize("data", [{"subjects": 5}, {"fingerprints": [1]}, {"sha256": None}])
+def test_a_card_with_invalid_data_is_refused(data: dict[str, object]):
+    with pytest.raises(UserError, match="`data` of the model's card cannot be read: Expected"):
+        warnings(card(data=data), SEQUENCES)
 
 
 @pytest.mark.parametrize(
@@ -77,5 +83,5 @@ def test_labels_that_the_model_does_not_know_are_refused_naming_both(data: list[
     assert words in str(refused.value) and "\n" not in str(refused.value)
 
 
-def test_fewer_labels_than_the_model_knows_will_do():
+def test_fewer_labels_than_the_model_has_are_accepted():
     check_labels(["nod"], ["nod", "wave"])

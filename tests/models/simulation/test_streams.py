@@ -18,7 +18,7 @@ from common.keypoints.landmarks import LEFT_ANKLE, LEFT_WRIST, SIZE, SLICES, spl
 from common.recognition.classifier import CARD
 from common.recording.sequence import KeypointSequence
 from data import dataset
-from models.evaluation.event_metrics import f1, judge
+from models.evaluation.event_metrics import f1, score_events
 from models.simulation import pipeline, streams
 from models.simulation.pipeline import simulate_stream
 from models.simulation.spans import Detection, Span
@@ -152,9 +152,9 @@ def test_a_perfect_model_detects_every_action():
     group = [sequence(label, frames=40, seed=number) for number, label in enumerate(LABELS[1:] * 4)]
     idle = sequence("idle", frames=60)
     chunk = whole([*group, idle])
-    scores = judge(detected_in(chunk), chunk.spans, chunk.captured_ns[-1] / 1e9)
-    assert scores.f1["0.5"] == 1.0 and scores.edit == 1.0 and scores.false_per_minute == 0
-    assert scores.from_start is not None and 0.3 < scores.from_start.p50 < 1.0
+    scores = score_events(detected_in(chunk), chunk.spans, chunk.captured_ns[-1] / 1e9)
+    assert scores.f1["0.5"] == 1.0 and scores.edit_score == 1.0 and scores.false_positives_per_minute == 0
+    assert scores.start_latency is not None and 0.3 < scores.start_latency.p50 < 1.0
 
 
 def test_it_detects_what_the_live_services_report(recording: list[Message]):
@@ -256,7 +256,7 @@ def test_a_perfect_model_of_labels_with_verdicts_detects_every_action():
     chunk = whole([one._replace(label=levels[one.label]) for one in [*group, sequence("idle", frames=60)]])
     offline = pipeline.OfflinePipeline(read_number, list(levels.values()), card().window)
     detections = pipeline.detect_actions(offline(chunk), card().decision, ["idle"])
-    assert judge(detections, chunk.spans, chunk.captured_ns[-1] / 1e9).f1["0.5"] == 1.0
+    assert score_events(detections, chunk.spans, chunk.captured_ns[-1] / 1e9).f1["0.5"] == 1.0
     assert {one.span.label for one in detections} == {"clap", "push up/right", "push up/wrong"}
 
 

@@ -14,7 +14,7 @@ from common.labels import NOTHING
 from common.recognition.backends import SKOPS_BATCH
 from common.recognition.classifier import Classifier, WindowShape
 from common.recording.sequence import KeypointSequence
-from models.evaluation.evaluator import judge
+from models.evaluation.evaluator import evaluate
 from models.training.card import card_of, save
 from models.training.recipe import CLASSICS, KINDS, Recipe
 from models.training.trainer import VALIDATED, Course, Plan
@@ -95,7 +95,9 @@ def test_every_kind_is_taught_saved_and_tells_the_same(
     assert rows.sum(axis=1) == pytest.approx(1, abs=1e-5)
     card = classifier.card
     assert (card.labels, card.idle, card.recipe["kind"]) == (["idle", "wave"], ["idle"], recipe.kind)
-    assert card.features == recipe.features and card.parameters > 0 and card.metrics["recorders"].keys() == WHO
+    assert (
+        card.features == recipe.features and card.parameters > 0 and card.metrics["accuracy_by_subject"].keys() == WHO
+    )
     if recipe.kind in CLASSICS:
         told = rows[: len(course.sequences)].argmax(axis=1)
         assert told.tolist() == [card.labels.index(one.label) for one in course.sequences]
@@ -141,11 +143,11 @@ def test_labels_of_two_levels_are_taught_and_judged_and_idle_by_the_first():
     taught = course.teach()
     assert (course.labels, course.idle) == (sorted(heights), ["rest/left", "rest/right"])
     named = {f"{one.label}/{number}": one for number, one in enumerate(sequences)}
-    result = judge(taught.classify, card_of(taught, sequences, []), named)
+    result = evaluate(taught.classify, card_of(taught, sequences, []), named)
     right = {label: scores.recall for label, scores in result.sequences.classes.items() if label not in course.idle}
     assert right == dict.fromkeys(right, 1.0)
-    assert {span.label for span in result.true} == {"push up/right", "push up/wrong"}
-    assert not {found.span.label for found in result.found} & set(course.idle)
+    assert {span.label for span in result.ground_truth} == {"push up/right", "push up/wrong"}
+    assert not {found.span.label for found in result.detections} & set(course.idle)
 
 
 @pytest.mark.parametrize(
