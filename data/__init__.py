@@ -1,1 +1,1 @@
-"""What makes, reads and converts data sets; the sets themselves lie here too, ignored by git."""
+"""Make, read, check, correct and convert data sets."""

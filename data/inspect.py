@@ -1,14 +1,14 @@
-"""A data set in; a table of what is in it, what is wrong with it, and pictures out; or a correction made.
+"""Show what a data set holds and what is wrong with it, or correct it.
 
-    python -m data.inspect data/mine --sheet out/mine.html
-    python -m data.inspect data/mine --relabel wave/anna-003 hello
-    python -m data.inspect data/mine --undo
+    python -m data.inspect datasets/mine --sheet out/mine.html
+    python -m data.inspect datasets/mine --relabel wave/anna-003 hello
+    python -m data.inspect datasets/mine --undo
 
-Every sequence is named as the corrections take it; data/curation/edit.py says what is kept to undo them.
+Sequences are named <label>/<name>, as the corrections expect them.
 """
 
 import argparse
-from collections.abc import Sequence as Row
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from data.curation.checks import by_label, detected_ratio, find_issues, rate
 from data.curation.edit import Editor
 from data.dataset import SequencesByName, read_named
 
-COLUMNS = ("label", "recorders", "sequences", "frames", "rate", "face", "left\nhand", "right\nhand")
+COLUMNS = ("label", "subjects", "sequences", "frames", "rate", "face", "left\nhand", "right\nhand")
 
 
 def table(named: SequencesByName) -> Table:
@@ -34,7 +34,7 @@ def table(named: SequencesByName) -> Table:
         box=box.SIMPLE,
         show_edge=False,
         pad_edge=False,
-        caption="frames: fewest/median/most; rate: frames/s; face, hands: share of frames",
+        caption="frames: min/median/max; rate: frames/s; face, hands: fraction of frames",
     )
     shown.add_column(COLUMNS[0], overflow="fold", min_width=10)
     for column in COLUMNS[1:]:
@@ -46,10 +46,10 @@ def table(named: SequencesByName) -> Table:
     return shown
 
 
-def _row(label: str, group: Row[KeypointSequence]) -> list[str]:
+def _row(label: str, group: Sequence[KeypointSequence]) -> list[str]:
     frames = [len(sequence.keypoints) for sequence in group]
     rates = [rate(sequence) for sequence in group if len(sequence.keypoints) > 1]
-    shares = (
+    ratios = (
         np.average([detected_ratio(sequence, part) for sequence in group], weights=frames)
         for part in ("face", "left_hand", "right_hand")
     )
@@ -59,7 +59,7 @@ def _row(label: str, group: Row[KeypointSequence]) -> list[str]:
         str(len(group)),
         f"{min(frames)}/{np.median(frames):.0f}/{max(frames)}",
         f"{np.median(rates):.1f}" if rates else "",
-        *(f"{share:.0%}" for share in shares),
+        *(f"{ratio:.0%}" for ratio in ratios),
     ]
 
 
@@ -67,19 +67,21 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m data.inspect", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("dataset", type=Path, help="a data set in any layout; corrections need one of this project")
-    parser.add_argument("--fps", type=float, default=25.0, help="rate of recordings that do not say theirs (25)")
-    todo = parser.add_mutually_exclusive_group()
-    todo.add_argument("--sheet", type=Path, metavar="OUT", help="pictures: a page .html, a .png, or a folder of .png")
-    todo.add_argument("--delete", metavar="LABEL/NAME")
-    todo.add_argument("--relabel", nargs=2, metavar=("LABEL/NAME", "NEW_LABEL"))
-    todo.add_argument("--trim", nargs=3, metavar=("LABEL/NAME", "START_S", "END_S"), help="keep what lies between")
-    todo.add_argument("--undo", action="store_true", help="take back the last correction; again: the one before it")
+    parser.add_argument("dataset", type=Path, help="a data set in any format; corrections need a native one")
+    parser.add_argument("--fps", type=float, default=25.0, help="frames/s of recordings that state no rate (25)")
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--sheet", type=Path, metavar="OUT", help="draw a contact sheet: .html, .png, or a folder")
+    action.add_argument("--delete", metavar="LABEL/NAME", help="remove a sequence and its video")
+    action.add_argument("--relabel", nargs=2, metavar=("LABEL/NAME", "NEW_LABEL"), help="change a sequence's label")
+    action.add_argument(
+        "--trim", nargs=3, metavar=("LABEL/NAME", "START_S", "END_S"), help="keep the frames in between"
+    )
+    action.add_argument("--undo", action="store_true", help="undo the last correction; again: the one before it")
     return parser.parse_args()
 
 
 def show(arguments: argparse.Namespace) -> None:
-    """Table, issues and, where asked for, pictures."""
+    """Print the table and the issues, and draw the contact sheet if asked for."""
     named = read_named(arguments.dataset, arguments.fps)
     found = find_issues(named, read_manifest(arguments.dataset))
     Console().print(table(named))
@@ -90,12 +92,12 @@ def show(arguments: argparse.Namespace) -> None:
 
 
 def correct(arguments: argparse.Namespace) -> str:
-    """Do the one correction that is asked for."""
+    """Make the requested correction; returns a sentence about it, raises UserError."""
     with Editor(arguments.dataset) as editor:
         if arguments.undo:
             return editor.undo()
         if editor.interrupted:
-            print(f"Taken back, since it had been interrupted: {editor.interrupted}.")
+            print(f"Undone, since it was interrupted: {editor.interrupted}.")
         if arguments.delete is not None:
             return editor.delete(arguments.delete)
         if arguments.relabel:
@@ -112,6 +114,7 @@ def _seconds(text: str) -> float:
 
 
 def main() -> None:
+    """The command `python -m data.inspect`."""
     arguments = _arguments()
     with command():
         if arguments.undo or arguments.relabel or arguments.trim or arguments.delete is not None:

@@ -1,9 +1,9 @@
-"""Runs the test card through Holistic: seeds in, a labelled data set out.
+"""Make a labelled data set from the test card.
 
-    python -m data.testcard --out data/testcard --seeds 101-108 --seconds 60
+    python -m data.testcard --out datasets/testcard --seeds 101-108 --seconds 60
 
-A sequence is one movement or rest with half a window before and after it, so that the middle of every
-window cut from it lies within what its label says.
+A sequence is one movement, or a stretch of idling, with half a window before and after it, so that the center of every
+window cut from it lies within the labelled time.
 """
 
 import argparse
@@ -19,11 +19,12 @@ def _seeds(text: str) -> list[int]:
     first, _, last = text.partition("-")
     seeds = range(int(first), int(last or first) + 1)
     if not seeds:
-        raise argparse.ArgumentTypeError(f"{text} are none: write them as 101-108")
+        raise argparse.ArgumentTypeError(f"{text} is an empty range: write it as 101-108")
     return list(seeds)
 
 
 def main() -> None:
+    """The command `python -m data.testcard`."""
     parser = argparse.ArgumentParser(prog="python -m data.testcard", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="the data set to write")
     parser.add_argument("--seeds", type=_seeds, default=_seeds("101-108"), help="such as 101-108")

@@ -1,1 +1,1 @@
-"""Finding and correcting bad sequences."""
+"""Find and correct bad sequences."""

@@ -1,4 +1,4 @@
-"""Sequences by name in; a sentence for each thing that one may not want to train on out."""
+"""Check a data set for what should not be trained on."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,23 +12,23 @@ from common.recording.dataset_writer import ManifestEntry
 from common.recording.sequence import MIN_PERSON_RATIO, KeypointSequence
 from data.dataset import SequencesByName
 
-FEW: Final = 10  # sequences of a label: a fifth held out of fewer is one, and measures nothing
-IMBALANCE: Final = 3.0  # times as many: a model begins to profit from guessing the commonest label
-FROZEN: Final = 0.1  # of the frames: cameras repeat single frames, a picture that stands still is another thing
-HANDS: Final = 0.1  # of the frames: those who sign lose a hand now and then, not in nine of ten
-UNEVEN: Final = 3.0  # times the usual interval: two frames in a row are missing
-RATES: Final = 1.1  # times another rate: 25 and 24 frames/s are alike to a model, 25 and 30 are not
-SHOWN: Final = 4  # names in a sentence
+MIN_SEQUENCES: Final = 10  # of a label: a fifth held out of fewer is one, and measures nothing
+MAX_IMBALANCE: Final = 3.0  # times as many: from there on a model gains by guessing the commonest label
+MAX_FROZEN: Final = 0.1  # of the frames: cameras repeat single frames, more means that the image stands still
+MIN_HANDS: Final = 0.1  # of the frames: a signer's hands are lost now and then, not in nine of ten
+MAX_GAP: Final = 3.0  # times the usual interval: two frames in a row are missing
+MAX_RATE_RATIO: Final = 1.1  # 25 and 24 frames/s are alike to a model, 25 and 30 are not
+MAX_NAMES: Final = 4  # names in a sentence
 
 
 def find_issues(named: SequencesByName, entries: Mapping[str, ManifestEntry]) -> list[str]:
-    """One sentence a finding: what, where, and what to do. `entries`: the manifest, by file."""
+    """One sentence per issue: what, where, and what to do. `entries`: the manifest, by file."""
     checks = (_few, _imbalance, _subjects, _case, _folders, _duplicates, _frozen, _hands, _person, _uneven, _rates)
     return [*chain.from_iterable(check(named) for check in checks), *_noted(named, entries)]
 
 
 def by_label(named: SequencesByName) -> dict[str, list[KeypointSequence]]:
-    """The sequences of each label, labels in order."""
+    """Group the sequences by label, in order of the labels."""
     groups: dict[str, list[KeypointSequence]] = {label: [] for label in sorted({s.label for s in named.values()})}
     for sequence in named.values():
         groups[sequence.label].append(sequence)
@@ -36,27 +36,27 @@ def by_label(named: SequencesByName) -> dict[str, list[KeypointSequence]]:
 
 
 def rate(sequence: KeypointSequence) -> float:
-    """Frames a second by the capture times; not a number for a single frame."""
+    """Frames per second, from the capture times; NaN for a single frame."""
     times = sequence.captured_ns
     return (len(times) - 1) / (times[-1] - times[0]) * 1e9 if len(times) > 1 else float("nan")
 
 
 def detected_ratio(sequence: KeypointSequence, *parts: str) -> float:
-    """The share of frames in which any of the parts was seen."""
+    """The fraction of frames in which any of the parts was detected."""
     return float(np.any([sequence.keypoints[:, SLICES[part]].any(axis=1) for part in parts], axis=0).mean())
 
 
 def _few(named: SequencesByName) -> Iterator[str]:
-    few = {label: len(group) for label, group in by_label(named).items() if len(group) < FEW}
+    few = {label: len(group) for label, group in by_label(named).items() if len(group) < MIN_SEQUENCES}
     if few:
         counts = _some([f"{label} ({count})" for label, count in few.items()])
-        yield f"Few sequences: {counts}: record {FEW} of each label at least."
+        yield f"Few sequences: {counts}: record {MIN_SEQUENCES} of each label at least."
 
 
 def _imbalance(named: SequencesByName) -> Iterator[str]:
     counts = Counter(sequence.label for sequence in named.values()).most_common()
     (most, many), (least, few) = counts[0], counts[-1]
-    if many > IMBALANCE * few:
+    if many > MAX_IMBALANCE * few:
         yield f"Unequal labels: {most} has {many} sequences, {least} {few}: record more of the rare ones."
 
 
@@ -65,7 +65,7 @@ def _subjects(named: SequencesByName) -> Iterator[str]:
     alone = [label for label, group in groups.items() if len({sequence.subject for sequence in group}) == 1]
     if alone:
         labels = "any label" if len(alone) == len(groups) else _some(alone)
-        yield f"One subject only for {labels}: record other people too, few models of one person work for another."
+        yield f"One subject only for {labels}: record other people too, a model of one person rarely works for another."
 
 
 def _case(named: SequencesByName) -> Iterator[str]:
@@ -97,24 +97,24 @@ def _frozen(named: SequencesByName) -> Iterator[str]:
     frozen = []
     for name, sequence in named.items():
         now, before = sequence.keypoints[1:], sequence.keypoints[:-1]
-        if np.count_nonzero((now == before).all(axis=1) & now.any(axis=1)) > FROZEN * len(sequence.keypoints):
+        if np.count_nonzero((now == before).all(axis=1) & now.any(axis=1)) > MAX_FROZEN * len(sequence.keypoints):
             frozen.append(name)
     if frozen:
-        yield f"Frozen for over {FROZEN:.0%} of the frames: {_some(frozen)}: trim, delete or record again."
+        yield f"Frozen for over {MAX_FROZEN:.0%} of the frames: {_some(frozen)}: trim, delete or record again."
 
 
 def _hands(named: SequencesByName) -> Iterator[str]:
-    shares = {name: detected_ratio(sequence, "left_hand", "right_hand") for name, sequence in named.items()}
-    if not any(shares.values()):
+    ratios = {name: detected_ratio(sequence, "left_hand", "right_hand") for name, sequence in named.items()}
+    if not any(ratios.values()):
         yield "No hand in view in any frame: good for bodies and faces, but no sign can be learned from it."
     of_label = defaultdict(list)
-    for name, share in shares.items():
-        of_label[named[name].label].append(share)
+    for name, ratio in ratios.items():
+        of_label[named[name].label].append(ratio)
     usual = {label: np.median(of_one) for label, of_one in of_label.items()}  # a nod needs no hands
-    absent = [name for name, share in shares.items() if share < HANDS <= usual[named[name].label]]
+    absent = [name for name, ratio in ratios.items() if ratio < MIN_HANDS <= usual[named[name].label]]
     if absent:
         yield (
-            f"Hands in view in under {HANDS:.0%} of the frames, unlike in most of the label: {_some(absent)}: "
+            f"Hands in view in under {MIN_HANDS:.0%} of the frames, unlike in most of the label: {_some(absent)}: "
             "look at them, delete or record again."
         )
 
@@ -132,9 +132,9 @@ def _uneven(named: SequencesByName) -> Iterator[str]:
     intervals = {
         name: np.diff(sequence.captured_ns) for name, sequence in named.items() if len(sequence.captured_ns) > 1
     }
-    uneven = [name for name, between in intervals.items() if between.max() > UNEVEN * np.median(between)]
+    uneven = [name for name, between in intervals.items() if between.max() > MAX_GAP * np.median(between)]
     if uneven:
-        yield f"Uneven capture times, with gaps over {UNEVEN:g} intervals: {_some(uneven)}: trim or record again."
+        yield f"Uneven capture times, with gaps over {MAX_GAP:g} intervals: {_some(uneven)}: trim or record again."
 
 
 def _rates(named: SequencesByName) -> Iterator[str]:
@@ -142,30 +142,30 @@ def _rates(named: SequencesByName) -> Iterator[str]:
     wrong = [
         f"{name} ({rate:.1f}, not {named[name].fps:g})"
         for name, rate in rates.items()
-        if not 1 / RATES < rate / named[name].fps < RATES
+        if not 1 / MAX_RATE_RATIO < rate / named[name].fps < MAX_RATE_RATIO
     ]
     if wrong:
-        yield f"Captured at another rate than said: {_some(wrong)}: go by the capture times, or record again."
+        yield f"Captured at another rate than stated: {_some(wrong)}: trust the capture times, or record again."
     if rates:
         slow, fast = min(rates, key=rates.__getitem__), max(rates, key=rates.__getitem__)
-        if rates[fast] > RATES * rates[slow]:
+        if rates[fast] > MAX_RATE_RATIO * rates[slow]:
             yield (
                 f"Different rates, from {rates[slow]:.1f} ({slow}) to {rates[fast]:.1f} frames/s ({fast}): windows "
-                "follow the capture times, so see that these are true."
+                "follow the capture times, so check that these are true."
             )
 
 
 def _noted(named: SequencesByName, entries: Mapping[str, ManifestEntry]) -> Iterator[str]:
-    """What was noticed when the sequences were recorded or extracted."""
+    """The issues noted when the sequences were recorded or extracted."""
     names = defaultdict(list)
     for file, entry in entries.items():
-        for flaw in entry.issues if file.removesuffix(".npz") in named else ():
-            names[flaw].append(file.removesuffix(".npz"))
-    for flaw, flawed in names.items():
-        yield f"Noted in the manifest, {flaw}: {_some(flawed)}: look at them, trim or delete."
+        for issue in entry.issues if file.removesuffix(".npz") in named else ():
+            names[issue].append(file.removesuffix(".npz"))
+    for issue, affected in names.items():
+        yield f"Noted in the manifest, {issue}: {_some(affected)}: look at them, trim or delete."
 
 
 def _some(names: Iterable[str]) -> str:
     """The first few, and how many more."""
     names = list(names)
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    return ", ".join(names[:MAX_NAMES]) + (f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else "")

@@ -1,6 +1,6 @@
-"""Sequences by name in; pictures to look through out: one page, one picture, or a folder of pictures.
+"""Draw the sequences of a data set to look through: on an HTML page, in one image, or in a folder of images.
 
-A sequence is a row: stick figures at moments evenly spread, and how fast nose and wrists move between them.
+A sequence is a row: stick figures at evenly spaced times, and a plot of the speed of nose and wrists.
 """
 
 import base64
@@ -24,16 +24,16 @@ from common.video.drawing import COLOURS, FONT, Colour, Picture, draw_skeleton
 from data.curation.checks import by_label, rate
 from data.dataset import SequencesByName
 
-MOMENTS: Final = 8
-CELL: Final = 112  # pixels, of a stick figure
+SAMPLES: Final = 8
+CELL: Final = 112  # pixels, width and height of a stick figure
 PLOT: Final = 2 * CELL  # pixels, the width of the motion plot
-SUPERSAMPLING: Final = 2  # times larger drawn and then reduced: thin lines stay smooth
+SUPERSAMPLING: Final = 2  # drawn larger by this factor, then reduced: thin lines stay smooth
 MARGIN: Final = 1.1
-ASPECT: Final = 4 / 3  # of the pictures that the keypoints are from, which no data set says; most cameras'
-SPEED_QUANTILE: Final = 0.99  # of all speeds lie within the plot: single jumps of a landmark must not flatten the rest
-LINE: Final = 18  # pixels, of text in a picture
-MAX_ROWS: Final = 60  # in one picture: 8000 pixels, what viewers still show
-MAX_SECOND_LINES: Final = 30  # of seconds, in a motion plot
+ASPECT: Final = 4 / 3  # of the frames that the keypoints are from, which no data set states; most cameras'
+SPEED_QUANTILE: Final = 0.99  # of all speeds lie within the plot: single jumps of a landmark must not flatten it
+LINE: Final = 18  # pixels, height of a line of text
+MAX_ROWS: Final = 60  # in one image: 8000 pixels, which viewers still show
+MAX_SECOND_LINES: Final = 30  # in a motion plot
 BACKGROUND: Final = 24  # grey
 DIM: Final = (110, 110, 110)
 TRACKED_POINTS: Final[dict[str, Colour]] = {
@@ -44,9 +44,19 @@ TRACKED_POINTS: Final[dict[str, Colour]] = {
 
 
 def write(out: Path, title: str, named: SequencesByName, findings: Iterable[str]) -> list[Path]:
-    """Write the sheet and say which files it has: a page for .html, a picture for .png, else a new folder of pictures.
+    """Write the sheet.
 
-    Raises UserError where it cannot be written, and where one picture cannot hold the data set.
+    Args:
+        out: a page for .html, an image for .png, else a new folder of images.
+        title: of the page.
+        named: the sequences.
+        findings: sentences for the top of the page.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        UserError: it cannot be written, or one image cannot hold the data set.
     """
     written = []
     try:
@@ -76,7 +86,7 @@ def _files(out: Path, title: str, named: SequencesByName, findings: Iterable[str
 
 
 def page(title: str, named: SequencesByName, fastest: float, findings: Iterable[str]) -> str:
-    """Everything in one HTML text that needs no network; a select and a text field choose what it shows."""
+    """The sheet as one HTML text that loads nothing; a select and a text field filter what it shows."""
     figures: dict[str, list[str]] = {label: [] for label in by_label(named)}
     for name, sequence in _with_progress(list(named.items())):
         figures[sequence.label].append(_figure(name, sequence, fastest))
@@ -90,21 +100,23 @@ def page(title: str, named: SequencesByName, fastest: float, findings: Iterable[
         title=html.escape(title),
         findings="".join(f"<li>{html.escape(finding)}</li>" for finding in findings),
         options=options,
-        legend=f"speed of {colours} in picture heights a second, up to {fastest:.1f}; a line each second",
+        legend=f"speed of {colours} in image heights/s, up to {fastest:.1f}; a line each second",
         sections="".join(sections),
     )
 
 
 def _figure(name: str, sequence: KeypointSequence, fastest: float) -> str:
     source = base64.b64encode(_png(row(sequence, fastest))).decode()
-    about = html.escape(f"{name}  {_caption(sequence)}")
-    return f'<figure><figcaption>{about}</figcaption><img loading="lazy" src="data:image/png;base64,{source}"></figure>'
+    caption = html.escape(f"{name}  {_caption(sequence)}")
+    return (
+        f'<figure><figcaption>{caption}</figcaption><img loading="lazy" src="data:image/png;base64,{source}"></figure>'
+    )
 
 
 def image(in_order: list[tuple[str, KeypointSequence]], fastest: float) -> bytes:
-    """All rows below each other, as a PNG file."""
+    """The sheet as a PNG file, all rows below each other."""
     legend = (
-        f"nose (grey), left wrist (blue), right wrist (orange): up to {fastest:.1f} picture heights/s; lines: seconds"
+        f"nose (grey), left wrist (blue), right wrist (orange): up to {fastest:.1f} image heights/s; lines: seconds"
     )
     rows = [_text(legend)]
     for name, sequence in _with_progress(in_order):
@@ -113,15 +125,15 @@ def image(in_order: list[tuple[str, KeypointSequence]], fastest: float) -> bytes
 
 
 def row(sequence: KeypointSequence, fastest: float) -> Picture:
-    """Stick figures, and the motion plot to their right."""
+    """The stick figures of a sequence, and its motion plot to their right."""
     return np.hstack([stick_figures(sequence), motion(sequence, fastest)])
 
 
 def stick_figures(sequence: KeypointSequence) -> Picture:
-    """The person at MOMENTS moments (CELL, MOMENTS * CELL, 3), in the same crop, so that one sees what moves."""
+    """The person at SAMPLES times, in the same crop: uint8 (CELL, SAMPLES * CELL, 3)."""
     elapsed = sequence.captured_ns - sequence.captured_ns[0]
-    moments = np.searchsorted(elapsed, np.linspace(0, elapsed[-1], MOMENTS).round()).clip(max=len(elapsed) - 1)
-    vectors, (corner, side) = sequence.keypoints[moments], _crop(sequence.keypoints)
+    samples = np.searchsorted(elapsed, np.linspace(0, elapsed[-1], SAMPLES).round()).clip(max=len(elapsed) - 1)
+    vectors, (corner, side) = sequence.keypoints[samples], _crop(sequence.keypoints)
     for points in split(vectors).values():  # views: this moves the vectors, all but the parts that are absent
         inside = ((points[..., :2] * (ASPECT, 1) - corner) / side).clip(-4, 5)
         points[..., :2] = np.where(points.any(axis=(1, 2), keepdims=True), inside, 0)
@@ -134,7 +146,7 @@ def stick_figures(sequence: KeypointSequence) -> Picture:
 
 
 def _crop(keypoints: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
-    """Upper left corner (2,) and side of the square in which all happens, in picture heights."""
+    """Upper left corner (2,) and side, in image heights, of the square that holds all movement."""
     parts = split(keypoints)
     drawn = [parts[part][..., :2].reshape(-1, 2) for part in PARTS[1:]]
     drawn.append(parts["pose"][parts["pose"][..., 3] >= MIN_VISIBILITY][:, :2])
@@ -148,7 +160,7 @@ def _crop(keypoints: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
 
 
 def speeds(sequence: KeypointSequence) -> NDArray[np.float32]:
-    """Of MOVING between frames (3, T - 1) in picture heights a second; not a number where it was not seen."""
+    """The speeds of TRACKED_POINTS between frames, (3, T - 1), in image heights/s; NaN where one was not detected."""
     parts = split(sequence.keypoints)
     places = [_place(parts["pose"], NOSE), _place(parts["pose"], LEFT_WRIST), _place(parts["pose"], RIGHT_WRIST)]
     if not parts["pose"].any():  # hands alone have a wrist too
@@ -158,21 +170,21 @@ def speeds(sequence: KeypointSequence) -> NDArray[np.float32]:
 
 
 def _place(points: NDArray[np.float32], number: int) -> NDArray[np.float32]:
-    """x and y (T, 2) of a landmark; not a number where it was not seen."""
+    """The x and y (T, 2) of a landmark; NaN where it was not detected."""
     place = points[:, number]
     seen = place[:, 3] >= MIN_VISIBILITY if place.shape[1] == 4 else place.any(axis=1)
     return np.where(seen[:, None], place[:, :2], np.nan)
 
 
 def _fastest(named: SequencesByName) -> float:
-    """What the height of every plot stands for."""
+    """The speed at the top of every plot."""
     of_all = np.concatenate([speeds(sequence).ravel() for sequence in named.values()])
     known = of_all[np.isfinite(of_all)]
     return max(float(np.quantile(known, SPEED_QUANTILE)), 0.1) if len(known) else 1.0
 
 
 def motion(sequence: KeypointSequence, fastest: float) -> Picture:
-    """The speeds over time (CELL, PLOT, 3)."""
+    """Plot the speeds over time: uint8 (CELL, PLOT, 3)."""
     plot = np.full((CELL, PLOT, 3), BACKGROUND, np.uint8)
     elapsed_s = (sequence.captured_ns - sequence.captured_ns[0]) / 1e9
     scale = (PLOT - 1) / max(elapsed_s[-1], 1e-9)
@@ -193,8 +205,8 @@ def _caption(sequence: KeypointSequence) -> str:
 
 
 def _text(words: str) -> Picture:
-    """A line of a picture; OpenCV's letters are ASCII, others become question marks."""
-    line = np.full((LINE, MOMENTS * CELL + PLOT, 3), BACKGROUND, np.uint8)
+    """A line of text; OpenCV's letters are ASCII, others become question marks."""
+    line = np.full((LINE, SAMPLES * CELL + PLOT, 3), BACKGROUND, np.uint8)
     cv2.putText(
         line, words.encode("ascii", "replace").decode(), (4, LINE - 5), FONT, 0.42, (255, 255, 255), 1, cv2.LINE_AA
     )
@@ -202,13 +214,13 @@ def _text(words: str) -> Picture:
 
 
 def _png(drawn: Picture) -> bytes:
-    """OpenCV's own choice is twice as large; WebP would be half as large, and take five times as long."""
+    """Encode as PNG: half as large as with OpenCV's default; WebP would be half of that, and five times slower."""
     options = [cv2.IMWRITE_PNG_COMPRESSION, 6, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_DEFAULT]
     return cv2.imencode(".png", drawn, options)[1].tobytes()
 
 
 def _with_progress(in_order: list[tuple[str, KeypointSequence]]) -> Iterable[tuple[str, KeypointSequence]]:
-    """With a progress bar where somebody looks."""
+    """Show a progress bar in a terminal."""
     console = Console(stderr=True)
     return track(in_order, "Drawing", console=console, transient=True, disable=not console.is_terminal)
 
@@ -231,7 +243,7 @@ img {{ max-width: 100% }}
 <ul>{findings}</ul>
 <header>
   <select id="label"><option value="">every label</option>{options}</select>
-  <input id="words" type="search" placeholder="name or recorder">
+  <input id="words" type="search" placeholder="name or subject">
   <small>{legend}</small>
 </header>
 {sections}

@@ -1,12 +1,12 @@
-"""A correction in; a native data set corrected, whole or not at all, and the way back kept, out.
+"""Correct a native data set by atomic edits that can be undone.
 
     <data set>/.undo/000001/edit.json               what was done, an Edit
     <data set>/.undo/000001/sequence.npz.removed    the sequence as it was
-    <data set>/.undo/000001/anna-000.mp4.removed    what lay beside a sequence that was deleted
+    <data set>/.undo/000001/anna-000.mp4.removed    a file beside a sequence that was deleted
 
-An edit that has begun but not ended is called pending.json; whoever edits next takes it back. At no moment does a
-reader find a sequence twice, in part, or missing: a file is only ever replaced or renamed, and files below .undo end
-in .removed, so that nobody takes them for data.
+While an edit runs, its record is called pending.json; the next Editor rolls back one that was interrupted. At no time
+does a reader find a sequence twice, in part, or missing: files are only replaced or renamed. Files below .undo end in
+.removed, so that no reader mistakes them for data.
 """
 
 import contextlib
@@ -36,24 +36,25 @@ BACKUP: Final = f"sequence.npz{REMOVED}"
 
 
 class Edit(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What was done to one sequence."""
+    """A change of one sequence."""
 
     description: str  # for people, "relabel wave/anna-000 hello"
     before: ManifestEntry
-    sha256_before: str  # SHA-256 of its file before
+    sha256_before: str  # of its file
     after: ManifestEntry | None = None  # None where it was deleted
-    sha256_after: str = ""  # SHA-256 of its file after
+    sha256_after: str = ""  # of its file
 
 
 class Editor(DatasetWriter):
-    """A native data set, open for corrections by this process alone. Use it in a `with`.
+    """A native data set, locked for corrections by this process; use it in a `with`.
 
-    A sequence is named by its label and file as in `wave/anna-000` or `push up/right/anna-000`. Every method returns
-    what it did, and raises UserError where it cannot: then the data set is as it was. `interrupted` says which edit
-    was found begun, and taken back.
+    A sequence is named by its label and file, as `wave/anna-000` or `push up/right/anna-000`. Every method returns a
+    sentence about what it did, and raises UserError where it cannot: then the data set is as it was. `interrupted`
+    describes the interrupted edit that was rolled back, if any.
     """
 
     def __init__(self, folder: Path) -> None:
+        """Open the data set; raises UserError also where it is not native."""
         if not folder.exists():
             raise UserError(f"There is no data set {folder}.")
         if not is_native(folder):
@@ -76,11 +77,11 @@ class Editor(DatasetWriter):
         return self
 
     def delete(self, name: str) -> str:
-        """Move a sequence, and what lies beside it under the same name, out of the data set."""
+        """Move a sequence, and the files of the same name beside it, out of the data set."""
         return self._run(f"delete {name}", self._find(name), None, None)
 
     def relabel(self, name: str, label: str) -> str:
-        """Give a sequence, and what lies beside it under the same name, another label."""
+        """Give a sequence, and the files of the same name beside it, another label."""
         before = self._find(name)
         after = msgspec.structs.replace(before, label=label, file=f"{checked_label(label)}/{Path(before.file).name}")
         if after == before:
@@ -112,25 +113,25 @@ class Editor(DatasetWriter):
         return self._run(f"trim {name} {start_s:g} {end_s:g}", before, after, trimmed)
 
     def undo(self) -> str:
-        """Take back the last edit; again and again, down to the first."""
+        """Undo the last edit; called again, the one before it, down to the first."""
         if self.interrupted:
-            what, self.interrupted = self.interrupted, ""
-            return f"Taken back: {what}."
+            description, self.interrupted = self.interrupted, ""
+            return f"Undone: {description}."
         steps = self._steps()
         if not steps:
             raise UserError(f"There is nothing to undo in {self.folder}.")
         edit = _load(steps[-1] / DONE)
         old, new = self._paths(edit)
-        stays = edit.after is not None and new == old
-        if _digest(new) != edit.sha256_after or (not stays and _same_stem(old)):
+        in_place = edit.after is not None and new == old
+        if _digest(new) != edit.sha256_after or (not in_place and _same_stem(old)):
             changed = new if _digest(new) != edit.sha256_after else _same_stem(old)[0]
             raise UserError(
-                f"{edit.description!r} cannot be taken back, since {changed} was changed by something else: "
-                f"put that right, or remove {steps[-1].parent} to give up undoing."
+                f"{edit.description!r} cannot be undone, since {changed} was changed later: "
+                f"revert that change, or remove {steps[-1].parent} to give up undoing."
             )
         with _user_errors(self.folder):
             self._rollback(edit, steps[-1])
-        return f"Taken back: {edit.description}."
+        return f"Undone: {edit.description}."
 
     def _find(self, name: str) -> ManifestEntry:
         label, _, stem = name.removesuffix(".npz").rpartition("/")
@@ -140,99 +141,101 @@ class Editor(DatasetWriter):
         return self.entries[file]
 
     def _run(
-        self, what: str, before: ManifestEntry, after: ManifestEntry | None, sequence: KeypointSequence | None
+        self, description: str, before: ManifestEntry, after: ManifestEntry | None, sequence: KeypointSequence | None
     ) -> str:
         content = sequences.pack(sequence) if sequence else None
         with _user_errors(self.folder):
             try:
-                self._apply(what, before, after, content)
+                self._apply(description, before, after, content)
             except BaseException:
-                with contextlib.suppress(OSError):  # else whoever edits next does it
+                with contextlib.suppress(OSError):  # the next Editor tries again
                     self._rollback_pending()
                 raise
-        return f"Done: {what}. Take it back with --undo."
+        return f"Done: {description}. Undo it with --undo."
 
-    def _apply(self, what: str, before: ManifestEntry, after: ManifestEntry | None, content: bytes | None) -> None:
-        """The steps, in an order in which each may be the last; _take_back knows the way back from each."""
+    def _apply(
+        self, description: str, before: ManifestEntry, after: ManifestEntry | None, content: bytes | None
+    ) -> None:
+        """Run the edit in steps, after each of which the process may be killed: _rollback works from any of them."""
         old = self.folder / before.file
-        was = old.read_bytes()
+        content_before = old.read_bytes()
         edit = Edit(
-            description=what,
+            description=description,
             before=before,
-            sha256_before=_sha256(was),
+            sha256_before=_sha256(content_before),
             after=after,
             sha256_after=_sha256(content) if content else "",
         )
         steps = self._steps()
         step = self.folder / UNDO / f"{int(steps[-1].name) + 1 if steps else 1:06d}"
         step.mkdir(parents=True)
-        atomic_write(step / BACKUP, was)
+        atomic_write(step / BACKUP, content_before)
         atomic_write(step / PENDING, msgspec.json.encode(edit))
         beside = [path for path in _same_stem(old) if path != old]
         if content and after:
             new = self.folder / after.file
             new.parent.mkdir(parents=True, exist_ok=True)
-            atomic_write(old, content)  # first the content, with its label, then the place: one of them at any moment
+            atomic_write(old, content)  # first the content with its label, then the move, so that one copy exists
             for path in [old, *beside]:
                 path.replace(new.parent / path.name)
         else:
             old.unlink()
             for path in beside:
                 path.replace(step / (path.name + REMOVED))
-        self._update_manifest(gone=before, come=after)
+        self._update_manifest(remove=before, add=after)
         self._remove_if_empty(old.parent)
         (step / PENDING).replace(step / DONE)
 
     def _rollback_pending(self) -> str:
-        """What was begun and not ended, by a program that was killed; empty where there is nothing."""
-        what = ""
+        """Roll back the edit of a program that was killed; its description, empty where there is none."""
+        description = ""
         for step in reversed(self._steps()):
             if (step / PENDING).exists():
                 edit = _load(step / PENDING)
                 self._rollback(edit, step)
-                what = edit.description
+                description = edit.description
             elif not (step / DONE).exists():
-                shutil.rmtree(step)  # the data were not touched yet, or are back already
+                shutil.rmtree(step)  # the data are not changed yet, or already restored
         with contextlib.suppress(OSError):
             (self.folder / UNDO).rmdir()  # where it is empty
-        return what
+        return description
 
     def _rollback(self, edit: Edit, step: Path) -> None:
-        """Needs no space on the disk, and may itself be interrupted and begun again at any moment."""
+        """Restore what was before the edit; needs no space on the disk, and can be killed and run again at any time."""
         old, new = self._paths(edit)
         if _digest(old) not in ("", edit.sha256_before, edit.sha256_after):
             raise UserError(
-                f"{old} lies where {edit.description!r}, which was interrupted, must be taken back: move it away."
+                f"{old} is in the way of rolling back {edit.description!r}, which was interrupted: move it away."
             )
         if (step / DONE).exists():
             (step / DONE).replace(step / PENDING)
         old.parent.mkdir(parents=True, exist_ok=True)
-        place = (
+        current = (
             new if _digest(new) in (edit.sha256_before, edit.sha256_after) else old
-        )  # where it is: the edit may not have come to new
+        )  # the edit may not have moved it
         if (step / BACKUP).exists():
-            (step / BACKUP).replace(place)
-        place.replace(old)
-        if not new.exists():  # else somebody else's came there, and what lies beside it is not ours
+            (step / BACKUP).replace(current)
+        current.replace(old)
+        if not new.exists():  # else another program's file is there, and so are the files beside it
             for path in _same_stem(new):
                 path.replace(old.parent / path.name)
         for path in step.glob(f"{old.stem}*{REMOVED}"):
             path.replace(old.parent / path.name.removesuffix(REMOVED))
-        self._update_manifest(gone=edit.after, come=edit.before)
+        self._update_manifest(remove=edit.after, add=edit.before)
         self._remove_if_empty(new.parent)
         (step / PENDING).unlink()
         shutil.rmtree(step)
 
-    def _update_manifest(self, gone: ManifestEntry | None, come: ManifestEntry | None) -> None:
-        if gone:
-            self.entries.pop(gone.file, None)
-        if come:
-            self.entries[come.file] = come
+    def _update_manifest(self, remove: ManifestEntry | None, add: ManifestEntry | None) -> None:
+        if remove:
+            self.entries.pop(remove.file, None)
+        if add:
+            self.entries[add.file] = add
         if read_manifest(self.folder) != self.entries:
             self._write_manifest(self.entries.values())
 
     def _remove_if_empty(self, label: Path) -> None:
-        """A label without sequences has no folder."""
+        """Remove the folder of a label without sequences."""
         for level in (label, label.parent):
             if level != self.folder and level.is_dir() and not any(level.iterdir()):
                 level.rmdir()
@@ -243,12 +246,12 @@ class Editor(DatasetWriter):
         return sorted(path for path in undo.iterdir() if path.name.isdecimal()) if undo.is_dir() else []
 
     def _paths(self, edit: Edit) -> tuple[Path, Path]:
-        """Where the sequence was, and where it is now."""
+        """The sequence's file before the edit, and after it."""
         return self.folder / edit.before.file, self.folder / (edit.after or edit.before).file
 
 
 def _same_stem(path: Path) -> list[Path]:
-    """The file, and what lies beside it under the same name."""
+    """The file, and those of the same name beside it."""
     folder = path.parent
     return sorted(p for p in folder.iterdir() if p.is_file() and p.stem == path.stem) if folder.is_dir() else []
 
@@ -261,7 +264,7 @@ def _load(record: Path) -> Edit:
             label, _, name = entry.file.rpartition("/")
             checked_label(label), checked_name(name)
     except (OSError, msgspec.MsgspecError, UserError) as error:
-        raise UserError(f"{record} cannot be followed, remove {record.parent} to go on without it: {error}") from error
+        raise UserError(f"{record} cannot be read, remove {record.parent} to give up undoing it: {error}") from error
     return edit
 
 
@@ -280,5 +283,5 @@ def _user_errors(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"The data set {folder} cannot be changed: {error.strerror}; what was begun is taken back."
+            f"The data set {folder} cannot be changed: {error.strerror}; what was changed is rolled back."
         ) from error

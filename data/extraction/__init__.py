@@ -1,1 +1,1 @@
-"""From videos to keypoints, in as many processes as there are cores."""
+"""Extract keypoints from videos, in as many processes as there are cores."""

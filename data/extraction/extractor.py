@@ -1,4 +1,4 @@
-"""One video after another in, what the person in it does, as keypoints, out."""
+"""Extract the keypoints of videos, one after another."""
 
 import logging
 import math
@@ -18,18 +18,18 @@ from data.extraction.videos import Video
 
 
 class ExtractionResult(NamedTuple):
-    """What was found in a video."""
+    """The keypoints of a video."""
 
-    keypoints: NDArray[np.float32]  # (T, 1662), the pose smoothed; T is 0 if there is no picture
+    keypoints: NDArray[np.float32]  # (T, 1662), the pose smoothed; T is 0 if there is no frame
     captured_ns: NDArray[np.int64]  # (T,), the video's own times
     fps: float  # nominal
-    work_s: float  # what it took
-    failure: str = ""  # why there is nothing, or no more
+    work_s: float  # how long the extraction took
+    failure: str = ""  # why there are no frames, or no more
     warnings: tuple[str, ...] = ()
 
 
 class Extractor:
-    """Follows the person through one video after another as the live pipeline does, with one graph for all."""
+    """Tracks the person in one video after another as the live pipeline does, with one MediaPipe graph for all."""
 
     def __init__(self) -> None:
         from common.keypoints.holistic import Holistic  # only workers need it: it takes a second and 300 MB
@@ -37,29 +37,29 @@ class Extractor:
         self._holistic = Holistic()
 
     def __call__(self, video: Video) -> ExtractionResult:
-        begun_s, followed, fps, failure, warnings = time.perf_counter(), list[_Frame](), 0.0, "", _WarningCollector()
+        started_s, tracked, fps, failure, warnings = time.perf_counter(), list[_Frame](), 0.0, "", _WarningCollector()
         with quiet(), warnings:
             try:
                 source = _open(video)
                 fps = source.fps
-                followed.extend(self._follow(_between(source, video)))
+                tracked.extend(self._track(_between(source, video)))
                 source.close()
             except UserError as error:
                 failure = str(error)
             except OSError as error:
                 failure = f"{video.path} cannot be read: {error.strerror}."
             self._holistic.forget()
-        keypoints = np.array([frame.vector for frame in followed], np.float32).reshape(-1, SIZE)
-        captured_ns = np.array([frame.captured_ns for frame in followed], np.int64)
+        keypoints = np.array([frame.vector for frame in tracked], np.float32).reshape(-1, SIZE)
+        captured_ns = np.array([frame.captured_ns for frame in tracked], np.int64)
         return ExtractionResult(
-            keypoints, captured_ns, fps, time.perf_counter() - begun_s, failure, tuple(warnings.texts)
+            keypoints, captured_ns, fps, time.perf_counter() - started_s, failure, tuple(warnings.texts)
         )
 
-    def _follow(self, shots: Iterator[Shot]) -> Iterator["_Frame"]:
+    def _track(self, frames: Iterator[Shot]) -> Iterator["_Frame"]:
         smoother = PoseSmoother()
-        for captured_ns, picture in shots:
-            vector, _, scale_px = self._holistic(picture, captured_ns)
-            height, width = picture.shape[:2]
+        for captured_ns, image in frames:
+            vector, _, scale_px = self._holistic(image, captured_ns)
+            height, width = image.shape[:2]
             yield _Frame(captured_ns, smoother(vector, captured_ns, scale_px, (width, height)))
 
 
@@ -75,21 +75,22 @@ def _open(video: Video) -> Source:
 
 
 def _between(source: Source, video: Video) -> Iterator[Shot]:
-    """The pictures from start to end; those before are decoded too, since only so their times are exact."""
+    """The frames from start to end; those before are decoded too, since only then are the times exact."""
     start_s, end_s = video.start_s or 0.0, math.inf if video.end_s is None else video.end_s
-    while (shot := source.read()) and shot.captured_ns < end_s * 1e9:
-        if shot.captured_ns >= start_s * 1e9:
-            yield shot
+    while (frame := source.read()) and frame.captured_ns < end_s * 1e9:
+        if frame.captured_ns >= start_s * 1e9:
+            yield frame
 
 
 class _WarningCollector(logging.Handler):
-    """Collects what is warned of meanwhile, such as frames that a video declares and does not have."""
+    """Collects the warnings logged meanwhile, such as frames that a video declares and does not have."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.texts: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Keep a warning's text."""
         self.texts.append(record.getMessage())
 
     def __enter__(self) -> None:

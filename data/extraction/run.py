@@ -1,4 +1,4 @@
-"""Bring a data set up to date with a folder of videos."""
+"""Extract all videos of a folder that a data set does not have yet."""
 
 import signal
 import time
@@ -24,11 +24,22 @@ from data.extraction.report import REPORT, Report, ReportRow, key, result_row, s
 from data.extraction.videos import Video, find_videos
 from data.extraction.workers import Crash, LocalWorkers
 
-SHOWN: Final = 10  # of the videos without a sequence
+MAX_LISTED: Final = 10  # of the videos without a sequence
 
 
 def extract(source: Path, out: Path, workers: int, console: Console, fps: float = DEFAULT_FPS) -> None:
-    """Bring the data set up to date with the videos; raises UserError. fps: the rate of folders of pictures."""
+    """Add the sequences of all videos that the data set does not have yet, and print a summary.
+
+    Args:
+        source: videos, see data/extraction/videos.py.
+        out: the data set to create or to add to.
+        workers: number of processes.
+        console: where to print progress and summary.
+        fps: the rate of folders of images.
+
+    Raises:
+        UserError: the source holds no videos, or the data set cannot be written.
+    """
     videos = find_videos(source, fps)
     for remark in remarks(videos, listed=source.is_file()):
         console.print(remark, markup=False, highlight=False, soft_wrap=True)
@@ -36,15 +47,15 @@ def extract(source: Path, out: Path, workers: int, console: Console, fps: float 
         waiting = [video for video in videos if key(video) not in report.rows]
         if len(waiting) < len(videos):
             console.print(f"{len(videos) - len(waiting)} of {len(videos)} videos are finished already.")
-        waiting.sort(key=lambda video: -video.size)  # the longest first, as far as sizes tell
-        takes = LocalWorkers(workers).run(Extractor, waiting)
-        with closing(takes), _progress(console, disable=not waiting) as progress:
+        waiting.sort(key=lambda video: -video.size)  # the longest first, by size
+        results = LocalWorkers(workers).run(Extractor, waiting)
+        with closing(results), _progress(console, disable=not waiting) as progress:
             task = progress.add_task("", total=sum(video.size for video in waiting), rate=0.0)
-            begun_s, frames = time.monotonic(), 0
-            for done, (video, take) in enumerate(takes, start=1):
-                with _uninterrupted():
-                    frames += _store(video, take, writer, report).frames
-                rate = frames / (time.monotonic() - begun_s)
+            started_s, frames = time.monotonic(), 0
+            for done, (video, result) in enumerate(results, start=1):
+                with _interrupt_deferred():
+                    frames += _store(video, result, writer, report).frames
+                rate = frames / (time.monotonic() - started_s)
                 progress.update(task, advance=video.size, description=f"{done}/{len(waiting)} videos", rate=rate)
         _summarise([report.rows[key(video)] for video in videos], out, console)
 
@@ -55,8 +66,8 @@ def _progress(console: Console, disable: bool) -> Progress:
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C takes effect afterwards, when the data set is whole again."""
+def _interrupt_deferred() -> Iterator[None]:
+    """Delay Ctrl-C until the end of the block, so that data set and report agree."""
     asked: list[int] = []
     handler = signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
     try:
@@ -67,32 +78,32 @@ def _uninterrupted() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def _store(video: Video, take: ExtractionResult | Crash, writer: DatasetWriter, report: Report) -> ReportRow:
-    """Write what came of a video: its row and, if it is one, its sequence."""
-    row = result_row(video, take)
-    if isinstance(take, Crash) or row.outcome != "ok":
+def _store(video: Video, result: ExtractionResult | Crash, writer: DatasetWriter, report: Report) -> ReportRow:
+    """Write the row of a video and, if it yields one, its sequence."""
+    row = result_row(video, result)
+    if isinstance(result, Crash) or row.outcome != "ok":
         report.add(row)
         return row
-    name = writer.next_name(video.label, fit_name(video.path.stem))
+    name = writer.next_name(video.label, to_valid_name(video.path.stem))
     row.file = f"{video.label}/{name}.npz"
-    report.add(row)  # before the sequence, which else would be made twice by a run that goes on from here
-    issues = [*take.warnings]
+    report.add(row)  # before the sequence: a run that resumes in between would else store it twice
+    issues = [*result.warnings]
     if row.pose < MIN_PERSON_RATIO:
         issues.append(f"the person is in view on only {row.pose:.0%} of the frames")
     if not shows_face_or_hand(row):
         issues.append("neither face nor hand in view")
-    sequence = KeypointSequence(video.label, take.keypoints, take.captured_ns, video.subject, "video", take.fps)
+    sequence = KeypointSequence(video.label, result.keypoints, result.captured_ns, video.subject, "video", result.fps)
     writer.add(name, sequence, origin=video.origin, issues=issues)
     return row
 
 
-def fit_name(stem: str) -> str:
-    """The name of a video made one that a sequence may have, with room for a number behind it."""
-    fit = "".join(letter if _fits(letter) else "_" for letter in stem).lstrip(" .")
+def to_valid_name(stem: str) -> str:
+    """Make a video's name a valid name of a sequence, short enough for a number behind it."""
+    fit = "".join(letter if _is_allowed(letter) else "_" for letter in stem).lstrip(" .")
     return fit.encode()[: LONGEST_NAME - 10].decode(errors="ignore") or "video"
 
 
-def _fits(letter: str) -> bool:
+def _is_allowed(letter: str) -> bool:
     return letter in PUNCTUATION or unicodedata.category(letter)[0] in "LMN"
 
 
@@ -100,13 +111,13 @@ def _summarise(rows: list[ReportRow], out: Path, console: Console) -> None:
     table = Table("outcome", "videos", "frames", "seconds", *PARTS, title=str(out))
     for outcome in ("ok", "failed", "crashed"):
         if some := [row for row in rows if row.outcome == outcome]:
-            frames, seconds = sum(row.frames for row in some), sum(row.seconds for row in some)
+            frames, seconds = sum(row.frames for row in some), sum(row.duration_s for row in some)
             seen = [sum(getattr(row, part) * row.frames for row in some) / max(frames, 1) for part in PARTS]
-            table.add_row(outcome, str(len(some)), str(frames), f"{seconds:.1f}", *(f"{share:.0%}" for share in seen))
+            table.add_row(outcome, str(len(some)), str(frames), f"{seconds:.1f}", *(f"{part:.0%}" for part in seen))
     console.print(table)
     console.print(_by_label(rows))
     without = [row for row in rows if row.outcome != "ok"]
-    for row in without[:SHOWN]:
+    for row in without[:MAX_LISTED]:
         console.print(f"{row.path} {row.outcome}: {row.reason}", markup=False, highlight=False, soft_wrap=True)
     if without:
         console.print(f"{len(without)} of {len(rows)} videos gave no sequence: see {out / REPORT}.", soft_wrap=True)

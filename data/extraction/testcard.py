@@ -13,7 +13,7 @@ MARGIN_S = 0.6  # half of a window of 30 at 25 frames/s
 
 
 def record(seed: int, seconds: float) -> list[KeypointSequence]:
-    """The sequences of one test card, through the same extraction and smoothing as live."""
+    """Extract the sequences of one test card as live, with MARGIN_S before and after each."""
     card, holistic, smoother = TestCard(seed, WIDTH, HEIGHT), Holistic(), PoseSmoother()
     times = np.round(np.arange(int(seconds * FPS)) / FPS * 1e9).astype(np.int64)
     vectors = []

@@ -1,11 +1,11 @@
-"""A video, or a folder or a list of videos in, the performances in them out.
+"""Find labelled videos in a folder or a list.
 
     <label>/<video>, <label>/<level 2>/<video>     folders by label
-    <video>                                        in no folder: one sign a video, labelled by the file's name
+    <video>                                        in no folder: one sign per video, labelled by the file's name
     <list>.csv                                     path,label[,start,end,subject]
 
-Start and end are seconds; a path counts from the list's folder. In place of each video there may be a folder of
-pictures, its frames in the natural order of their names: <label>/<video>/frame_01.jpg.
+Start and end are seconds; a path is relative to the list's folder. In place of each video there may be a folder of
+images, its frames in the natural order of their names: <label>/<video>/frame_01.jpg.
 """
 
 import csv
@@ -32,36 +32,41 @@ SUFFIXES: Final = frozenset(
         ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".qt", ".ts", ".vob", ".webm", ".wmv",
     )
 )  # fmt: skip
-COLUMNS: Final = ("path", "label", "start", "end", "subject")  # of a list; the first two it must have
+COLUMNS: Final = ("path", "label", "start", "end", "subject")  # of a list; the first two are required
 
 log = logging.getLogger(__name__)
 
 
 class Video(NamedTuple):
-    """A video, or a stretch of one, that shows one performance."""
+    """A video, or a part of one, that shows one action."""
 
     path: Path
-    name: str  # the path as listed, or below the folder
+    name: str  # the path as listed, or relative to the folder
     label: str
     start_s: float | None = None
     end_s: float | None = None
     subject: str = UNKNOWN_SUBJECT
     size: int = 0  # bytes; 0 if there is no such file
     mtime_ns: int = 0
-    fps: float = 0.0  # of a folder of pictures, which says none; 0: a file, which says its own
+    fps: float = 0.0  # of a folder of images, which states none; 0: a file, which states its own
     error: str = ""  # why it cannot be used
 
     @property
     def origin(self) -> str:
-        """The path, and of a stretch where it begins and ends."""
+        """The path, and of a part its start and end."""
         ends = {"from": self.start_s, "to": self.end_s}
         return " ".join([str(self.path), *(f"{word} {at_s:g} s" for word, at_s in ends.items() if at_s is not None)])
 
 
 def find_videos(source: Path, fps: float = DEFAULT_FPS) -> list[Video]:
-    """The videos of a folder, by name, or of a .csv list, as listed; raises UserError saying where it is wrong.
+    """Find the videos of a folder, in order of their names, or of a .csv list, in its order.
 
-    fps: the rate of folders of pictures.
+    Args:
+        source: a folder, a .csv list or a video.
+        fps: the rate of folders of images.
+
+    Raises:
+        UserError: there are no videos, a line of the list is wrong, or folders cannot be labels.
     """
     if source.is_dir():
         found = [_from_path(source, path, fps) for path in _video_paths(source)]
@@ -74,7 +79,7 @@ def find_videos(source: Path, fps: float = DEFAULT_FPS) -> list[Video]:
         raise UserError(f"{source} is neither a folder of videos nor a video, nor a .csv list of them.")
     if not found:
         raise UserError(
-            f"There is no video in {source} (of {' '.join(sorted(SUFFIXES))}), nor a folder of pictures "
+            f"There is no video in {source} (of {' '.join(sorted(SUFFIXES))}), nor a folder of images "
             f"({' '.join(sorted(IMAGES))})."
         )
     check_labels(source, {video.label for video in found}, "list the videos in a .csv, as path,label")
@@ -82,7 +87,7 @@ def find_videos(source: Path, fps: float = DEFAULT_FPS) -> list[Video]:
 
 
 def _is_video(path: Path) -> bool:
-    """Of a file that somebody names, whatever it is called; raises UserError for a Git LFS pointer."""
+    """Whether a file is a video, whatever its suffix; raises UserError for a Git LFS pointer."""
     refuse_pointer(path)
     if not path.is_file() or path.suffix.lower() in SUFFIXES:
         return path.is_file()
@@ -93,18 +98,18 @@ def _is_video(path: Path) -> bool:
 
 
 def _video_paths(folder: Path) -> list[Path]:
-    """The videos below the folder, and the folders with pictures and neither videos nor such folders in or below."""
+    """The videos below the folder, and the folders of images that hold neither videos nor other such folders."""
     files = list(visible_paths(folder))
     videos = [path for path in files if path.suffix.lower() in SUFFIXES and not path.is_dir()]
-    pictured = {path.parent for path in files if path.suffix.lower() in IMAGES}
-    above = {parent for path in (*videos, *pictured) for parent in path.parents}
-    for left in sorted(pictured & above):
-        log.warning("%s: the pictures in it are left out, since videos or folders of pictures lie there too", left)
-    return sorted([*videos, *(pictured - above)])
+    image_folders = {path.parent for path in files if path.suffix.lower() in IMAGES}
+    above = {parent for path in (*videos, *image_folders) for parent in path.parents}
+    for ignored in sorted(image_folders & above):
+        log.warning("%s: its images are ignored, since videos or folders of images lie there too", ignored)
+    return sorted([*videos, *(image_folders - above)])
 
 
 def _from_path(folder: Path, path: Path, fps: float) -> Video:
-    """A video whose label is where it lies."""
+    """A video whose label is the folder it is in."""
     below = path.relative_to(folder) if path != folder else Path(path.resolve().name)
     name = os.fsencode(below).decode(errors="replace")  # old archives have names that are not UTF-8
     label, problem = Path(name).parent.as_posix(), ""
@@ -154,11 +159,11 @@ def _seconds(text: str) -> float | None:
 
 
 def _with_stat(video: Video, fps: float) -> Video:
-    """With the size and time of its file or pictures, by which a changed one is known."""
+    """With the size and modification time of its file or images, by which a change is detected."""
     try:
-        pictured = video.path.is_dir()
-        stats = [file.stat() for file in (images(video.path) if pictured else (video.path,))]
+        is_folder = video.path.is_dir()
+        stats = [file.stat() for file in (images(video.path) if is_folder else (video.path,))]
     except OSError:
         return video
     size, mtime_ns = sum(one.st_size for one in stats), max((one.st_mtime_ns for one in stats), default=0)
-    return video._replace(size=size, mtime_ns=mtime_ns, fps=fps if pictured else 0.0)
+    return video._replace(size=size, mtime_ns=mtime_ns, fps=fps if is_folder else 0.0)

@@ -1,6 +1,6 @@
-"""Jobs in, their results out as they end; where a worker crashes, which job it had at hand.
+"""Run jobs in worker processes that may crash.
 
-LocalWorkers are processes on this machine. Whatever else has the `run` of Workers can stand in, a cluster say.
+LocalWorkers are processes on this machine; any other class with the `run` of Workers, such as a cluster's, fits too.
 """
 
 import contextlib
@@ -20,29 +20,30 @@ from common.errors import UserError
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-MAX_BYTES: Final = 1_500_000_000  # MediaPipe takes 370 MB with small pictures
+MAX_BYTES: Final = 1_500_000_000  # MediaPipe needs 370 MB with small frames
 
 
 class Crash(NamedTuple):
-    """Comes in place of a result where the worker did not survive the job."""
+    """In place of a result: the job ended its worker."""
 
     reason: str
 
 
 class Workers(Protocol):
-    """Whoever does jobs."""
+    """Run jobs in parallel."""
 
     def run(
         self, make: Callable[[], Callable[[Job], Result]], jobs: Iterable[Job]
     ) -> Generator[tuple[Job, Result | Crash], None, None]:
-        """Do every job once, in about this order; close the iterator to end the workers early.
+        """Run every job once, started in this order; yields each with its result as it ends.
 
-        Each worker calls `make` once, and what that returns with each of its jobs. Raises UserError where `make` fails.
+        Each worker calls `make` once, and the function that it returns with each of its jobs. Close the iterator to
+        end the workers early. Raises UserError where `make` fails.
         """
 
 
 class LocalWorkers:
-    """So many processes, each of which gives way to a new one when it holds more than `max_bytes` after a job."""
+    """So many processes, each replaced by a new one when it holds more than `max_bytes` of memory after a job."""
 
     def __init__(self, count: int, max_bytes: int = MAX_BYTES) -> None:
         self._count, self._max_bytes = count, max_bytes
@@ -50,6 +51,7 @@ class LocalWorkers:
     def run(
         self, make: Callable[[], Callable[[Job], Result]], jobs: Iterable[Job]
     ) -> Generator[tuple[Job, Result | Crash], None, None]:
+        """See Workers.run."""
         waiting, team = deque(jobs), dict[Any, _Worker]()  # by connection
         try:
             while waiting or team:
@@ -59,8 +61,8 @@ class LocalWorkers:
                     worker.send(waiting.popleft())
                 for connection in wait(list(team)):
                     worker = team[connection]
-                    done, (result, stays) = worker.job, worker.receive()
-                    if stays and waiting:  # it works on while the result is dealt with
+                    done, (result, keep_alive) = worker.job, worker.receive()
+                    if keep_alive and waiting:  # it works on while the caller handles the result
                         worker.send(waiting.popleft())
                     else:
                         team.pop(connection).end()
@@ -71,45 +73,47 @@ class LocalWorkers:
 
 
 class _Worker:
-    """One process and the job it has at hand."""
+    """One process and its current job."""
 
     def __init__(self, make: Callable[[], Callable[[Any], Any]], max_bytes: int) -> None:
-        context = multiprocessing.get_context("spawn")  # a fork has the locks of MediaPipe's threads, not the threads
+        context = multiprocessing.get_context(
+            "spawn"
+        )  # a fork copies the locks of MediaPipe's threads, not the threads
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(make, max_bytes, theirs), daemon=True)
-        # Ctrl-C reaches all processes of a terminal: it is left to this one to end the others, even while they start.
+        # Ctrl-C reaches all processes of a terminal: workers ignore it from the start, this process ends them.
         handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             self._process.start()
         finally:
             signal.signal(signal.SIGINT, handler)
-        theirs.close()  # so that the end of the process is the end of the connection
+        theirs.close()  # so that the connection ends with the process
         self.job: Any = None
 
     def send(self, job: Any) -> None:
         self.job = job
-        with contextlib.suppress(OSError):  # it may be dead, which `hear` will tell
+        with contextlib.suppress(OSError):  # it may have crashed, which `receive` reports
             self.connection.send(job)
 
     def receive(self) -> tuple[Any, bool]:
-        """What became of the job, and whether the process can take another."""
+        """The job's result, and whether the process can run another job."""
         try:
-            result, stays = self.connection.recv()
+            result, keep_alive = self.connection.recv()
         except (EOFError, OSError):
             self._process.join()
             return Crash(f"its worker {_ending(self._process.exitcode or 0)}"), False
         if isinstance(result, InitError):
-            raise UserError(f"No worker can begin: {result.reason}.")
-        return result, stays
+            raise UserError(f"No worker can start: {result.reason}.")
+        return result, keep_alive
 
     def end(self) -> None:
-        self._process.kill()  # it holds nothing that is not told
+        self._process.kill()  # it holds nothing that was not sent
         self._process.join()
         self.connection.close()
 
 
 class InitError(NamedTuple):
-    """What a worker tells whose `make` failed."""
+    """In place of a result: `make` failed."""
 
     reason: str
 
@@ -121,7 +125,7 @@ def _ending(exit_code: int) -> str:
 
 
 def _work(make: Callable[[], Callable[[Any], Any]], max_bytes: int, connection: Connection) -> None:
-    """The life of a worker process."""
+    """The main function of a worker process."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         work = make()
@@ -131,15 +135,14 @@ def _work(make: Callable[[], Callable[[Any], Any]], max_bytes: int, connection: 
     while True:
         job = connection.recv()
         try:
-            result, stays = work(job), psutil.Process().memory_info().rss <= max_bytes
+            result, keep_alive = work(job), psutil.Process().memory_info().rss <= max_bytes
         except Exception as error:  # noqa: BLE001 (whatever a job does to a library, it costs this job alone)
-            result, stays = Crash(f"its worker ended with {type(error).__name__}: {error}"), False
-        connection.send((result, stays))
+            result, keep_alive = Crash(f"its worker ended with {type(error).__name__}: {error}"), False
+        connection.send((result, keep_alive))
 
 
 def _end_with_parent() -> None:
-    """Also where the parent was killed and could not end anybody."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
+    """End the process when the parent has ended, even by a kill."""
+    if parent := multiprocessing.parent_process():
+        wait([parent.sentinel])
     os._exit(1)

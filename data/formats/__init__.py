@@ -1,1 +1,1 @@
-"""Data sets of other tools and of this one, one format a file."""
+"""Read and write data sets of this project and of other tools, one format per file."""

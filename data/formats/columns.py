@@ -1,9 +1,8 @@
-"""The first lines of somebody's .csv in; what to do with its columns before it can be read as a table, out."""
+"""Explain what is wrong with the columns of a .csv, and how to correct them."""
 
 import csv
 import re
-from collections.abc import Collection, Iterator
-from collections.abc import Sequence as Row
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 SEPARATORS: Final = ";\t|"
@@ -18,11 +17,17 @@ SIDE: Final = re.compile(r"(?:^|[^a-z])(l|r)(?:eft|ight)?(?:[_ -]?h(?:ands?)?)?(
 HAND: Final = re.compile(r"hand|(?:^|[^a-z])[lr]h(?:[^a-z]|$)")
 
 
-def how_to_fix(header: Row[str], rows: Row[Row[str]], leading: Row[str], widths: Collection[int], known: str) -> str:
-    """What to do, as the end of a sentence, with columns of which some are not as they should be.
+def how_to_fix(
+    header: Sequence[str], rows: Sequence[Sequence[str]], leading: Sequence[str], widths: Collection[int], known: str
+) -> str:
+    """Say how to correct the columns, as the end of a sentence.
 
-    rows: the lines behind the header, a few of them. leading: the names, in order, of the columns that may come before
-    the numbers. widths: how many numbers a frame may have; known: the same for people.
+    Args:
+        header: the first line.
+        rows: a few of the lines after it.
+        leading: the names, in order, of the columns that may come before the numbers.
+        widths: how many numbers a frame may have.
+        known: the widths as text, for people.
     """
     if not header:
         return "it is empty"
@@ -30,8 +35,8 @@ def how_to_fix(header: Row[str], rows: Row[Row[str]], leading: Row[str], widths:
         return f"its columns are separated by {found[0]!r}: save it with commas between them and points in numbers"
     if {"x", "y"} <= {name.strip().casefold() for name in header} and len(header) < min(widths):
         return (
-            "it has a row for each landmark, where one for each frame belongs: save it as <label>/<file>.parquet, with "
-            "the columns frame, type, landmark_index, x, y, z"
+            "it has a row per landmark instead of a row per frame: save it as <label>/<file>.parquet, with the columns "
+            "frame, type, landmark_index, x, y, z"
         )
     if sum(_is_measure(name) for name in header) > len(header) / 2:
         return f"it has numbers where the names of columns belong: put {LABEL},x1,... before it"
@@ -40,7 +45,7 @@ def how_to_fix(header: Row[str], rows: Row[Row[str]], leading: Row[str], widths:
 
 
 def why_unreadable(error: Exception) -> str:
-    """Why a .csv could not be read, as the end of a sentence for people."""
+    """Say why a .csv could not be read, as the end of a sentence."""
     if isinstance(error, UnicodeDecodeError):
         return "it is not in UTF-8: save it as CSV UTF-8"
     if "field limit" in str(error):
@@ -48,23 +53,28 @@ def why_unreadable(error: Exception) -> str:
     return str(error).strip(".")
 
 
-def with_subject(header: Row[str]) -> list[str]:
-    """The names of columns, of which the one that says who performs is called `subject`, whatever it was before."""
+def with_subject(header: Sequence[str]) -> list[str]:
+    """Rename the column that names the person to `subject`."""
     other = next((name for name in LIKE_SUBJECT if name in header), None) if "subject" not in header else None
     return ["subject" if name == other else name for name in header]
 
 
-def mismatch(names: Row[str], meant: Row[tuple[str, str]]) -> str | None:
-    """What to say, as the end of a sentence, of the first column whose name is of another part or axis than is meant.
+def mismatch(names: Sequence[str], meant: Sequence[tuple[str, str]]) -> str | None:
+    """Find the first column whose name contradicts the part or axis that is read from it.
 
-    meant: part and axis of each number, such as ("left_hand", "x").
+    Args:
+        names: of the columns that hold numbers.
+        meant: part and axis that are read from each, such as ("left_hand", "x").
+
+    Returns:
+        The end of a sentence; None where all names agree.
     """
     axes = [_axis(name) for name in names]
     if len({*axes} - {None}) < 2:  # x1, x2, x3, ... are numbers of a vector
         axes = [None] * len(names)
     only_hands = all("hand" in part for part, _ in meant)
-    for name, said, (part, axis) in zip(names, axes, meant, strict=True):
-        if said not in (None, axis) or not _is_of(name, part, only_hands):
+    for name, named_axis, (part, axis) in zip(names, axes, meant, strict=True):
+        if named_axis not in (None, axis) or not _is_of(name, part, only_hands):
             return f"column {name!r} is where {axis} of {part.replace('_', ' ')} belongs"
     return None
 
@@ -75,7 +85,7 @@ def _axis(name: str) -> str | None:
 
 
 def _is_of(name: str, part: str, only_hands: bool) -> bool:
-    """Whether a column may be of the part, as far as its name says: pose, face, or which hand."""
+    """Whether a column's name allows the part: pose, face, or which hand."""
     name = name.casefold()
     if HAND.search(name) or only_hands:
         side = SIDE.search(name)
@@ -84,27 +94,27 @@ def _is_of(name: str, part: str, only_hands: bool) -> bool:
 
 
 def _steps(
-    header: Row[str], rows: Row[Row[str]], leading: Row[str], widths: Collection[int], known: str
+    header: Sequence[str], rows: Sequence[Sequence[str]], leading: Sequence[str], widths: Collection[int], known: str
 ) -> Iterator[str]:
     columns = {name: [row[place] for row in rows if place < len(row)] for place, name in enumerate(header)}
     label = _label(columns)
     others = {name: values for name, values in columns.items() if name != label and name not in leading}
-    needless = [name for name, values in others.items() if _is_index(name, values) or not _are_numbers(values)]
-    if needless:
-        yield f"remove {', '.join(map(repr, needless))}, of no landmark"
+    superfluous = [name for name, values in others.items() if _is_index(name, values) or not _are_numbers(values)]
+    if superfluous:
+        yield f"remove {', '.join(map(repr, superfluous))}, of no landmark"
     if label is None:
         yield f"add one called {LABEL}, with the label of each row, before the others"
     elif label != LABEL:
         yield f"rename {label!r} to {LABEL}" + (" and put it before the others" if label != header[0] else "")
-    elif [name for name in header if name not in needless][: len(leading)] != [*leading]:
+    elif [name for name in header if name not in superfluous][: len(leading)] != [*leading]:
         yield f"put {', '.join(leading)} before the others{', in this order' if len(leading) > 1 else ''}"
-    width = len(header) - len(needless) - len([name for name in header if name == label or name in leading])
+    width = len(header) - len(superfluous) - len([name for name in header if name == label or name in leading])
     if width not in widths:
         yield f"bring the {width} that then remain to {known}"
 
 
 def _label(columns: dict[str, list[str]]) -> str | None:
-    """The column that seems to hold labels: by its name, or because no other holds text, or whole numbers."""
+    """The column that seems to hold labels: by its name, or as the only one with text, or with whole numbers."""
     named = [name for name in columns if name == LABEL] or [
         name for name in columns if name.strip().casefold() in LIKE_LABEL | {LABEL}
     ]
@@ -135,10 +145,10 @@ def _is_number(text: str) -> bool:
 
 
 def _is_measure(text: str) -> bool:
-    """As 0.25, which is no name of a column; 25 may be."""
+    """Whether a text is a number that names no column, as 0.25; 25 may name one."""
     return _is_number(text) and not text.strip().isdecimal()
 
 
-def _shown(header: Row[str]) -> str:
+def _shown(header: Sequence[str]) -> str:
     names = [repr(name) for name in header]
     return ", ".join(names if len(names) < 7 else [*names[:3], "...", *names[-2:]])

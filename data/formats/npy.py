@@ -1,10 +1,10 @@
-"""Sequences in, plain .npy files by label out, a file a frame or a file a sequence, and back.
+"""Read and write .npy files by label, a file per frame or a file per sequence.
 
-    <label>/<sequence>/<frame>.npy      one file a frame (numbers,), as the well-known notebook writes them
-    <label>/<file>.npy                  one file a sequence (frames, numbers)
-    sequences.jsonl                     what they have no place for: recorder, stream, rate, capture times
+    <label>/<sequence>/<frame>.npy      a file per frame (numbers,), as in nicknochnack/ActionDetectionforSignLanguage
+    <label>/<file>.npy                  a file per sequence (frames, numbers)
+    sequences.jsonl                     the metadata: subject, stream, rate, capture times
 
-A frame's number is in its name, and what is missing between two numbers is missing in time.
+A frame's number is in its name; a missing number is a frame that is missing in time.
 """
 
 import io
@@ -30,7 +30,7 @@ from data.formats.shared import (
 
 
 def read(root: Path, files: Iterable[Path], fps: float) -> Iterator[KeypointSequence]:
-    """Every sequence in the files, of either layout; raises UserError naming what is wrong."""
+    """Read every sequence in the files, of either kind; raises UserError naming what is wrong."""
     known, folders = read_metadata(root), dict[Path, list[Path]]()
     for path in files:
         folders.setdefault(path.parent, []).append(path)
@@ -43,6 +43,7 @@ def read(root: Path, files: Iterable[Path], fps: float) -> Iterator[KeypointSequ
 
 
 def write_frames(folder: Path, sequences: Iterable[KeypointSequence]) -> None:
+    """Write a file per frame into a new folder; raises OSError, and UserError for an invalid label."""
     metadata = {}
     for name, sequence in numbered(sequences):
         (folder / name).mkdir(parents=True, exist_ok=True)  # a label a/0 may have made a/0
@@ -53,6 +54,7 @@ def write_frames(folder: Path, sequences: Iterable[KeypointSequence]) -> None:
 
 
 def write_sequences(folder: Path, sequences: Iterable[KeypointSequence]) -> None:
+    """Write a file per sequence into a new folder; raises OSError, and UserError for an invalid label."""
     metadata = {}
     for name, sequence in numbered(sequences):
         file = f"{name}.npy"
@@ -65,11 +67,11 @@ def write_sequences(folder: Path, sequences: Iterable[KeypointSequence]) -> None
 def _save(path: Path, array: NDArray[np.float32]) -> None:
     buffer = io.BytesIO()
     np.save(buffer, array)
-    path.write_bytes(buffer.getvalue())  # np.save into a file says nothing where the disk is full
+    path.write_bytes(buffer.getvalue())  # np.save into a file raises nothing where the disk is full
 
 
 def _found(folder: Path, files: list[Path]) -> list[tuple[Path, Iterable[int], NDArray[np.number]]]:
-    """The files or the folder that hold a sequence, the numbers of its frames, and their vectors."""
+    """For each sequence its file or folder, the numbers of its frames, and their vectors."""
     arrays = [_load(path) for path in files]
     dimensions = {array.ndim for array in arrays}
     if dimensions == {1}:
@@ -97,7 +99,7 @@ def _stacked(folder: Path, frames: list[NDArray[np.number]]) -> NDArray[np.numbe
 
 
 def _numbers(folder: Path, files: list[Path]) -> list[int]:
-    """The frames' numbers, from the ends of their names; their places where one has none."""
+    """The frames' numbers, from the ends of their names; their positions where one has none."""
     found = [re.search(r"(\d+)$", path.stem) for path in files]
     numbers = [int(digits[1]) for digits in found if digits]
     if len(numbers) < len(files):

@@ -1,9 +1,9 @@
-"""Sequences in, the native data set out, and back; and archives of X, y and actions.
+"""Read and write native data sets, and read archives of X, y and actions.
 
     <label>/<name>.npz      as common/recording/sequence.py packs them, with the manifest of dataset_writer.py
     <file>.npz              X (sequences, frames, numbers), y (sequences,) or one-hot, actions (labels,)
 
-An archive is read only: it has no place for sequences of different lengths.
+Archives cannot be written: they have no place for sequences of different lengths.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,11 +21,11 @@ from data.formats.shared import KNOWN_SIZES, build_sequence, default_metadata, n
 
 ARRAYS: Final = ("X", "y", "actions")
 EXPECTED: Final = "X (sequences, frames, numbers), y (sequences,) of integers and actions (labels,)"
-SHOWN: Final = 8  # arrays of an archive, in a sentence
+MAX_ARRAYS: Final = 8  # arrays of an archive, in a sentence
 
 
 def read(_root: Path, files: Iterable[Path], fps: float) -> Iterator[KeypointSequence]:
-    """Every sequence in the files; raises UserError naming the one that is wrong."""
+    """Read every sequence in the files; raises UserError naming the file that is wrong."""
     for path in files:
         arrays = _load(path)
         if arrays is None:
@@ -35,13 +35,14 @@ def read(_root: Path, files: Iterable[Path], fps: float) -> Iterator[KeypointSeq
 
 
 def write(folder: Path, sequences: Iterable[KeypointSequence]) -> None:
+    """Write a native data set; raises UserError."""
     with DatasetWriter(folder) as writer:
         for name, sequence in numbered(sequences):
             writer.add(Path(name).name, sequence)
 
 
 def _load(path: Path) -> tuple[NDArray, NDArray, NDArray] | None:
-    """X, y and actions; None for a sequence of this project."""
+    """Load X, y and actions; None for a sequence of this project."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             if "layout" in stored.files:
@@ -60,8 +61,8 @@ def _load(path: Path) -> tuple[NDArray, NDArray, NDArray] | None:
 
 def _contents(stored: Any) -> str:
     names = stored.files
-    shown = [f"{name} {_shape(stored, name)}" for name in names[:SHOWN]]
-    return ", ".join(shown) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "") or "nothing"
+    shown = [f"{name} {_shape(stored, name)}" for name in names[:MAX_ARRAYS]]
+    return ", ".join(shown) + (f" and {len(names) - MAX_ARRAYS} more" if len(names) > MAX_ARRAYS else "") or "nothing"
 
 
 def _shape(stored: Any, name: str) -> str:

@@ -1,10 +1,10 @@
-"""Packed sets of many sequences in; sequences out.
+"""Read packed sets of many sequences.
 
     <file>.xz       LZMA over the length of a JSON header (4 bytes), the header, and the numbers
 
-The numbers are fixed point, steps of 1/scale; int16 differences along time, (sequences, numbers, frames), of which all
-low bytes come first, then all high ones. It takes a fifth of .npz, and is read only. The header says shape, scale,
-labels, and may say the recorder.
+The numbers are fixed point, in steps of 1/scale: int16 differences along time, (sequences, numbers, frames), first all
+low bytes, then all high bytes. That is a fifth of .npz. The header holds shape, scale, labels, and may hold the
+subject, as `recorder`.
 """
 
 import lzma
@@ -21,12 +21,12 @@ from common.errors import UserError
 from common.recording.sequence import UNKNOWN_SUBJECT, KeypointSequence
 from data.formats.shared import build_sequence, default_metadata, to_holistic
 
-LARGEST: Final = 2**32  # bytes unpacked: a small file may say it holds more than any memory does
+MAX_BYTES: Final = 2**32  # unpacked: a small file may claim more than fits into memory
 Size = Annotated[int, Meta(ge=1, le=2**31)]
 
 
 class Header(msgspec.Struct):
-    """What the numbers are."""
+    """Shape and meaning of the numbers."""
 
     shape: tuple[Size, Size, Size]  # sequences, frames, numbers
     scale: Annotated[float, Meta(gt=0)]
@@ -35,7 +35,7 @@ class Header(msgspec.Struct):
 
 
 def read(_root: Path, files: Iterable[Path], fps: float) -> Iterator[KeypointSequence]:
-    """Every sequence in the files; raises UserError naming the one that is wrong."""
+    """Read every sequence in the files; raises UserError naming the file that is wrong."""
     for path in files:
         header, rows = _unpacked(path)
         metadata = default_metadata(range(header.shape[1]), fps)
@@ -45,9 +45,9 @@ def read(_root: Path, files: Iterable[Path], fps: float) -> Iterator[KeypointSeq
 
 
 def _unpacked(path: Path) -> tuple[Header, NDArray[np.float32]]:
-    """The header, and numbers of its shape."""
+    """The header, and the numbers (sequences, frames, numbers)."""
     try:
-        whole = lzma.LZMADecompressor().decompress(path.read_bytes(), LARGEST)
+        whole = lzma.LZMADecompressor().decompress(path.read_bytes(), MAX_BYTES)
         first = 4 + int.from_bytes(whole[:4], "little")
         header = msgspec.json.decode(whole[4:first], type=Header)
         sequences, frames, numbers = header.shape

@@ -1,9 +1,9 @@
-"""Sequences in, Parquet files with a row a landmark out, and back, as Google's set of isolated signs (ISLR) has them.
+"""Read and write Parquet files with a row per landmark, as in Google's Isolated Sign Language Recognition (Kaggle).
 
     train.csv               path,participant_id,sequence_id,sign
-    <path>.parquet          frame,row_id,type,landmark_index,x,y,z: 543 landmarks a frame, empty where not seen
+    <path>.parquet          frame,row_id,type,landmark_index,x,y,z: 543 landmarks per frame, empty where not detected
 
-Ours have one column more, visibility, and recorder, stream, rate and capture times in the file's metadata. Files
+Ours have one more column, visibility, and subject, stream, rate and capture times in the file's metadata. Files
 without a line in train.csv lie in the folder of their label.
 """
 
@@ -33,13 +33,13 @@ from data.formats.shared import (
 )
 
 TRAIN: Final = "train.csv"
-TYPES: Final = ("face", "left_hand", "pose", "right_hand")  # in the order of that set
+TYPES: Final = ("face", "left_hand", "pose", "right_hand")  # in the order of Google's files
 COLUMNS: Final = ["frame", "type", "landmark_index", "x", "y", "z", "visibility"]
 METADATA: Final = b"actionstream"
 
 
 def read(root: Path, files: Iterable[Path], fps: float) -> Iterator[KeypointSequence]:
-    """Every sequence in the files; raises UserError naming the one that is wrong."""
+    """Read every sequence in the files; raises UserError naming the file that is wrong."""
     listed = _listed(root)
     for path in files:
         label, subject = listed.get(path.relative_to(root).as_posix()) or (label_of(root, path), "")
@@ -60,6 +60,7 @@ def read(root: Path, files: Iterable[Path], fps: float) -> Iterator[KeypointSequ
 
 
 def write(folder: Path, sequences: Iterable[KeypointSequence]) -> None:
+    """Write a file per sequence and train.csv into a new folder; raises OSError, and UserError for an invalid label."""
     folder.mkdir()
     with (folder / TRAIN).open("w", newline="", encoding="utf-8") as file:
         train = csv.writer(file)
@@ -85,14 +86,14 @@ def _listed(root: Path) -> dict[str, tuple[str, str]]:
 
 
 def _keypoints(table: pa.Table, frames: int, frame: NDArray[np.intp]) -> NDArray[np.float32]:
-    """float32 (frames, 1662), from rows with the number of the `frame` each belongs to; raises ValueError."""
+    """Keypoints (frames, 1662) from a row per landmark; `frame`: the frame of each row. Raises ValueError."""
     vectors = np.zeros((frames, SIZE), np.float32)
     parts, types = split(vectors), table["type"].cast(pa.string()).to_numpy()
     index = table["landmark_index"].to_numpy()
     values = np.stack([table[axis].to_numpy() for axis in "xyz"], axis=1).astype(np.float32)
     if strange := set(types) - set(TYPES):
         raise ValueError(f"it has landmarks of the type {strange.pop()}")
-    # Without the column: as sure of every point that is there as MediaPipe can be.
+    # Without the column: full visibility for every point that is there.
     visible = table["visibility"].to_numpy() if "visibility" in table.column_names else ~np.isnan(values[:, 0])
     for part, points in parts.items():
         rows = types == part

@@ -1,12 +1,12 @@
-"""Sequences in, .pose files by label out, and back, by the pose-format library in its layout of Holistic.
+"""Read and write .pose files by label, with the pose-format library and its components of Holistic.
 
     <label>/<file>.pose
-    sequences.jsonl         what they have no place for: recorder, stream, capture times, and the rate to the last bit
+    sequences.jsonl         the metadata: subject, stream, capture times, and the exact rate
 
-There, x and y are pixels of a picture whose size the header says, z is as here, and every point has a confidence: the
-visibility in the pose; 1 or 0 in face and hands. Sequences do not say how large their pictures were, so what is
-written claims 1024 x 1024: multiplying by a power of two alone loses no bit. Of foreign files the points that are ours
-are taken, by their names: all 468 of the face, or only its contours; not the pose in metres, nor a second person.
+In a .pose file x and y are pixels of a frame whose size is in the header, z is as here, and every point has a
+confidence: the visibility in the pose; 1 or 0 in face and hands. Sequences do not state the size of their frames, so
+files are written for 1024 x 1024: multiplying by a power of two is exact. Of other people's files the points known
+here are read, by their names: all 468 of the face, or only its contours; not the pose in metres, nor a second person.
 """
 
 import logging
@@ -43,7 +43,7 @@ _HAND: Final = (
     "WRIST", "THUMB_CMC", "THUMB_MCP", "THUMB_IP", "THUMB_TIP",
     *(f"{finger}_{joint}" for finger in _FINGERS for joint in ("MCP", "PIP", "DIP", "TIP")),
 )  # fmt: skip
-# MediaPipe's names of the points; a test compares.
+# MediaPipe's names of the points; a test compares them with MediaPipe's own.
 POINTS: Final[dict[str, tuple[str, ...]]] = {
     "pose": (
         "NOSE", "LEFT_EYE_INNER", "LEFT_EYE", "LEFT_EYE_OUTER", "RIGHT_EYE_INNER", "RIGHT_EYE", "RIGHT_EYE_OUTER",
@@ -63,9 +63,9 @@ log = logging.getLogger(__name__)
 
 
 def read(root: Path, files: Iterable[Path], fps: float) -> Iterator[KeypointSequence]:
-    """Every sequence in the files; raises UserError naming the one that is wrong, and logs what is left out.
+    """Read every sequence in the files, and log which points are ignored or missing.
 
-    fps: the rate of files that say none.
+    Raises UserError naming the file that is wrong. fps: the rate of files that state none.
     """
     known, lacks = read_metadata(root), set[str]()
     for path in files:
@@ -79,6 +79,7 @@ def read(root: Path, files: Iterable[Path], fps: float) -> Iterator[KeypointSequ
 
 
 def write(folder: Path, sequences: Iterable[KeypointSequence]) -> None:
+    """Write a file per sequence into a new folder; raises OSError, and UserError for an invalid label."""
     metadata = {}
     for name, sequence in numbered(sequences):
         path = folder / f"{name}.pose"
@@ -92,29 +93,29 @@ def write(folder: Path, sequences: Iterable[KeypointSequence]) -> None:
 def _load(path: Path) -> Pose:
     try:
         return Pose.read(path.read_bytes())
-    # What the library raises where a file ends early or says nonsense.
+    # What the library raises where a file ends early or is damaged.
     except (OSError, ValueError, TypeError, LookupError, ArithmeticError, NotImplementedError, struct.error) as error:
         raise UserError(f"{path} is not a .pose file: {error}.") from error
 
 
 def _keypoints(path: Path, pose: Pose, lacks: set[str], *, ours: bool) -> NDArray[np.float32]:
-    """(frames, 1662) of the first person; what is left out or not there is added to `lacks`."""
+    """Keypoints (frames, 1662) of the first person; adds what is ignored or missing to `lacks`."""
     size, (frames, people, *_) = pose.header.dimensions, pose.body.data.shape
     if not (size.width and size.height and people):
-        raise UserError(f"{path} holds nobody, or does not say how large its pictures are.")
+        raise UserError(f"{path} holds nobody, or does not state the size of its frames.")
     points = pose.body.data.data[:, 0, :, :3]
     points = points / np.array([size.width, size.height, 1], np.float32)[: points.shape[-1]]
     confidence = pose.body.confidence[:, 0]
-    if not ours:  # where ours have a confidence of 0, what was not seen is zeros already, and the rest was seen
+    if not ours:  # in ours undetected parts are zeros already, and detected points may have a confidence of 0
         points[confidence == 0] = 0
     if people > 1:
-        lacks.add("of several people the first is taken")
+        lacks.add("of several people only the first is read")
     vectors, first = np.zeros((frames, SIZE), np.float32), 0
     for component in pose.header.components:
         span = slice(first, first := first + len(component.points))
         part = COMPONENTS.get(component.name)
         if part is None:
-            lacks.add(f"{component.name} is left out")
+            lacks.add(f"{component.name} is ignored")
             continue
         found = _place(part, split(vectors)[part], component.points, points[:, span], confidence[:, span])
         if found < len(POINTS[part]):
@@ -127,14 +128,14 @@ def _keypoints(path: Path, pose: Pose, lacks: set[str], *, ours: bool) -> NDArra
 def _place(
     part: str, target: NDArray[np.float32], names: list[str], points: NDArray[np.float32], confidence: NDArray
 ) -> int:
-    """Put points (frames, names, 2 or 3) where their names belong in target (frames, points, 3 or 4); how many."""
-    places = {name: place for place, name in enumerate(POINTS[part])}
-    there = [index for index, name in enumerate(names) if name in places]
-    here = [places[names[index]] for index in there]
-    target[:, here, : points.shape[-1]] = points[:, there]
+    """Copy points (frames, names, 2 or 3) by name into target (frames, points, 3 or 4); returns how many."""
+    positions = {name: position for position, name in enumerate(POINTS[part])}
+    source = [index for index, name in enumerate(names) if name in positions]
+    known = [positions[names[index]] for index in source]
+    target[:, known, : points.shape[-1]] = points[:, source]
     if part == "pose":
-        target[:, here, 3] = confidence[:, there]
-    return len(here)
+        target[:, known, 3] = confidence[:, source]
+    return len(known)
 
 
 def _pose(sequence: KeypointSequence) -> Pose:
@@ -142,7 +143,7 @@ def _pose(sequence: KeypointSequence) -> Pose:
     data, confidence = [], []
     for part, points in split(sequence.keypoints).items():
         seen = np.broadcast_to(points.any(axis=(1, 2))[:, None], points.shape[:2])
-        with np.errstate(over="ignore"):  # what becomes infinite is found when it is read
+        with np.errstate(over="ignore"):  # reading back refuses infinite numbers
             data.append(points[..., :3] * scale)
         confidence.append(points[..., 3] if part == "pose" else seen.astype(np.float32))
     components = [

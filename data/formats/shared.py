@@ -1,4 +1,4 @@
-"""What other people's layouts have in common: labels that are folders, vectors of other lengths, and what they omit."""
+"""Share between the formats: labels from folders, vectors of other lengths, and metadata that files cannot hold."""
 
 import re
 from collections import Counter, defaultdict
@@ -15,22 +15,22 @@ from common.keypoints.landmarks import SIZE, SLICES, VECTORS, split
 from common.labels import checked_label
 from common.recording.sequence import OUTDATED, OUTDATED_KEY, UNKNOWN_SUBJECT, KeypointSequence, check_sequence
 
-# Folders by which other people's labels are known from their data sets' parts, and these from actions.
+# Names of folders that distinguish actions, verdicts, and parts of a data set.
 VERDICTS: Final = frozenset(("right", "wrong", "good", "bad", "correct", "incorrect"))
 SPLITS: Final = frozenset(("train", "training", "test", "testing", "val", "valid", "validation", "dev"))
 CONTAINER: Final = re.compile("data|video|clip|keypoint|landmark")
-SHOWN: Final = 5  # labels in a sentence
+MAX_LABELS: Final = 5  # labels in a sentence
 SIDECAR: Final = "sequences.jsonl"
-# For sentences that say which vectors would do.
+# The known vectors, for messages.
 KNOWN_SIZES: Final = ", ".join(f"{size} ({' + '.join(parts)})" for size, parts in VECTORS.items()).replace("_", " ")
 
 
 class MisplacedFile(UserError):
-    """A file or folder that lies in no label's; its text is no whole sentence yet."""
+    """A file or folder that lies in no label's folder; its text lacks the end of the sentence."""
 
 
 class SequenceMetadata(msgspec.Struct, kw_only=True):
-    """What most layouts have no place for."""
+    """The fields of a KeypointSequence that most formats cannot hold."""
 
     subject: str
     stream: str
@@ -42,13 +42,13 @@ Metadata = TypeVar("Metadata", bound=SequenceMetadata)
 
 
 class SidecarLine(SequenceMetadata, kw_only=True):
-    """A line of the sidecar that convert leaves in the data set."""
+    """A line of the sidecar that data.convert writes into the data set."""
 
-    file: str  # or folder, below the data set
+    file: str  # or folder, relative to the data set
 
 
 def default_metadata(frames: Iterable[int], fps: float) -> SequenceMetadata:
-    """The metadata of a recording that says none but the numbers of its frames: one missing is missing in time."""
+    """The metadata of a recording that states only the numbers of its frames; a missing number is missing in time."""
     numbers = list(frames)
     captured_ns = [round((number - numbers[0]) / fps * 1e9) for number in numbers]
     return SequenceMetadata(subject=UNKNOWN_SUBJECT, stream="", fps=fps, captured_ns=captured_ns)
@@ -74,12 +74,12 @@ def metadata_of(sequence: KeypointSequence) -> SequenceMetadata:
 def build_sequence(
     path: Path, label: str, keypoints: NDArray[np.float32], metadata: SequenceMetadata
 ) -> KeypointSequence:
-    """A sequence of keypoints (T, 1662), in which NaN stands for what was not seen.
+    """Build a sequence from keypoints (T, 1662), in which NaN stands for what was not detected.
 
-    Raises UserError naming `path` where they and the metadata do not agree.
+    Raises UserError naming `path` where keypoints and metadata do not fit together.
     """
     if not label:
-        raise UserError(f"{path} says no label: every sequence needs one.")
+        raise UserError(f"{path} states no label: every sequence needs one.")
     if len(metadata.captured_ns) != len(keypoints):
         raise UserError(f"{path} has {len(keypoints)} frames, {SIDECAR} says {len(metadata.captured_ns)}: correct it.")
     try:
@@ -92,7 +92,7 @@ def build_sequence(
 
 
 def _zeros_for_nan(keypoints: NDArray[np.float32]) -> NDArray[np.float32]:
-    """With zeros for what was not seen: a point of which x or y is NaN, and any other number that is."""
+    """Replace by zeros each point of which x or y is NaN, and any other NaN."""
     if not np.isnan(keypoints).any():
         return keypoints
     keypoints = keypoints.copy()
@@ -103,7 +103,7 @@ def _zeros_for_nan(keypoints: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def read_metadata(root: Path) -> dict[str, SequenceMetadata]:
-    """What the sidecar says, by file or folder; raises UserError naming the line that is damaged."""
+    """Read the sidecar, by file or folder; raises UserError naming the line that is damaged."""
     path, metadata = root / SIDECAR, dict[str, SequenceMetadata]()
     try:
         lines = path.read_bytes().splitlines() if path.is_file() else []
@@ -119,13 +119,13 @@ def read_metadata(root: Path) -> dict[str, SequenceMetadata]:
 
 
 def write_metadata(root: Path, metadata: Mapping[str, SequenceMetadata]) -> None:
-    """The inverse of read_facts."""
+    """Write the sidecar, by file or folder; raises OSError."""
     lines = [SidecarLine(file=file, **msgspec.structs.asdict(known)) for file, known in metadata.items()]
     (root / SIDECAR).write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
 
 
 def numbered(sequences: Iterable[KeypointSequence]) -> Iterator[tuple[str, KeypointSequence]]:
-    """Each with a name of its own, <label>/<number>; raises UserError for a label that cannot be a folder."""
+    """Name each sequence <label>/<number>; raises UserError for a label that cannot be a folder."""
     counts: Counter[str] = Counter()
     for sequence in sequences:
         label = checked_label(sequence.label)
@@ -134,19 +134,20 @@ def numbered(sequences: Iterable[KeypointSequence]) -> Iterator[tuple[str, Keypo
 
 
 def label_of(root: Path, item: Path) -> str:
-    """The label of a file or folder with one sequence: the folders that it lies in, or a single file's own name."""
+    """The label of a file or folder with one sequence: the folders it lies in, or a single file's own name."""
     if item == root and item.is_file():
         return item.stem
     steps = item.relative_to(root).parts[:-1] if item.is_relative_to(root) else ()
     if not 1 <= len(steps) <= 2:
-        raise MisplacedFile(
-            f"{item} does not lie in the folder of a label (or two levels) below {root}: move it into one"
-        )
+        raise MisplacedFile(f"{item} is not in the folder of a label (or two levels) below {root}: move it into one")
     return "/".join(steps)
 
 
 def check_labels(root: Path, labels: Set[str], otherwise: str) -> None:
-    """Raises UserError where labels would be verdicts of what is no action: of a split, or a project's folder."""
+    """Raise UserError where the first level of labels is no action, but a split such as train, or a data folder.
+
+    otherwise: what to do where the labels are meant as they are, as the end of a sentence.
+    """
     verdicts = defaultdict[str, set[str]](set)
     for label in labels:
         first, _, second = label.partition("/")
@@ -155,7 +156,7 @@ def check_labels(root: Path, labels: Set[str], otherwise: str) -> None:
     if not holders:
         return
     inside = sorted(second for second in verdicts[holders[0].name] if second)
-    shown = ", ".join(inside[:SHOWN]) + (" ..." if len(inside) > SHOWN else "")
+    shown = ", ".join(inside[:MAX_LABELS]) + (" ..." if len(inside) > MAX_LABELS else "")
     raise UserError(
         f"Labels of {root} would be verdicts ({shown}) of one action, {holders[0].name}: name "
         f"{' or '.join(map(str, holders))} if that is meant, or {otherwise}."
@@ -163,14 +164,14 @@ def check_labels(root: Path, labels: Set[str], otherwise: str) -> None:
 
 
 def _containers(verdicts: Mapping[str, Set[str]]) -> list[str]:
-    """The first levels that seem to hold a data set, and are no action; each comes with its second levels."""
-    strange = {first: {one for one in seconds if one and not _is_verdict(one)} for first, seconds in verdicts.items()}
-    asked = sorted(first for first in strange if strange[first])
+    """The first levels that seem to hold a data set and to be no action; `verdicts`: the second levels of each."""
+    unusual = {first: {one for one in seconds if one and not _is_verdict(one)} for first, seconds in verdicts.items()}
+    doubtful = sorted(first for first in unusual if unusual[first])
     if len(verdicts) == 1 and "" not in verdicts[min(verdicts)]:
-        return asked
+        return doubtful
     if {first.casefold() for first in verdicts} <= SPLITS:
         return sorted(first for first, seconds in verdicts.items() if any(seconds))
-    several = [first for first in asked if len(strange[first]) > 1]
+    several = [first for first in doubtful if len(unusual[first]) > 1]
     if len(verdicts) == len(several) > 1 and len(set(map(frozenset, verdicts.values()))) == 1:
         return several
     return [first for first in several if CONTAINER.search(first.casefold())]
@@ -181,7 +182,7 @@ def _is_verdict(name: str) -> bool:
 
 
 def to_holistic(path: Path, rows: NDArray[np.number]) -> NDArray[np.float32]:
-    """(frames, 1662) of (frames, 1662, 258, 132 or 126), with zeros for the parts that are not there."""
+    """Keypoints (frames, 1662) from (frames, 1662, 258, 132 or 126), with zeros for missing parts; raises UserError."""
     if rows.ndim != 2 or rows.shape[1] not in VECTORS or rows.dtype.kind not in "fiu":
         known = ", ".join(map(str, VECTORS))
         raise UserError(f"{path} holds {rows.dtype} {rows.shape}: not frames of {known} numbers.")

@@ -28,7 +28,7 @@ from common.video.testcard import TestCard
 from common.video.writer import VideoFile
 from data.extraction.extractor import ExtractionResult, Extractor
 from data.extraction.report import REPORT, Report, key, result_row
-from data.extraction.run import fit_name
+from data.extraction.run import to_valid_name
 from data.extraction.videos import Video, find_videos
 from data.extraction.workers import Crash
 from tests.bench.sharing import VISIBLE, distance, positions, reference
@@ -120,20 +120,20 @@ def test_a_list_names_stretches_and_subjects_and_paths_from_its_folder(tmp_path:
 def test_a_list_that_is_wrong_is_named_with_its_line(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "list.csv"
     path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(UserError, match=said) as told:
+    with pytest.raises(UserError, match=said) as error:
         find_videos(path)
-    assert str(path) in str(told.value)
+    assert str(path) in str(error.value)
 
 
 @given(st.text(st.characters(exclude_categories=[]), min_size=1))
 def test_any_name_of_a_video_becomes_one_of_a_sequence(stem: str) -> None:
-    assert checked_name(f"{fit_name(stem)}-1000")
+    assert checked_name(f"{to_valid_name(stem)}-1000")
 
 
 # --- what becomes of them
 
 
-def taken(frames: int = 4, parts: tuple[str, ...] = ("pose", "face"), **more: Any) -> ExtractionResult:
+def extracted(frames: int = 4, parts: tuple[str, ...] = ("pose", "face"), **more: Any) -> ExtractionResult:
     keypoints = np.zeros((frames, SIZE), np.float32)
     for part in parts:
         keypoints[: frames // 2, SLICES[part]] = 0.5
@@ -144,16 +144,23 @@ VIDEO = Video(Path("in/wave/v.mp4"), "wave/v.mp4", "wave", size=5, mtime_ns=7)
 
 
 def test_a_person_is_who_shows_a_face_or_hand_too() -> None:
-    row = result_row(VIDEO, taken())
-    assert (row.outcome, row.frames, row.seconds, row.rate, row.pose, row.left_hand) == ("ok", 4, 0.12, 8.0, 0.5, 0.0)
+    row = result_row(VIDEO, extracted())
+    assert (row.outcome, row.frames, row.duration_s, row.rate, row.pose, row.left_hand) == (
+        "ok",
+        4,
+        0.12,
+        8.0,
+        0.5,
+        0.0,
+    )
     for parts, said in (((), "nobody is in view"), (("pose",), "neither face nor hands"), (("face",), "nobody")):
-        row = result_row(VIDEO, taken(parts=parts))
+        row = result_row(VIDEO, extracted(parts=parts))
         assert row.outcome == "failed" and said in row.reason
-    steady = taken(parts=("pose",))
+    steady = extracted(parts=("pose",))
     steady.keypoints[:, SLICES["pose"]] = 0.5
     assert result_row(VIDEO, steady).outcome == "ok"
-    assert "between its start and end" in result_row(VIDEO, taken(0)).reason
-    assert result_row(VIDEO, taken(0, failure="it is empty")).reason == "it is empty"
+    assert "between its start and end" in result_row(VIDEO, extracted(0)).reason
+    assert result_row(VIDEO, extracted(0, failure="it is empty")).reason == "it is empty"
     assert result_row(VIDEO, Crash("killed")).outcome == "crashed"
 
 
@@ -162,10 +169,10 @@ def test_a_row_without_its_sequence_and_a_crash_are_not_finished(tmp_path: Path)
     videos = {name: VIDEO._replace(name=name) for name in names}
     with DatasetWriter(tmp_path) as writer:
         report = Report(writer)
-        sequence = sequences.KeypointSequence("wave", taken().keypoints, taken().captured_ns, "anna", "", FPS)
+        sequence = sequences.KeypointSequence("wave", extracted().keypoints, extracted().captured_ns, "anna", "", FPS)
         writer.add("whole-000", sequence)
-        for name, take in zip(names, (taken(), taken(), taken(0), Crash("killed")), strict=True):
-            row = result_row(videos[name], take)
+        for name, result in zip(names, (extracted(), extracted(), extracted(0), Crash("killed")), strict=True):
+            row = result_row(videos[name], result)
             row.file = f"wave/{name}-000.npz" if row.outcome == "ok" else ""
             report.add(row)
         report.close()
@@ -215,7 +222,7 @@ def test_every_video_is_a_row_and_those_of_a_person_a_sequence(made: tuple[Path,
     assert manifest["nod/one-000.npz"].origin == str(source / "nod/one.mp4")
     assert manifest["nod/one-000.npz"].issues == []
     row = report["nod/one.mp4"]
-    assert (row["frames"], row["pose"], row["face"], row["seconds"]) == (20, 1.0, 1.0, 0.76)
+    assert (row["frames"], row["pose"], row["face"], row["duration_s"]) == (20, 1.0, 1.0, 0.76)
     assert row["rate"] > 0
 
 
@@ -248,7 +255,7 @@ def test_a_stretch_is_what_lies_between_start_and_end(made: tuple[Path, Path], t
     assert done.returncode == 0, done.stderr
     (sequence,) = (sequences.read(path) for path in (tmp_path / "set").rglob("*.npz"))
     assert sequence.captured_ns.tolist() == [number * 40_000_000 for number in range(5, 15)]
-    assert "no picture between its start and end" in (tmp_path / "set" / REPORT).read_text()
+    assert "no frame between its start and end" in (tmp_path / "set" / REPORT).read_text()
 
 
 def test_what_a_user_gets_wrong_is_one_line(tmp_path: Path) -> None:
@@ -348,13 +355,13 @@ def test_on_a_full_disk_it_ends_in_one_line_and_goes_on_later(
 
 def test_a_logo_is_nobody_and_frames_cut_away_are_not_missed(shared: Path) -> None:
     video = Video(shared / "clips/nobody.mp4", "nobody.mp4", "rest")
-    take = Extractor()(video)
-    assert "neither face nor hands" in result_row(video, take).reason
-    assert (len(take.captured_ns), take.warnings) == (95, ()), "of 98, the first 3 lie before the start of the clip"
+    result = Extractor()(video)
+    assert "neither face nor hands" in result_row(video, result).reason
+    assert (len(result.captured_ns), result.warnings) == (95, ()), "of 98, the first 3 lie before the start of the clip"
 
 
 def test_landmarks_are_those_of_mediapipes_own_holistic(shared: Path) -> None:
-    """Median distance of the visible points, in widths of the picture: it smooths inside the graph, we behind it.
+    """Median distance of the visible points, in widths of the image: it smooths inside the graph, we behind it.
 
     The left hand is never in view. signer_mit.pose is of no use here: it is another recording, of 170 frames at 24
     frames/s; the clip has 58 at 29.9.

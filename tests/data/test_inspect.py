@@ -64,9 +64,7 @@ def test_a_folder_whose_name_is_no_text(tmp_path: Path) -> None:
 
 def test_corrections_and_back(folder: Path) -> None:
     before = read_manifest(folder)
-    assert (
-        inspect(folder, "--delete", "wave/anna-000").stdout == "Done: delete wave/anna-000. Take it back with --undo.\n"
-    )
+    assert inspect(folder, "--delete", "wave/anna-000").stdout == "Done: delete wave/anna-000. Undo it with --undo.\n"
     assert inspect(folder, "--relabel", "wave/anna-001", "hello").returncode == 0
     assert inspect(folder, "--trim", "hello/anna-001", "0.1", "0.2").returncode == 0
     assert {name: len(sequence.keypoints) for name, sequence in read_named(folder, 25.0).items()} == {
@@ -74,7 +72,7 @@ def test_corrections_and_back(folder: Path) -> None:
         "push up/right/anna-000": 8,
     }
     for undone in ("trim hello/anna-001 0.1 0.2", "relabel wave/anna-001 hello", "delete wave/anna-000"):
-        assert inspect(folder, "--undo").stdout == f"Taken back: {undone}.\n"
+        assert inspect(folder, "--undo").stdout == f"Undone: {undone}.\n"
     assert read_manifest(folder) == before
     assert "nothing to undo" in refused(folder, "--undo")
 
@@ -84,7 +82,7 @@ def test_what_cannot_be_is_said_in_one_sentence(folder: Path, tmp_path: Path) ->
     (tmp_path / "empty").mkdir()
     assert "nowhere" in refused(tmp_path / "nowhere")
     assert "is not a data set" in refused(tmp_path / "empty")
-    assert "is no rate" in refused(folder, "--fps", "0")
+    assert "is no frame rate" in refused(folder, "--fps", "0")
     assert "no sequence wave/x" in refused(folder, "--delete", "wave/x")
     assert "not a number of seconds" in refused(folder, "--trim", "wave/anna-000", "0", "soon")
     assert "cannot be trimmed" in refused(folder, "--trim", "wave/anna-000", "-1", "0.2")

@@ -66,7 +66,7 @@ def test_what_is_there_already_is_not_done_again() -> None:
 
 
 @pytest.mark.parametrize(("step", "bad"), [(1, False), (2, True)])
-def test_a_take_that_missed_frames_is_done_again_and_at_last_kept_and_marked(step: int, bad: bool) -> None:
+def test_a_sequence_that_missed_frames_is_done_again_and_at_last_kept_and_marked(step: int, bad: bool) -> None:
     made, sequences, seq = session(("wave",), 1), [], 0
     for place in range(200):
         seq += step if place % 3 == 0 else 1
@@ -80,7 +80,7 @@ def test_a_take_that_missed_frames_is_done_again_and_at_last_kept_and_marked(ste
     assert ("missed" in made.detail) == bad
 
 
-def test_a_take_that_lost_the_person_is_done_again() -> None:
+def test_a_sequence_that_lost_the_person_is_done_again() -> None:
     made = session(("wave",), 1)
     assert run(made, 15, vector=np.zeros(SIZE, np.float32)) == []
     assert made.state == "countdown"
@@ -139,7 +139,7 @@ def test_from_hands_up_to_hands_down() -> None:
     assert sequence.captured_ns[-1] == pytest.approx((44 + HANDS_DOWN_S * 25) * PERIOD_NS, abs=PERIOD_NS)
 
 
-def test_hands_that_never_go_down_end_a_take_at_last() -> None:
+def test_hands_that_never_go_down_end_a_sequence_at_last() -> None:
     made = session(("wave",), 1, frames=None)
     (sequence,) = run(made, 400, vector=person(hands=True))
     assert sequence.captured_ns[-1] - sequence.captured_ns[0] == pytest.approx(MAX_SEQUENCE_S * 1e9, abs=PERIOD_NS)

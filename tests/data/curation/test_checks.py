@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from common.keypoints.landmarks import SIZE, SLICES
 from common.recording.dataset_writer import ManifestEntry
 from common.recording.sequence import KeypointSequence
-from data.curation.checks import FEW, detected_ratio, find_issues, rate
+from data.curation.checks import MIN_SEQUENCES, detected_ratio, find_issues, rate
 
 SequencesByName = dict[str, KeypointSequence]
 
@@ -22,7 +22,7 @@ def made(label: str, seed: int, frames: int = 20) -> KeypointSequence:
 
 def good() -> SequencesByName:
     """Two labels, two subjects, as many sequences as are enough."""
-    numbered = [(label, number) for label in ("wave", "nod") for number in range(FEW)]
+    numbered = [(label, number) for label in ("wave", "nod") for number in range(MIN_SEQUENCES)]
     return {f"{label}/{number}": made(label, 100 * len(label) + number) for label, number in numbered}
 
 
@@ -35,7 +35,7 @@ def few(named: SequencesByName) -> None:
 
 
 def unequal(named: SequencesByName) -> None:
-    named |= {f"wave/{number}": made("wave", number) for number in range(FEW, 4 * FEW)}
+    named |= {f"wave/{number}": made("wave", number) for number in range(MIN_SEQUENCES, 4 * MIN_SEQUENCES)}
 
 
 def one_subject(named: SequencesByName) -> None:
@@ -44,12 +44,12 @@ def one_subject(named: SequencesByName) -> None:
 
 
 def one_subject_of_a_label(named: SequencesByName) -> None:
-    for number in range(FEW):
+    for number in range(MIN_SEQUENCES):
         change(named, f"wave/{number}", subject="anna")
 
 
 def case(named: SequencesByName) -> None:
-    named |= {f"Wave/{number}": made("Wave", 7000 + number) for number in range(FEW)}
+    named |= {f"Wave/{number}": made("Wave", 7000 + number) for number in range(MIN_SEQUENCES)}
 
 
 def moved(named: SequencesByName) -> None:

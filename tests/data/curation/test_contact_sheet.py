@@ -1,4 +1,4 @@
-"""The sheet shows every sequence, holds nothing foreign, and is written whole or not at all."""
+"""The contact sheet shows every sequence, loads nothing from elsewhere, and is written atomically."""
 
 import base64
 import re
@@ -12,11 +12,11 @@ from common.errors import UserError
 from common.keypoints.landmarks import SIZE, SLICES, split
 from common.recording.sequence import KeypointSequence
 from data.curation import contact_sheet
-from data.curation.contact_sheet import BACKGROUND, CELL, MAX_ROWS, MOMENTS, PLOT
+from data.curation.contact_sheet import BACKGROUND, CELL, MAX_ROWS, PLOT, SAMPLES
 
 
 def made(label: str = "wave", frames: int = 12) -> KeypointSequence:
-    """Somebody whose right wrist moves by 0.1 picture heights a frame, at 10 frames/s."""
+    """Somebody whose right wrist moves by 0.1 image heights a frame, at 10 frames/s."""
     keypoints = np.zeros((frames, SIZE), np.float32)
     parts = split(keypoints)
     parts["pose"][:] = (0.5, 0.5, 0, 1)
@@ -25,17 +25,17 @@ def made(label: str = "wave", frames: int = 12) -> KeypointSequence:
     return KeypointSequence(label, keypoints, np.arange(frames) * 100_000_000, "anna", "cam", 10.0)
 
 
-def pictures(page: str) -> list[np.ndarray]:
+def images(page: str) -> list[np.ndarray]:
     found = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
     return [cv2.imdecode(np.frombuffer(base64.b64decode(one), np.uint8), cv2.IMREAD_COLOR) for one in found]
 
 
-def test_a_page_has_a_picture_of_every_sequence(tmp_path: Path) -> None:
+def test_a_page_has_an_image_of_every_sequence(tmp_path: Path) -> None:
     named = {"wave/0": made(), "nod/0": made("nod"), "wave/1": made(frames=3)}
     out = tmp_path / "new" / "sheet.html"
     assert contact_sheet.write(out, "mine", named, ["Few sequences."]) == [out]
     page = out.read_text()
-    assert [picture.shape for picture in pictures(page)] == [(CELL, MOMENTS * CELL + PLOT, 3)] * 3
+    assert [image.shape for image in images(page)] == [(CELL, SAMPLES * CELL + PLOT, 3)] * 3
     assert re.findall(r"<figcaption>(\S+)", page) == ["nod/0", "wave/0", "wave/1"]
     assert "<li>Few sequences.</li>" in page
     assert not re.search(r"https?:|src=\"(?!data:)|@import|url\(", page)
@@ -49,12 +49,12 @@ def test_what_a_data_set_says_is_never_markup() -> None:
     assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;{0}{sections}") == 7
 
 
-def test_one_picture_and_a_folder_of_them(tmp_path: Path) -> None:
+def test_one_image_and_a_folder_of_them(tmp_path: Path) -> None:
     some = {f"wave/{number}": made() for number in range(MAX_ROWS)}
     more = some | {"nod/0": made("nod")}
     assert contact_sheet.write(tmp_path / "all.png", "mine", some, []) == [tmp_path / "all.png"]
-    picture = cv2.imread(str(tmp_path / "all.png"))
-    assert picture.shape[0] > MAX_ROWS * CELL
+    image = cv2.imread(str(tmp_path / "all.png"))
+    assert image.shape[0] > MAX_ROWS * CELL
     with pytest.raises(UserError, match=r"can hold 60 sequences, not 61: name a folder"):
         contact_sheet.write(tmp_path / "more.png", "mine", more, [])
     written = contact_sheet.write(tmp_path / "more", "mine", more, [])
@@ -75,13 +75,13 @@ def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
 
 def test_figures_lie_within_their_cells_and_move() -> None:
     drawn = contact_sheet.stick_figures(made()) != BACKGROUND
-    cells = np.split(drawn.any(axis=2), MOMENTS, axis=1)
+    cells = np.split(drawn.any(axis=2), SAMPLES, axis=1)
     assert all(cell.any() for cell in cells)
     assert not any(cell[:, [0, -1]].any() or cell[[0, -1]].any() for cell in cells)
     assert (cells[0] != cells[-1]).any()
 
 
-def test_speed_is_in_picture_heights_a_second() -> None:
+def test_speed_is_in_image_heights_a_second() -> None:
     nose, left, right = contact_sheet.speeds(made())
     assert nose == pytest.approx(0)
     assert left == pytest.approx(0)
@@ -113,4 +113,4 @@ def test_whatever_is_finite_is_drawn(frames: int, value: float, interval_ns: int
     odd = sequence._replace(keypoints=np.full_like(sequence.keypoints, value))
     assert value or (contact_sheet.stick_figures(odd) == BACKGROUND).all()
     named = {"wave/0": sequence, "wave/1": odd}
-    assert len(pictures(contact_sheet.page("mine", named, 1.0, []))) == 2
+    assert len(images(contact_sheet.page("mine", named, 1.0, []))) == 2

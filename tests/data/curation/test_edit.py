@@ -1,4 +1,4 @@
-"""Every edit is done whole or not at all, wherever it is killed, and can be taken back."""
+"""Every edit is atomic, wherever it is killed, and can be undone."""
 
 import multiprocessing
 import os
@@ -52,7 +52,7 @@ def seen(folder: Path) -> list[tuple[str, int]]:
     return sorted((sequence.label, len(sequence.keypoints)) for sequence in read)
 
 
-def test_delete_takes_what_lies_beside_along(folder: Path) -> None:
+def test_delete_includes_the_files_beside(folder: Path) -> None:
     with Editor(folder) as editor:
         assert "delete wave/a" in editor.delete("wave/a")
     assert seen(folder) == [("push up/right", 8), ("wave", 7)]
@@ -100,7 +100,7 @@ edits = st.one_of(
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(edits, max_size=6))
-def test_every_row_of_edits_is_taken_back_one_by_one(folder: Path, row: list[tuple[Any, ...]]) -> None:
+def test_every_row_of_edits_is_undone_one_by_one(folder: Path, row: list[tuple[Any, ...]]) -> None:
     states = [state(folder)]
     for method, *arguments in row:
         try:
@@ -151,31 +151,31 @@ def killed(step: int, folder: Path, edit: int | None) -> bool:
 
 
 @pytest.mark.parametrize("edit", range(len(EDITS)))
-@pytest.mark.parametrize("taken_back", [False, True])
-def test_a_kill_at_any_step_leaves_all_or_nothing(folder: Path, tmp_path: Path, edit: int, taken_back: bool) -> None:
+@pytest.mark.parametrize("undone", [False, True])
+def test_a_kill_at_any_step_leaves_all_or_nothing(folder: Path, tmp_path: Path, edit: int, undone: bool) -> None:
     before, seen_before = state(folder), seen(folder)
     with Editor(folder) as editor:
         editor.delete("wave/b")
         editor.undo()
         assert state(folder) == before
-        if taken_back:
+        if undone:
             EDITS[edit](editor)
     shutil.copytree(folder, tmp_path / "done")
-    if not taken_back:
+    if not undone:
         with Editor(tmp_path / "done") as editor:
             EDITS[edit](editor)
     seen_after, step = seen(tmp_path / "done"), 1
-    while killed(step, copy := shutil.copytree(folder, tmp_path / f"{step}"), None if taken_back else edit):
+    while killed(step, copy := shutil.copytree(folder, tmp_path / f"{step}"), None if undone else edit):
         assert seen(copy) in (seen_before, seen_after)
         with Editor(copy) as editor:
-            if taken_back and (copy / UNDO).exists():
+            if undone and (copy / UNDO).exists():
                 editor.undo()
         assert state(copy) == before
         step += 1
     assert step > 8
 
 
-def test_an_edit_that_was_killed_is_taken_back_before_the_next(folder: Path) -> None:
+def test_an_edit_that_was_killed_is_undone_before_the_next(folder: Path) -> None:
     assert killed(12, folder, 1)
     with Editor(folder) as editor:
         assert editor.interrupted == "relabel wave/a push up/wrong"
@@ -225,7 +225,7 @@ def test_what_is_no_native_data_set_is_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("begun.json", "is from before release .* convert"), (DONE, "cannot be followed, remove .*000001")],
+    [("begun.json", "is from before release .* convert"), (DONE, "cannot be read, remove .*000001")],
 )
 def test_a_journal_from_before_the_release_says_what_to_do(folder: Path, name: str, said: str) -> None:
     record = folder / UNDO / "000001" / name
@@ -300,13 +300,13 @@ def test_undo_refuses_where_something_else_was_changed_since(folder: Path) -> No
     with Editor(folder) as editor:
         editor.delete("wave/a")
         editor.add("a", made("wave", frames=3))
-        with pytest.raises(UserError, match=r"wave/a\.npz was changed by something else"):
+        with pytest.raises(UserError, match=r"wave/a\.npz was changed later"):
             editor.undo()
         editor.remove("wave/a.npz")
         editor.undo()
         editor.trim("wave/a", 0.0, 0.1)
         editor.remove("wave/a.npz")
-        with pytest.raises(UserError, match=r"wave/a\.npz was changed by something else"):
+        with pytest.raises(UserError, match=r"wave/a\.npz was changed later"):
             editor.undo()
     assert seen(folder) == [("push up/right", 8), ("wave", 7)]
 
@@ -318,7 +318,7 @@ def test_a_record_that_is_damaged_or_leads_elsewhere_is_not_followed(folder: Pat
     path = folder / UNDO / "000001" / DONE
     path.write_bytes(path.read_bytes().replace(b"wave/a.npz", b"../../a.npz") if record is None else record)
     before = state(folder.parent)
-    with Editor(folder) as editor, pytest.raises(UserError, match="cannot be followed"):
+    with Editor(folder) as editor, pytest.raises(UserError, match="cannot be read"):
         editor.undo()
     assert state(folder.parent) == before
 

@@ -1,4 +1,4 @@
-"""Videos, GIFs and folders of pictures, wherever they lie, are found; what was made of that is told."""
+"""Videos, GIFs and folders of images are found wherever they lie, and their interpretation is printed."""
 
 import json
 import logging
@@ -38,7 +38,7 @@ def found(folder: Path) -> dict[str, str]:
 # --- which there are
 
 
-def test_gifs_and_folders_of_pictures_are_videos(tmp_path: Path) -> None:
+def test_gifs_and_folders_of_images_are_videos(tmp_path: Path) -> None:
     touched(tmp_path, "wave/a.gif", "wave/b.GIF", *(f"clap/one/frame_{n}.{s}" for n, s in ((1, "jpg"), (2, "PNG"))))
     touched(tmp_path, "push up/right/07/1.webp", "sign/1.jpg", "hello.gif", "clap/one/._frame_1.jpg", "rest/._1.jpg")
     touched(tmp_path, ".ipynb_checkpoints/a.mp4", "__MACOSX/wave/._a.gif")
@@ -51,17 +51,17 @@ def test_gifs_and_folders_of_pictures_are_videos(tmp_path: Path) -> None:
         "wave/b.GIF": "wave",
     }
     one = next(video for video in find_videos(tmp_path, 12.0) if video.name == "clap/one")
-    assert (one.size, one.fps) == (6, 12.0), "of its two pictures"
+    assert (one.size, one.fps) == (6, 12.0), "of its two images"
 
 
-def test_a_changed_picture_makes_another_video(tmp_path: Path) -> None:
+def test_a_changed_image_makes_another_video(tmp_path: Path) -> None:
     touched(tmp_path, "wave/0/1.jpg")
     (before,) = find_videos(tmp_path)
     (tmp_path / "wave/0/1.jpg").write_bytes(b"1234")
     assert find_videos(tmp_path) != [before]
 
 
-def test_one_video_or_one_folder_of_pictures_alone(tmp_path: Path) -> None:
+def test_one_video_or_one_folder_of_images_alone(tmp_path: Path) -> None:
     touched(tmp_path, "thank you.gif", "wave/2.jpg", "wave/10.jpg")
     assert found(tmp_path / "thank you.gif") == {"thank you.gif": "thank you"}
     assert found(tmp_path / "wave") == {"wave": "wave"}
@@ -72,11 +72,11 @@ def test_one_video_or_one_folder_of_pictures_alone(tmp_path: Path) -> None:
     ]
 
 
-def test_pictures_beside_videos_are_left_out_and_said_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_images_beside_videos_are_ignored_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     touched(tmp_path, "wave/a.mp4", "wave/poster.jpg", "clap/b.mp4", "logo.png", "rest/0/1.jpg")
     with caplog.at_level(logging.WARNING):
         assert found(tmp_path) == {"wave/a.mp4": "wave", "clap/b.mp4": "clap", "rest/0": "rest"}
-    assert f"{tmp_path / 'wave'}: the pictures in it are left out" in caplog.text
+    assert f"{tmp_path / 'wave'}: its images are ignored" in caplog.text
 
 
 def test_what_lies_too_deep_is_objected_to_alone(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_video_that_is_named_needs_no_ending_that_is_known(tmp_path: Path) -> 
             find_videos(tmp_path / name)
 
 
-def test_a_folder_of_pictures_may_be_called_as_a_video(tmp_path: Path) -> None:
+def test_a_folder_of_images_may_be_called_as_a_video(tmp_path: Path) -> None:
     touched(tmp_path, "wave/a.mp4/frame_0.jpg", "wave/a.mp4/frame_1.jpg", "wave/b.gif/1.tif", "wave/c.mp4/1.TIFF")
     assert [(video.name, video.fps) for video in find_videos(tmp_path)] == [
         ("wave/a.mp4", 25.0), ("wave/b.gif", 25.0), ("wave/c.mp4", 25.0)
@@ -156,7 +156,7 @@ def videos(label: str, *stems: str) -> list[Video]:
 )
 def test_a_folder_whose_names_all_differ_is_remarked_on(stems: tuple[str, ...]) -> None:
     (said,) = remarks([*videos("animals", *stems), *videos("wave", "00", "01")], listed=False)
-    assert f"All {len(stems)} videos taken as animals have names of their own ({stems[0]}, {stems[1]}" in said
+    assert f"All {len(stems)} videos labelled animals have different names ({stems[0]}, {stems[1]}" in said
     assert not list(remarks(videos("animals", *stems), listed=True)), "a list has said what they are"
 
 
@@ -176,7 +176,7 @@ def test_a_folder_whose_names_all_differ_is_remarked_on(stems: tuple[str, ...]) 
         ("1", "anna"),
     ],
 )
-def test_takes_of_one_sign_are_not_remarked_on(stems: tuple[str, ...]) -> None:
+def test_recordings_of_one_sign_are_not_remarked_on(stems: tuple[str, ...]) -> None:
     assert not list(remarks(videos("hello", *stems), listed=False))
 
 
@@ -189,11 +189,11 @@ def test_names_that_recur_in_other_folders_are_of_people() -> None:
 
 def gif(path: Path) -> None:
     """With delays that vary, and only what changes drawn anew, the rest transparent."""
-    pictures = [Image.fromarray(CARD.frame(number / 10)[..., ::-1]) for number in range(len(DELAYS_MS))]
-    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=list(DELAYS_MS), loop=0)
+    images = [Image.fromarray(CARD.frame(number / 10)[..., ::-1]) for number in range(len(DELAYS_MS))]
+    images[0].save(path, save_all=True, append_images=images[1:], duration=list(DELAYS_MS), loop=0)
 
 
-def pictures(folder: Path, suffix: str, width: int = 320) -> None:
+def images(folder: Path, suffix: str, width: int = 320) -> None:
     folder.mkdir(parents=True)
     for number in range(11):
         size = (width, width * 3 // 4) if number == 4 else (320, 240)
@@ -205,7 +205,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """What was said, and the data set that was made, of a folder with something of everything."""
     source, out = tmp_path_factory.mktemp("videos"), tmp_path_factory.mktemp("data") / "set"
     for suffix in ("jpg", "png", "tiff", "webp"):
-        pictures(source / "nod" / suffix, suffix, width=160)
+        images(source / "nod" / suffix, suffix, width=160)
     (source / "nod" / "jpg" / "frame_7.jpg").write_bytes(b"broken")
     (source / "nod" / "broken").mkdir()
     (source / "nod" / "broken" / "1.png").write_bytes(b"broken")
@@ -234,7 +234,7 @@ def test_all_that_can_be_read_becomes_a_sequence_and_the_rest_a_sentence(made: t
         "shake/shake-000.npz",
         "still/still-000.npz",
     }
-    assert "Folders of pictures (6) are each taken as one performance at 10 frames/s (--fps)" in said
+    assert "Folders of images (6) are each read as one recording at 10 frames/s (--fps)" in said
     assert "4 of 10 videos gave no sequence" in said
     table = {
         cells[0]: cells[1:]
@@ -244,14 +244,14 @@ def test_all_that_can_be_read_becomes_a_sequence_and_the_rest_a_sentence(made: t
     assert table["nod"] == ["7", "4", "43"] and table["still"] == ["1", "1", "1"]
 
 
-def test_pictures_come_in_natural_order_and_one_that_is_missing_is_missing_in_time(made: tuple[str, Path]) -> None:
+def test_images_come_in_natural_order_and_one_that_is_missing_is_missing_in_time(made: tuple[str, Path]) -> None:
     _, out = made
     jpg, png = (sequences.read(out / "nod" / f"{name}-000.npz") for name in ("jpg", "png"))
     assert png.captured_ns.tolist() == [number * 100_000_000 for number in range(11)]
     assert jpg.captured_ns.tolist() == [number * 100_000_000 for number in range(11) if number != 7]
     assert (jpg.fps, png.fps) == (10.0, 10.0)
     noses = png.keypoints[:, 0]
-    assert np.abs(np.diff(noses)).max() < 0.05, "also across the picture of another size"
+    assert np.abs(np.diff(noses)).max() < 0.05, "also across the image of another size"
     assert "frame_7.jpg cannot be decoded and is left out" in read_manifest(out)["nod/jpg-000.npz"].issues[0]
     shake = sequences.read(out / "shake/shake-000.npz")
     assert shake.captured_ns.tolist() == [0, *(np.cumsum(DELAYS_MS[:-1]) * 1_000_000).tolist()]
@@ -261,5 +261,5 @@ def test_the_given_gif_is_a_video(shared: Path) -> None:
     from data.extraction.extractor import Extractor
 
     (video,) = find_videos(shared / "cases" / "sign.gif")
-    take = Extractor()(video)
-    assert (video.label, take.failure, take.keypoints.shape, take.fps) == ("sign", "", (38, 1662), 10.0)
+    result = Extractor()(video)
+    assert (video.label, result.failure, result.keypoints.shape, result.fps) == ("sign", "", (38, 1662), 10.0)

@@ -82,8 +82,8 @@ def test_a_worker_that_holds_too_much_makes_place_for_another() -> None:
     assert len({pid for _, pid in done.values()}) == 3
 
 
-def test_an_installation_that_does_not_work_is_told_once() -> None:
-    with pytest.raises(UserError, match=r"No worker can begin: ImportError: libGL\.so\.1 is missing"):
+def test_an_installation_that_does_not_work_is_reported_once() -> None:
+    with pytest.raises(UserError, match=r"No worker can start: ImportError: libGL\.so\.1 is missing"):
         list(LocalWorkers(2).run(broken, ["a", "b", "c"]))
 
 

@@ -77,7 +77,7 @@ def test_what_is_missing_in_a_table_is_not_seen(tmp_path: Path) -> None:
     assert read.keypoints[0, SLICES["pose"]][4:].all()
 
 
-# --- names that contradict what their number is taken for
+# --- names that contradict what their numbers would be read as
 
 
 def points(count: int, form: str = "{axis}{point}", axes: str = "xyz") -> list[object]:
@@ -118,7 +118,7 @@ def test_names_that_contradict_their_place_are_refused(tmp_path: Path, header: l
         points(33, "left_wrist_{point}_{axis}", "xyzv"),
     ],
 )  # fmt: skip
-def test_names_that_agree_or_say_nothing_are_taken(tmp_path: Path, header: list[object]) -> None:
+def test_names_that_agree_or_say_nothing_are_accepted(tmp_path: Path, header: list[object]) -> None:
     lines = [["x", *row] for row in numbers(len(header))]
     assert len(dataset.read(written(tmp_path / "a.csv", ["class", *header], lines))) == 1
 
@@ -153,9 +153,9 @@ def test_a_list_of_parquet_files_may_have_a_mark_and_must_be_utf_8(tmp_path: Pat
         dataset.read(tmp_path / "set")
 
 
-def test_a_row_for_each_landmark_is_told_from_a_row_for_each_frame(tmp_path: Path) -> None:
+def test_a_row_for_each_landmark_is_distinguished_from_a_row_for_each_frame(tmp_path: Path) -> None:
     header: list[object] = ["frame", "row_id", "type", "landmark_index", "x", "y", "z"]
     path = written(tmp_path / "a.csv", header, [[20, "20-face-0", "face", 0, 0.5, 0.5, 0.1]])
-    with pytest.raises(UserError, match=r"a row for each landmark.* save it as <label>/<file>\.parquet") as said:
+    with pytest.raises(UserError, match=r"a row per landmark.* save it as <label>/<file>\.parquet") as error:
         dataset.read(path)
-    assert "rename" not in str(said.value)
+    assert "rename" not in str(error.value)

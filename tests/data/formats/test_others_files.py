@@ -1,4 +1,4 @@
-"""Files as other people leave them: what is meant is taken as such, or asked for in one sentence."""
+"""Folders as other people leave them are read as they mean them, or refused in one sentence."""
 
 import logging
 from collections.abc import Callable

@@ -72,7 +72,7 @@ def test_points_are_placed_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixt
     assert np.allclose(parts["right_hand"][0], data[0, 5:26])
     assert not read.keypoints[2].any(), "no confidence is not seen"
     assert np.count_nonzero(parts["face"]) == 2 * 3 * 3 and not parts["left_hand"].any()
-    assert "POSE_WORLD_LANDMARKS is left out" in caplog.text
+    assert "POSE_WORLD_LANDMARKS is ignored" in caplog.text
     assert "FACE_LANDMARKS has 2 of 468 points" in caplog.text
 
 
@@ -82,7 +82,7 @@ def test_two_axes_and_several_people(tmp_path: Path, caplog: pytest.LogCaptureFi
     points = split(read.keypoints)["pose"]
     assert np.allclose(points[0, :, :2], made.body.data.data[0, 0] / [640, 480])
     assert not points[..., 2].any()
-    assert "of several people the first is taken" in caplog.text
+    assert "of several people only the first is read" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_two_axes_and_several_people(tmp_path: Path, caplog: pytest.LogCaptureFi
     [
         ({"names": {"BODY_25": ["Nose"]}}, "no landmarks of MediaPipe"),
         ({"people": 0}, "nobody"),
-        ({"width": 0}, "how large"),
+        ({"width": 0}, "size of its frames"),
     ],
 )
 def test_what_is_not_holistic_is_named(tmp_path: Path, changes: dict, said: str):
