@@ -37,6 +37,7 @@ class Extractor:
         self._holistic = Holistic()
 
     def __call__(self, video: Video) -> ExtractionResult:
+        """Extract one video; what is wrong with it is in the result."""
         started_s, tracked, fps, failure, warnings = time.perf_counter(), list[_Frame](), 0.0, "", _WarningCollector()
         with quiet(), warnings:
             try:

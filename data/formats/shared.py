@@ -1,4 +1,4 @@
-"""Share between the formats: labels from folders, vectors of other lengths, and metadata that files cannot hold."""
+"""Help formats with labels from folders, vectors of other lengths, and metadata that files cannot hold."""
 
 import re
 from collections import Counter, defaultdict

@@ -1,4 +1,4 @@
-"""A data set goes into every target_format and comes back as it was, or nothing is written."""
+"""A data set goes into every format and comes back as it was, or nothing is written."""
 
 import os
 import signal

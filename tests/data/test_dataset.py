@@ -1,4 +1,4 @@
-"""Every format is detected, and what is wrong is named in one sentence."""
+"""Every format is detected, and every mistake is answered in one sentence."""
 
 import csv
 import importlib.util

@@ -1,4 +1,4 @@
-"""Videos become sequences as the live pipeline would see them; whatever is wrong with one is a row of the report."""
+"""Videos become sequences as in the live pipeline; each has a row in the report, whatever is wrong with it."""
 
 import json
 import os

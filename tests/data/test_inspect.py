@@ -1,4 +1,4 @@
-"""The command as a user types it: table, sentences, sheet, corrections, and one sentence for what cannot be."""
+"""The command as a user types it: table, issues, contact sheet, corrections, and one sentence for a mistake."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The commands that make a data set and train on it, as a user types them, on small data."""
+"""The commands that make a data set and train on it, as a user types them, with little data."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The recorder on a real pipeline: whole sequences only, whatever is pressed or killed; and what it refuses."""
+"""The recorder writes complete sequences only, on a real pipeline, whatever is pressed or killed."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""A data set that grows is never half written, and its manifest says what is there."""
+"""Data sets are written atomically, and the manifest agrees with the files."""
 
 import os
 import signal

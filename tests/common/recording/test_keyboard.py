@@ -1,4 +1,4 @@
-"""Keys of a real terminal, which is as it was afterwards, whatever becomes of the process that reads them."""
+"""Keys of a real terminal are read, and the terminal is restored however the process ends."""
 
 import contextlib
 import os

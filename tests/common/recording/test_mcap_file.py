@@ -1,4 +1,4 @@
-"""What is recorded comes back as it was; what was cut is readable to the cut, and says so."""
+"""A recording is read as it was written; one that was cut off is read up to there, and has no end."""
 
 import resource
 import signal
@@ -37,10 +37,10 @@ def written(path: Path, closed: bool = True) -> list[Message]:
         writer.add(START_NS + place, message)
         if place % 40 == 0:
             writer.flush()
-    if closed:
-        writer.close({"reason": "stopped"})
-    else:
-        writer._file.close()  # as when it is killed
+    on_disk = path.read_bytes()
+    writer.close({"reason": "stopped"})
+    if not closed:
+        path.write_bytes(on_disk)  # as when it is killed
     return made
 
 
@@ -53,8 +53,8 @@ def same(one: Message, other: Message) -> bool:
 def test_there_and_back(tmp_path: Path) -> None:
     made, reader = written(tmp_path / "a.mcap"), BusReader(tmp_path / "a.mcap")
     read = list(reader)
-    assert [heard.received_ns - START_NS for heard in read] == list(range(len(made)))
-    assert all(same(heard.message, message) for heard, message in zip(read, made, strict=True))
+    assert [received.received_ns - START_NS for received in read] == list(range(len(made)))
+    assert all(same(received.message, message) for received, message in zip(read, made, strict=True))
     assert reader.begin == {"release": "1"}
     assert reader.end == {"reason": "stopped"}
 
@@ -88,7 +88,7 @@ def test_what_was_flushed_survives_whatever_comes_after(tmp_path: Path) -> None:
         read = list(reader)
         assert reader.end is None
         assert read
-        assert all(same(heard.message, message) for heard, message in zip(read, made, strict=False))
+        assert all(same(received.message, message) for received, message in zip(read, made, strict=False))
 
 
 def test_a_full_disk_is_an_error_and_what_was_flushed_stays(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def fill(writer: BusWriter) -> None:
         writer.flush()
 
 
-def foreign(path: Path) -> Iterator[tuple[str, Path]]:
+def others_files(path: Path) -> Iterator[tuple[str, Path]]:
     (path / "text.mcap").write_text("This is not a recording.\n" * 20)
     (path / "empty.mcap").touch()
     with (path / "other.mcap").open("wb") as file:
@@ -126,7 +126,7 @@ def foreign(path: Path) -> Iterator[tuple[str, Path]]:
 
 
 def test_what_is_no_recording_is_named(tmp_path: Path) -> None:
-    for sentence, path in foreign(tmp_path):
+    for sentence, path in others_files(tmp_path):
         with pytest.raises(UserError, match=sentence):
             list(BusReader(path))
 

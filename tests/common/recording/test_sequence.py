@@ -1,4 +1,4 @@
-"""A sequence comes out of its file as it went in; what is not one is refused."""
+"""A sequence is read as it was written; other files are refused."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A recording session: every label gets its sequences, each whole; whatever is pressed, nothing is counted twice."""
+"""A session captures complete sequences of every label; whatever keys are pressed, none is counted twice."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Each thing that one may not want to train on is said once, and a good data set is not blamed."""
+"""Each reason not to train on a sequence is reported once, and a good data set has none."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Every job is done once, whatever becomes of the process that has it."""
+"""Every job runs once, even if its worker crashes."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""A .csv that is nearly a table is refused with its columns and what to do with them; done, it is read."""
+"""A .csv with wrong columns is refused with how to correct them; corrected so, it is read."""
 
 import csv
 from collections.abc import Callable

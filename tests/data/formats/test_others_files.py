@@ -208,10 +208,10 @@ def test_parts_of_a_data_set_are_no_actions(tmp_path: Path, firsts: tuple[str, s
     with pytest.raises(UserError, match=r"uneven/Test or .*uneven/train if"):
         find_videos(tmp_path / "uneven")
     touched(
-        tmp_path / "judged", *(f"{split}/{verdict}/0.mp4" for split in ("dev", "val") for verdict in ("right", "wrong"))
+        tmp_path / "splits", *(f"{split}/{verdict}/0.mp4" for split in ("dev", "val") for verdict in ("right", "wrong"))
     )
-    with pytest.raises(UserError, match=r"judged/dev or .*judged/val if"):
-        find_videos(tmp_path / "judged")
+    with pytest.raises(UserError, match=r"splits/dev or .*splits/val if"):
+        find_videos(tmp_path / "splits")
 
 
 @pytest.mark.parametrize("seconds", [("right", "wrong"), ("good", "bad"), ("Correct form", "incorrect_form")])

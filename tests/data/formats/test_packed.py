@@ -1,4 +1,4 @@
-"""Packed sets: what was packed comes out, and what is none is refused."""
+"""Packed sets are read as they were packed; other files are refused."""
 
 import json
 import lzma

@@ -1,4 +1,4 @@
-"""Files of Google's set of isolated signs are read as they are, and ours have their form."""
+"""Files of Google's Isolated Sign Language Recognition are read as they are, and ours have the same columns."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What we write the pose-format library reads, and what it writes we read: by the names of the points."""
+"""The pose-format library reads our files, and we read its files, by the names of the points."""
 
 import logging
 from io import BytesIO
@@ -19,7 +19,7 @@ from data.formats import pose
 RNG = np.random.default_rng(0)
 
 
-def foreign(path: Path, names: dict[str, list[str]], people: int = 1, width: int = 640, axes: str = "XYZC") -> Pose:
+def others(path: Path, names: dict[str, list[str]], people: int = 1, width: int = 640, axes: str = "XYZC") -> Pose:
     """A file of 4 frames of 640 x 480 with random pixels, and no confidence in anything in frame 2."""
     components = [PoseHeaderComponent(name, points, [], [], axes) for name, points in names.items()]
     shape = (4, people, sum(map(len, names.values())))
@@ -61,7 +61,7 @@ def test_points_are_placed_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixt
         "RIGHT_HAND_LANDMARKS": list(pose.POINTS["right_hand"]),
         "POSE_WORLD_LANDMARKS": list(pose.POINTS["pose"]),
     }
-    made = foreign(tmp_path / "wave" / "a.pose", names)
+    made = others(tmp_path / "wave" / "a.pose", names)
     with caplog.at_level(logging.WARNING):
         (read,) = dataset.read(tmp_path)
     data, parts = made.body.data.data[:, 0] / [640, 480, 1], split(read.keypoints)
@@ -77,7 +77,7 @@ def test_points_are_placed_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixt
 
 
 def test_two_axes_and_several_people(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    made = foreign(tmp_path / "wave.pose", {"POSE_LANDMARKS": list(pose.POINTS["pose"])}, people=2, axes="XYC")
+    made = others(tmp_path / "wave.pose", {"POSE_LANDMARKS": list(pose.POINTS["pose"])}, people=2, axes="XYC")
     (read,) = dataset.read(tmp_path / "wave.pose")
     points = split(read.keypoints)["pose"]
     assert np.allclose(points[0, :, :2], made.body.data.data[0, 0] / [640, 480])
@@ -94,14 +94,14 @@ def test_two_axes_and_several_people(tmp_path: Path, caplog: pytest.LogCaptureFi
     ],
 )
 def test_what_is_not_holistic_is_named(tmp_path: Path, changes: dict, said: str):
-    foreign(tmp_path / "bad.pose", **{"names": {"POSE_LANDMARKS": ["NOSE"]}, **changes})
+    others(tmp_path / "bad.pose", **{"names": {"POSE_LANDMARKS": ["NOSE"]}, **changes})
     with pytest.raises(UserError, match=rf"bad\.pose .*{said}"):
         dataset.read(tmp_path / "bad.pose")
 
 
 def test_a_cut_file_is_named(tmp_path: Path):
     path = tmp_path / "bad.pose"
-    foreign(path, {"POSE_LANDMARKS": ["NOSE"]})
+    others(path, {"POSE_LANDMARKS": ["NOSE"]})
     whole = path.read_bytes()
     for length in range(0, len(whole), 7):
         path.write_bytes(whole[:length])
