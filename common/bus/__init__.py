@@ -8,8 +8,11 @@ This folder alone is what `pip install actionstream` installs, as `actionstream`
 """
 
 from .client import Listener, listen, send_command
+from .connection import Endpoints
 from .errors import BadMessage, BusError
-from .messages import Action, Command, Frame, Header, Keypoints, Prediction, Recording, Status, Window
+from .messages import Action, Command, Frame, Header, Keypoints, Prediction, Recording, Status, Window, derive_header
+from .pubsub import Publisher
+from .topics import add_topic
 
 __version__ = "0.1.0"
 __all__ = [
@@ -17,14 +20,18 @@ __all__ = [
     "BadMessage",
     "BusError",
     "Command",
+    "Endpoints",
     "Frame",
     "Header",
     "Keypoints",
     "Listener",
     "Prediction",
+    "Publisher",
     "Recording",
     "Status",
     "Window",
+    "add_topic",
+    "derive_header",
     "listen",
     "send_command",
 ]

@@ -1,20 +1,21 @@
 """Listen to topics and send commands: all that a consumer of its own needs."""
 
+import contextlib
 import time
 import weakref
 from collections import deque
-from typing import Any, Final
+from typing import Any
 
-import zmq
-
-from .connection import ConnectionMonitor, Endpoints, connect, open_socket
+from .connection import Endpoints
 from .errors import BusError
-from .messages import Command
-from .pubsub import Subscriber
-from .topics import TOPICS, topic_prefix
-from .wire import pack
+from .messages import Command, Message
+from .pubsub import Publisher, Subscriber
+from .topics import TOPIC_OF, TOPICS
 
-SUBSCRIPTION_TIMEOUT_MS: Final = 2000  # for the hub to report who subscribes to commands
+
+def yielded(message: Message) -> Any:
+    """Return the header, or for a topic with arrays (header, array); the array is None at the end of a stream."""
+    return message.header if TOPIC_OF[type(message.header)].shape is None else (message.header, message.array)
 
 
 class Listener:
@@ -26,7 +27,7 @@ class Listener:
 
     def __init__(self, subscriber: Subscriber) -> None:
         self._subscriber = subscriber
-        self._arrived: deque[Any] = deque()
+        self._waiting: deque[Any] = deque()  # received, but not iterated over yet
         self.missed = subscriber.missed
         self.close = weakref.finalize(self, subscriber.close)  # also where nobody calls it
 
@@ -41,20 +42,21 @@ class Listener:
         Raises:
             BusError: The hub refuses the token.
         """
-        messages = self._subscriber.receive(int(timeout_s * 1000))
-        return [header if array is None else (header, array) for header, array in messages]
+        waiting, self._waiting = self._waiting, deque()
+        messages = self._subscriber.receive(0 if waiting else int(timeout_s * 1000))
+        return [*waiting, *map(yielded, messages)]
 
     def __iter__(self) -> "Listener":
         return self
 
     def __next__(self) -> Any:
         try:
-            while not self._arrived:
-                self._arrived.extend(self.receive(timeout_s=1.0))
+            while not self._waiting:
+                self._waiting = deque(self.receive(timeout_s=1.0))
         except KeyboardInterrupt:  # the way to end a program that only listens
             self.close()
             raise StopIteration from None
-        return self._arrived.popleft()
+        return self._waiting.popleft()
 
 
 def listen(
@@ -74,7 +76,7 @@ def listen(
     """
     unknown = [name for name in topics if name not in TOPICS]
     if unknown or not topics:
-        raise BusError(f"listen: no topic {', '.join(unknown) or 'given'}; there are {', '.join(TOPICS)}.")
+        raise BusError(f"No topic {', '.join(unknown) or 'given'}: choose of {', '.join(TOPICS)}, or use add_topic.")
     return Listener(Subscriber(Endpoints.from_env(host, port, token_file), topics, stream))
 
 
@@ -94,24 +96,10 @@ def send_command(
     """
     header = Command(stream=service, seq=0, captured_ns=0, ingested_ns=time.time_ns(), command=command, value=value)
     endpoints = Endpoints.from_env(host, port, token_file)
-    token = endpoints.token()
-    socket = open_socket(zmq.XPUB)  # like PUB, but it learns who subscribes: before that, what is sent is lost
-    monitor = ConnectionMonitor(socket, endpoints)
-    try:
-        connect(socket, endpoints.publish, token)
-        while socket.poll(SUBSCRIPTION_TIMEOUT_MS):
-            topic = socket.recv()
-            if (
-                topic[:1] == b"\x01"
-                and topic[1:].startswith(b"command/")
-                and topic_prefix(header).startswith(topic[1:])
-            ):
-                socket.send_multipart(pack(header))
-                return
-        monitor.update()
-        raise BusError(
-            f"Nobody at {endpoints.host}:{endpoints.port} takes commands: is a pipeline with a {service} running there?"
-        )
-    finally:
-        monitor.close()
-        socket.close()
+    with contextlib.closing(Publisher(endpoints)) as publisher:
+        if not publisher.wait_for_subscriber("command", service):
+            raise BusError(
+                f"Nobody at {endpoints.host}:{endpoints.port} takes commands: is a pipeline with a {service} running "
+                f"there?"
+            )
+        publisher.send(header)

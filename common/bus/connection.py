@@ -10,6 +10,8 @@ import zmq
 from .errors import BusError
 from .token import FILE_VARIABLE, read_token, token_path
 
+HOST_VARIABLE: Final = "ACTIONSTREAM__BUS__HOST"
+PORT_VARIABLE: Final = "ACTIONSTREAM__BUS__PORT"
 LINGER_MS: Final = 1000  # after a close, for what is still queued
 USER: Final = b"actionstream"  # ZMTP's PLAIN mechanism wants a name with the token
 
@@ -28,20 +30,20 @@ class Endpoints(NamedTuple):
     token_file: str | None = None
 
     @classmethod
-    def from_env(cls, host: str | None, port: int | None, token_file: str | None = None) -> "Endpoints":
-        """Endpoints without settings: as given, else from the environment, else the defaults.
+    def from_env(cls, host: str | None = None, port: int | None = None, token_file: str | None = None) -> "Endpoints":
+        """Make endpoints as given, else as the environment says, else the defaults.
 
         Raises:
-            BusError: The port in the environment is none.
+            BusError: The port in the environment is not a number.
         """
         default = cls()
         try:
-            from_environment = int(os.environ.get("ACTIONSTREAM__BUS__PORT") or default.port)
+            port = port or int(os.environ.get(PORT_VARIABLE) or default.port)
         except ValueError as error:
-            raise BusError(f"ACTIONSTREAM__BUS__PORT is no port: {error}.") from error
-        return cls(
-            host or os.environ.get("ACTIONSTREAM__BUS__HOST") or default.host, port or from_environment, token_file
-        )
+            raise BusError(
+                f"{PORT_VARIABLE} is {os.environ[PORT_VARIABLE]!r}: set it to the hub's first port."
+            ) from error
+        return cls(host or os.environ.get(HOST_VARIABLE) or default.host, port, token_file)
 
     def tcp(self, offset: int) -> str:
         """Return the address of one of the four ports."""
@@ -132,5 +134,6 @@ class ConnectionMonitor:
 
     def close(self) -> None:
         """Close the monitor; before the socket."""
-        self._socket.disable_monitor()  # else libzmq waits for ever to report to a monitor that is gone
-        self.monitor.close(linger=0)
+        if not self.monitor.closed:
+            self._socket.disable_monitor()  # else libzmq waits for ever to report to a monitor that is gone
+            self.monitor.close(linger=0)

@@ -1,5 +1,7 @@
 """Publish and subscribe: headers and arrays, from any process to any other, through the hub."""
 
+import math
+import time
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Final
@@ -9,36 +11,88 @@ import zmq
 from numpy.typing import NDArray
 
 from .connection import ConnectionMonitor, Endpoints, connect, open_socket
-from .errors import BadMessage, log_malformed
+from .errors import BadMessage, BusError, log_malformed
 from .messages import Header, Message
 from .topics import TOPIC_OF, TOPICS, Topic
 from .wire import MAX_MESSAGE_BYTES, pack, unpack
 
 DRAIN_LIMIT: Final = 500  # messages received at once, so that a flood does not keep a service from its other work
+SUBSCRIPTION_TIMEOUT_S: Final = 2.0  # for a connection to the hub, and its report of who subscribes
 
 
 class Publisher:
-    """Sends messages to all subscribers; never blocks. It sets the `number` of messages that are sequenced by it."""
+    """Sends messages to all subscribers; never blocks. It sets the `number` of messages that are sequenced by it.
 
-    def __init__(self, endpoints: Endpoints) -> None:
-        self._numbers: Counter[tuple[str, str]] = Counter()
+    Args:
+        endpoints: Where the hub is; None: as the environment says.
+
+    Raises:
+        BusError: There is no token, or the environment names no port.
+    """
+
+    def __init__(self, endpoints: Endpoints | None = None) -> None:
+        endpoints = endpoints or Endpoints.from_env()
         token = endpoints.token()
-        self._socket = open_socket(zmq.PUB)
+        self._numbers: Counter[tuple[str, str]] = Counter()
+        self._subscriptions: set[bytes] = set()  # topic prefixes
+        self._socket = open_socket(zmq.XPUB)  # like PUB, but it learns who subscribes
+        self._monitor = ConnectionMonitor(self._socket, endpoints)
+        self._poller = zmq.Poller()
+        for socket in (self._socket, self._monitor.monitor):
+            self._poller.register(socket, zmq.POLLIN)
         connect(self._socket, endpoints.publish, token)
+
+    def wait_for_subscriber(self, topic: str, stream: str = "", timeout_s: float = SUBSCRIPTION_TIMEOUT_S) -> bool:
+        """Wait until somebody subscribes to a topic, or to one stream of it: what is sent before that is lost.
+
+        Returns:
+            Whether there is a subscriber.
+
+        Raises:
+            BusError: The hub refuses the token.
+        """
+        prefix = f"{topic}/{stream}/".encode() if stream else f"{topic}/".encode()
+        deadline_s = time.monotonic() + timeout_s
+        self._update()
+        while not self._has_subscriber(prefix):
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                return False
+            self._update(math.ceil(left_s * 1000))
+        return True
+
+    def _has_subscriber(self, prefix: bytes) -> bool:
+        """Whether somebody subscribes to this, or to a part of it; who subscribes to everything does not count."""
+        return any(found and (prefix.startswith(found) or found.startswith(prefix)) for found in self._subscriptions)
+
+    def _update(self, timeout_ms: int = 0) -> None:
+        """Read what has happened to the connection, and who has subscribed."""
+        for socket, _ in self._poller.poll(timeout_ms):
+            if socket is self._monitor.monitor:
+                self._monitor.update()
+                continue
+            while socket.get(zmq.EVENTS) & zmq.POLLIN:
+                event = socket.recv()
+                (self._subscriptions.add if event[:1] == b"\x01" else self._subscriptions.discard)(event[1:])
 
     def send(self, header: Header, array: NDArray[Any] | None = None) -> None:
         """Publish a message.
 
         Raises:
-            BusError: It is too large for the bus.
+            BusError: It is too large for the bus or of no topic, or the hub refuses the token.
         """
-        topic = TOPIC_OF[type(header)]
+        self._update()
+        topic = TOPIC_OF.get(type(header))
+        if topic is None:
+            raise BusError(f"A {type(header).__name__} cannot be sent: give it a topic with add_topic.")
         if topic.sequenced == "number":
             self._numbers[topic.name, header.stream] += 1
             header = msgspec.structs.replace(header, number=self._numbers[topic.name, header.stream])
         self._socket.send_multipart(pack(header, array), copy=False)
 
     def close(self) -> None:
+        """Close the connection, after what is queued has been sent."""
+        self._monitor.close()
         self._socket.close()
 
 
@@ -136,6 +190,7 @@ class Subscriber:
         return kept
 
     def close(self) -> None:
+        """Close the connections."""
         if self._monitor:
             self._monitor.close()
         for socket in self._topics:

@@ -2,7 +2,10 @@
 
 from typing import Final, Literal, NamedTuple
 
+import msgspec
+
 from . import messages as m
+from .errors import BusError
 
 KEYPOINTS_SIZE: Final = 33 * 4 + 468 * 3 + 2 * 21 * 3  # pose (x, y, z, visibility), face and two hands (x, y, z)
 
@@ -38,6 +41,26 @@ _ROWS: Final = (
 END_TOPICS: Final = {"keypoints", "windows", "prediction", "action"}  # their last message has end_of_stream
 TOPICS: Final[dict[str, Topic]] = {row.name: row for row in _ROWS}
 TOPIC_OF: Final[dict[type[m.Header], Topic]] = {row.header: row for row in _ROWS}
+
+
+def add_topic(name: str, header: type[m.Header], hwm: int = 1000) -> None:
+    """Add a topic of your own; in every process that publishes it, and in every one that listens to it.
+
+    Args:
+        name: Letters, digits and `_.-`.
+        header: What its messages carry, a subclass of Header; such messages have no array.
+        hwm: High-water mark: messages that a subscriber's queue holds.
+
+    Raises:
+        BusError: The name is not one, or is another topic's.
+    """
+    try:
+        msgspec.convert(name, m.Name)
+    except msgspec.ValidationError as error:
+        raise BusError(f"{name!r} cannot name a topic: use 1 to 64 letters, digits or _.-, a letter first.") from error
+    if TOPICS.get(name) != TOPIC_OF.get(header):  # both None: a new topic; the same: added already
+        raise BusError(f"{name} cannot carry {header.__name__}: one of them belongs to another topic.")
+    TOPICS[name] = TOPIC_OF[header] = Topic(name, header, "you", hwm)
 
 
 def topic_prefix(header: m.Header) -> bytes:

@@ -1,5 +1,6 @@
 """Encode headers and arrays as message parts, and decode them."""
 
+import functools
 import math
 from typing import Any, Final
 
@@ -44,7 +45,9 @@ def _check_sizes(topic: Topic, parts: list[bytes | memoryview]) -> None:
         )
 
 
-_DECODERS: Final[dict[Any, Any]] = {kind: msgspec.msgpack.Decoder(kind) for kind in TOPIC_OF}
+@functools.cache
+def _decoder(kind: type[AnyHeader]) -> "msgspec.msgpack.Decoder[AnyHeader]":
+    return msgspec.msgpack.Decoder(kind)
 
 
 def unpack(parts: list[Any]) -> Message:
@@ -79,7 +82,7 @@ def decode_header(kind: type[AnyHeader], part: Any) -> AnyHeader:
     if len(part) > MAX_HEADER_BYTES:
         raise BadMessage(f"{name} header of {len(part)} bytes, at most {MAX_HEADER_BYTES}")
     try:
-        return _DECODERS[kind].decode(part)
+        return _decoder(kind).decode(part)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadMessage(f"{name} header: {error}") from error
 

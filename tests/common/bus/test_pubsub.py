@@ -3,6 +3,7 @@
 import contextlib
 import threading
 import time
+from pathlib import Path
 
 import msgpack
 import msgspec
@@ -17,6 +18,7 @@ from common.bus.errors import BusError
 from common.bus.messages import Action, Header, Keypoints, Message, Status, Window
 from common.bus.pubsub import Publisher, Subscriber
 from tests.common.sockets import VECTOR, collect, keypoints, subscriber, until
+from tests.pace import patience
 
 
 def publisher(endpoints: Endpoints, stack: contextlib.ExitStack) -> Publisher:
@@ -160,7 +162,7 @@ def test_listen_yields_headers_and_with_an_array_both(endpoints: Endpoints, stac
     probe = subscriber(endpoints, stack, "status")
     connect(sender, probe)
     messages = listen("action", "keypoints", host=endpoints.host, port=endpoints.port)
-    stack.callback(messages.close)  # type: ignore[attr-defined]
+    stack.callback(messages.close)
     done = threading.Event()
 
     def talk() -> None:
@@ -216,3 +218,46 @@ def test_a_publisher_that_starts_again_is_no_loss(endpoints: Endpoints, stack: c
                 sender.send(action())
             assert [m.header.number for m in collect(reader, len(numbers))] == numbers  # type: ignore[attr-defined]
     assert not reader.missed
+
+
+def test_a_publisher_waits_for_who_subscribes_to_the_topic_or_to_a_stream_of_it(
+    endpoints: Endpoints, stack: contextlib.ExitStack
+) -> None:
+    sender = publisher(endpoints, stack)
+    assert not sender.wait_for_subscriber("action", timeout_s=0.1)
+    reader = subscriber(endpoints, stack, "action", stream="left")
+    assert sender.wait_for_subscriber("action", timeout_s=patience(5))
+    assert sender.wait_for_subscriber("action", "left", timeout_s=0)
+    assert not sender.wait_for_subscriber("action", "right", timeout_s=0.1)
+    assert not sender.wait_for_subscriber("keypoints", timeout_s=0)
+    sender.send(msgspec.structs.replace(action(), stream="left"))
+    assert [m.header.stream for m in collect(reader, 1)] == ["left"]
+    reader.close()
+    until(lambda: not sender.wait_for_subscriber("action", timeout_s=0))
+
+
+def test_a_publisher_that_is_refused_says_so(endpoints: Endpoints, stack: contextlib.ExitStack, tmp_path: Path) -> None:
+    sender = publisher(endpoints._replace(token_file=str(tmp_path / "token")), stack)
+    with pytest.raises(BusError, match="refuses the token"):
+        sender.wait_for_subscriber("action", timeout_s=patience(5))
+
+
+def test_what_has_no_topic_is_not_sent(endpoints: Endpoints, stack: contextlib.ExitStack) -> None:
+    with pytest.raises(BusError, match=r"Header cannot be sent: .*add_topic"):
+        publisher(endpoints, stack).send(Header(stream="cam", seq=0, captured_ns=0, ingested_ns=0))
+
+
+def test_a_listener_can_be_iterated_over_and_asked(endpoints: Endpoints, stack: contextlib.ExitStack) -> None:
+    sender = publisher(endpoints, stack)
+    heard = listen("action", "keypoints", **endpoints._asdict())
+    stack.callback(heard.close)
+    for topic in ("action", "keypoints"):
+        assert sender.wait_for_subscriber(topic, timeout_s=patience(5))
+    for seq in range(3):
+        sender.send(action(seq))
+    sender.send(msgspec.structs.replace(keypoints(3), end_of_stream=True))
+    found = [next(heard)]
+    until(lambda: found.extend(heard.receive(0.05)) or len(found) >= 4)
+    assert [header.seq for header in found if isinstance(header, Action)] == [0, 1, 2]
+    ((header, array),) = [pair for pair in found if isinstance(pair, tuple)]
+    assert header.end_of_stream and array is None  # a pair, so that `for header, array in listen(...)` goes through

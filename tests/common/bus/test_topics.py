@@ -1,13 +1,16 @@
 """The table of topics: complete, consistent, and no stream hears another."""
 
+from unittest import mock
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from common.bus import messages
-from common.bus.messages import Header
-from common.bus.topics import TOPIC_OF, TOPICS, Topic, topic_prefix
+from common.bus.errors import BusError
+from common.bus.messages import Action, Header
+from common.bus.topics import TOPIC_OF, TOPICS, Topic, add_topic, topic_prefix
 from common.keypoints.landmarks import SIZE
 
 ROWS = list(TOPICS.values())
@@ -44,3 +47,26 @@ def test_cam1_does_not_hear_cam10(row: Topic) -> None:
 def test_no_address_begins_with_another(row: Topic, other: Topic, stream: str, other_stream: str) -> None:
     first, second = topic_prefix(header(row.header, stream)), topic_prefix(header(other.header, other_stream))
     assert second.startswith(first) == (first == second) == ((row, stream) == (other, other_stream))
+
+
+class Lamp(Header, kw_only=True, frozen=True):
+    """What a consumer publishes."""
+
+
+def test_a_topic_can_be_added_and_added_again() -> None:
+    with mock.patch.dict(TOPICS), mock.patch.dict(TOPIC_OF):
+        for _ in range(2):
+            add_topic("lamp", Lamp)
+        assert TOPICS["lamp"] is TOPIC_OF[Lamp]
+        assert topic_prefix(header(Lamp, "cam")) == b"lamp/cam/"
+        with pytest.raises(BusError, match="lamp cannot carry Action"):
+            add_topic("lamp", Action)
+        with pytest.raises(BusError, match="lights cannot carry Lamp"):
+            add_topic("lights", Lamp)
+
+
+@pytest.mark.parametrize("name", ["action", "", "a/b", ".a", "a b"])
+def test_a_topic_of_another_or_of_no_name_is_refused(name: str) -> None:
+    with pytest.raises(BusError, match="cannot"):
+        add_topic(name, Lamp)
+    assert Lamp not in TOPIC_OF
