@@ -12,7 +12,7 @@ from pathlib import Path
 from common.errors import UserError, command
 from common.recognition.classifier import read_card
 from data import dataset
-from models.storage.folder import check_free, write_card, written
+from models.storage.folder import check_free, new_model_folder, write_card
 from models.training.adaptation import adapt
 from models.training_data import rehearsal
 
@@ -24,7 +24,7 @@ def command_line(arguments: argparse.Namespace) -> None:
         raise UserError(f"--seed {arguments.seed} will not do: it must be 0 or more.")
     sequences = [sequence for folder in arguments.datasets for sequence in dataset.read(folder)]
     adapted = adapt(arguments.model, sequences, arguments.seed)
-    with written(arguments.out) as draft:
+    with new_model_folder(arguments.out) as draft:
         adapted.trained.save(draft)
         rehearsal.save(draft, adapted.lessons, arguments.seed)
         write_card(draft, adapted.card)

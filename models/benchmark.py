@@ -32,7 +32,7 @@ from common.recording.sequence import KeypointSequence
 from data import dataset
 from data.extraction.run import extract
 from models.evaluation.evaluator import Result, evaluate
-from models.storage.importer import adopt
+from models.storage.importer import import_model
 from models.training.adaptation import adapt
 from models.training.card import save
 from models.training.cross_validation import by_number, crossed
@@ -142,7 +142,7 @@ def peers(data: Path, _plan: Plan, work: Path) -> Iterator[Figure]:
     ):
         folder = work / name
         idle = [label for label in labels if label == SIGNS[0]]
-        card = adopt(data / "peer_models" / file, folder, labels, idle, None, None)
+        card = import_model(data / "peer_models" / file, folder, labels, idle, None, None)
         named = by_number(dataset.read(data / own))
         reached = evaluate(Classifier(folder), card, named).sequences.accuracy
         yield Figure(on=f"{name} on its own data", what="accuracy", value=reached, detail={"its author's": accuracy})

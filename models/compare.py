@@ -27,7 +27,7 @@ from common.files import atomic_write
 from common.keypoints.features import RAW
 from common.recording.sequence import KeypointSequence
 from data import dataset
-from models.storage.folder import in_text
+from models.storage.folder import printable
 from models.training.arguments import options, planned
 from models.training.cross_validation import Figures, crossed, figures_of
 from models.training.recipe import KINDS, Recipe
@@ -102,7 +102,7 @@ def tell(one: Figures, folds: int) -> None:
 
 
 def write(path: Path, datasets: Row[Path], plan: Plan, figures: Row[Figures]) -> None:
-    sources = [in_text(source) for source in datasets]
+    sources = [printable(source) for source in datasets]
     facts = {"datasets": sources, "plan": plan, "figures": figures}
     atomic_write(path, msgspec.json.format(msgspec.json.encode(facts), indent=2) + b"\n")
 

@@ -24,7 +24,7 @@ from models.evaluation import report
 from models.evaluation.evaluator import Result, evaluate
 from models.evaluation.metrics import Scores
 from models.evaluation.provenance import check_labels
-from models.storage.folder import in_text
+from models.storage.folder import printable
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -39,8 +39,8 @@ def run(arguments: argparse.Namespace) -> None:
     show(result)
     if arguments.json:
         content = {
-            "model": in_text(arguments.model),
-            "dataset": in_text(arguments.dataset),
+            "model": printable(arguments.model),
+            "dataset": printable(arguments.dataset),
             **msgspec.structs.asdict(result),
         }
         atomic_write(arguments.json, msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")

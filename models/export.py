@@ -24,7 +24,7 @@ from common.recording.sequence import KeypointSequence
 from data import dataset
 from data.extraction.testcard import record
 from models.simulation import pipeline
-from models.storage.folder import write_card, written
+from models.storage.folder import new_model_folder, write_card
 
 STRIDE: Final = 3  # frames from one window that is compared to the next
 OPSET: Final = 17  # of ONNX: runtimes since 2022 have it
@@ -45,7 +45,7 @@ def export(source: Path, target: Path, kind: str, quantize: bool, data: Path | N
         raise UserError(f"{source} has no {WEIGHTS}: only such weights can be exported.")
     windows = cut(dataset.read(data) if data else record(SEED, SECONDS), card.window)
     original = Classifier(source)(windows)
-    with written(target) as draft:
+    with new_model_folder(target) as draft:
         try:
             with quiet(), redirect_stdout(io.StringIO()):  # whatever is wrong is raised
                 WRITERS[kind](source / WEIGHTS, draft / f"model.{kind}", quantize)

@@ -15,7 +15,7 @@ from pathlib import Path
 from common.errors import command
 from data import dataset
 from models.evaluation import provenance
-from models.storage.folder import check_free, desk, in_text, written
+from models.storage.folder import check_free, new_model_folder, printable, work_dir
 from models.training.arguments import options, planned
 from models.training.card import save, told
 from models.training.fit import LOGS
@@ -30,10 +30,10 @@ def train(arguments: argparse.Namespace) -> None:
     check_free(arguments.out)
     sequences = [sequence for folder in arguments.datasets for sequence in dataset.read(folder)]
     course = Course(sequences, plan)
-    with desk(arguments.out, provenance.run_key(plan, sequences)) as folder, shown() as progress:
+    with work_dir(arguments.out, provenance.run_key(plan, sequences)) as folder, shown() as progress:
         taught = course.teach(folder, progress)
-        with written(arguments.out) as draft:
-            save(draft, course, taught, [in_text(source.name) for source in arguments.datasets])
+        with new_model_folder(arguments.out) as draft:
+            save(draft, course, taught, [printable(source.name) for source in arguments.datasets])
             for logs in folder.glob(f"*/{LOGS}"):
                 shutil.move(logs, draft / LOGS / logs.parent.name)
     told(arguments.out, taught)

@@ -29,7 +29,7 @@ from common.errors import UserError, command
 from common.files import atomic_write
 from data import dataset
 from models.evaluation import provenance
-from models.storage.folder import check_free, desk, in_text, written
+from models.storage.folder import check_free, new_model_folder, printable, work_dir
 from models.training.arguments import options, planned
 from models.training.card import save, told
 from models.training.progress import Progress, shown
@@ -52,7 +52,7 @@ def tune(arguments: argparse.Namespace) -> None:
     sequences = [sequence for folder in arguments.datasets for sequence in dataset.read(folder)]
     course = Course(sequences, plan)
     state = provenance.run_key((plan, kinds), sequences)
-    with desk(arguments.out, state) as folder:
+    with work_dir(arguments.out, state) as folder:
         with opened(arguments.study or folder / STUDY, state) as study:
             search(study, course, kinds, arguments.trials)
             best, trials = best_of(study), len(study.get_trials(states=DONE))
@@ -62,8 +62,8 @@ def tune(arguments: argparse.Namespace) -> None:
         course = course.by(recipe_of(best.params, plan.recipe))
         with shown() as progress:
             taught = course.teach(place, progress)
-        with written(arguments.out) as draft:
-            save(draft, course, taught, [in_text(source.name) for source in arguments.datasets], trials=trials)
+        with new_model_folder(arguments.out) as draft:
+            save(draft, course, taught, [printable(source.name) for source in arguments.datasets], trials=trials)
     told(arguments.out, taught)
 
 

@@ -38,7 +38,7 @@ class Card(msgspec.Struct, kw_only=True, frozen=True):
         1.0  # makes confidence mean what it says: models/evaluation/calibration.py
     )
     decision: Parameters
-    architecture: str
+    layers: str
     parameters: int
     data: dict[str, Any]  # sources, hash, recorders
     metrics: dict[str, Any]  # with the split they were measured on
@@ -58,7 +58,9 @@ def read_card(folder: str | Path) -> Card:
     try:
         card = msgspec.json.decode(path.read_bytes(), type=Card)
     except (OSError, msgspec.MsgspecError) as error:
-        raise UserError(f"{path} is not a model card: {error}.") from error
+        raise UserError(
+            f"{path} is not a model card of this release: {error}; train, adapt or import it again."
+        ) from error
     if card.layout != LAYOUT:
         raise UserError(f"{path}: the model is for landmarks of layout {card.layout!r}, this release has {LAYOUT!r}.")
     if len(set(card.labels)) != len(card.labels) or not set(card.idle) <= set(card.labels):

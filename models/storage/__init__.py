@@ -1,1 +1,1 @@
-"""Model folders, and networks of other people."""
+"""Read and write model folders, and convert networks of other projects."""

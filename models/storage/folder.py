@@ -1,4 +1,4 @@
-"""A model folder to be written in; the whole folder, or nothing, out."""
+"""Write model folders atomically, and keep the state of resumable work beside them."""
 
 import contextlib
 import fcntl
@@ -14,10 +14,10 @@ from common.recognition.classifier import CARD, Card
 
 
 @contextlib.contextmanager
-def written(out: Path) -> Iterator[Path]:
-    """A folder to fill, which becomes `out` when the block is done, and is gone if it fails.
+def new_model_folder(out: Path) -> Iterator[Path]:
+    """Yield a draft folder that becomes `out` when the block ends, and is removed if it fails.
 
-    Raises UserError if `out` is there already or cannot be written.
+    Raises UserError if `out` exists or cannot be written.
     """
     check_free(out)
     draft = out.with_name(out.name + ".part")
@@ -27,46 +27,46 @@ def written(out: Path) -> Iterator[Path]:
         yield draft
         draft.rename(out)
     except OSError as error:
-        raise UserError(f"{out} cannot be written: {error.strerror or error}.") from error
+        raise UserError(f"{out} cannot be written: {error.strerror or error}; choose another --out.") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def desk(out: Path, work: str) -> Iterator[Path]:
-    """A folder for what is needed until `out` is written; it stays when the block fails, for the same work to go on.
+def work_dir(out: Path, run_key: str) -> Iterator[Path]:
+    """Yield a folder for the state of a run that writes `out`; it is removed when the block ends, and kept if it fails.
 
-    work: says what is done; what was left by other work is removed. Raises UserError if somebody is at it.
+    run_key: identifies the run; the state of another one is removed. Raises UserError if another process uses it.
     """
     folder = out.with_name(out.name + ".training")
-    label, inner = folder / "work", folder / "desk"
+    key, inner = folder / "run_key", folder / "checkpoints"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with label.open("a+") as lock:
+        with key.open("a+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if label.read_text() != work:
+            if key.read_text() != run_key:
                 shutil.rmtree(inner, ignore_errors=True)
-                label.write_text(work)
+                key.write_text(run_key)
             inner.mkdir(exist_ok=True)
             yield inner
             shutil.rmtree(folder, ignore_errors=True)
     except BlockingIOError:
         raise UserError(f"{out} is being trained by another process: wait for it, or choose another --out.") from None
     except OSError as error:
-        raise UserError(f"{folder} cannot be written: {error.strerror or error}.") from error
+        raise UserError(f"{folder} cannot be written: {error.strerror or error}; choose another --out.") from error
 
 
-def in_text(name: str | Path) -> str:
-    """A file's or folder's name, which need not be text, for a card or a table of figures."""
+def printable(name: str | Path) -> str:
+    """Return a file's or folder's name as text, which it need not be, for a card or JSON."""
     return os.fsencode(name).decode(errors="replace")
 
 
 def check_free(out: Path) -> None:
-    """Raises UserError if `out` is there already."""
+    """Raise UserError if `out` exists."""
     if out.exists():
         raise UserError(f"{out} is there already: choose another --out, or remove it.")
 
 
 def write_card(folder: Path, card: Card) -> None:
-    """Last of all: a folder without a card is no model."""
+    """Write the card, after all other files: a folder without a card is no model folder."""
     (folder / CARD).write_bytes(msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n")

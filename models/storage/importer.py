@@ -14,13 +14,13 @@ from common.keypoints.landmarks import LAYOUT, SHAPES, VECTORS
 from common.labels import checked_label
 from common.recognition.classifier import Card, Classifier, WindowShape, weights_of
 from common.recognition.decision import Parameters
-from models.storage.conversion import Facts, rewrite
-from models.storage.folder import write_card, written
+from models.storage.conversion import NetworkInfo, convert
+from models.storage.folder import new_model_folder, write_card
 
 PARTS: Final = tuple(part for part in get_args(Part) if part in (*SHAPES, *HOLDS))
 
 
-def adopt(
+def import_model(
     file: Path,
     out: Path,
     labels: list[str],
@@ -29,27 +29,27 @@ def adopt(
     length: int | None,
     layout: tuple[Part, ...] = (),
 ) -> Card:
-    """The model folder `out` with the network of `file`; raises UserError.
+    """Write the model folder `out` for the network of `file`, and return its card; raises UserError.
 
-    idle: which labels mean "nothing". fps: rate of the recordings it was trained on; None: frames as they come.
-    length: frames in a window, needed only where the network takes any number. layout: the parts that a frame's numbers
-    are of, one after the other; by default they are guessed.
+    idle: the labels that mean that no action is performed. fps: frame rate of the recordings it was trained on; None:
+    frames as they come. length: frames in a window, needed only where the network takes any number. layout: the parts
+    of a frame's vector, in order; by default they are detected by its size.
     """
     _check_labels(labels, idle)
     _check_layout(layout)
-    with written(out) as draft:
-        said = Features(kind="raw", parts=layout) if layout else None
-        facts = rewrite(file, draft, size(said) if said else None)
+    with new_model_folder(out) as draft:
+        named = Features(kind="raw", parts=layout) if layout else None
+        network = convert(file, draft, size(named) if named else None)
         card = Card(
             layout=LAYOUT,
             labels=labels,
             idle=idle,
-            window=WindowShape(length=_agreed(file, facts, labels, length), fps=fps),
-            features=said or _guessed(file, facts.size),
+            window=WindowShape(length=_window_length(file, network, labels, length), fps=fps),
+            features=named or _guess_features(file, network.size),
             decision=Parameters(),
-            architecture=facts.architecture,
-            parameters=facts.parameters,
-            data={"adopted": file.name, "file_sha256": hashlib.sha256(file.read_bytes()).hexdigest()},
+            layers=network.layers,
+            parameters=network.parameters,
+            data={"imported_from": file.name, "file_sha256": hashlib.sha256(file.read_bytes()).hexdigest()},
             metrics={},
             seed=0,
             versions={"python": platform.python_version(), "numpy": np.__version__},
@@ -65,39 +65,41 @@ def _check_labels(labels: Sequence[str], idle: Sequence[str]) -> None:
     for label in labels:
         checked_label(label)
     if len(labels) < 2 or len(set(labels)) != len(labels):
-        raise UserError(f"--labels {','.join(labels)} will not do: name two or more, all different.")
-    if strangers := set(idle) - set(labels):
-        raise UserError(f"--idle {','.join(sorted(strangers))} is not one of the labels {','.join(labels)}.")
+        raise UserError(f"--labels {','.join(labels)} is not valid: name two or more, all different.")
+    if unknown := set(idle) - set(labels):
+        raise UserError(f"--idle {','.join(sorted(unknown))} is not one of the labels {','.join(labels)}.")
 
 
 def _check_layout(layout: Sequence[Part]) -> None:
-    held = [one for part in layout for one in HOLDS.get(part, (part,))]
-    if len(set(held)) < len(held):
+    parts = [one for part in layout for one in HOLDS.get(part, (part,))]
+    if len(set(parts)) < len(parts):
         raise UserError(f"--layout {','.join(layout)} names the same numbers twice: name each part once.")
 
 
-def _agreed(file: Path, facts: Facts, labels: Sequence[str], length: int | None) -> int:
-    """Frames in a window; raises UserError where the network is not what was said."""
-    if facts.labels != len(labels):
-        raise UserError(f"{file} tells {facts.labels} labels apart, --labels names {len(labels)}: name them all.")
-    if facts.length and length not in (None, facts.length):
-        raise UserError(f"{file} takes windows of {facts.length} frames, --length says {length}.")
-    agreed = facts.length or length
-    if not agreed:
-        raise UserError(f"{file} takes windows of any number of frames: say how many by --length.")
-    return agreed
+def _window_length(file: Path, network: NetworkInfo, labels: Sequence[str], length: int | None) -> int:
+    """Return the frames in a window; raises UserError where options contradict the network."""
+    if network.labels != len(labels):
+        raise UserError(f"{file} has {network.labels} labels, --labels names {len(labels)}: name them all.")
+    if network.length and length not in (None, network.length):
+        raise UserError(
+            f"{file} takes windows of {network.length} frames, --window-length says {length}: leave the option out."
+        )
+    length = network.length or length
+    if not length:
+        raise UserError(f"{file} takes windows of any number of frames: give their number by --window-length.")
+    return length
 
 
 def _check_runs(file: Path, folder: Path) -> None:
-    """Raises UserError naming `file`: what does not run is not adopted."""
+    """Raise UserError naming `file` if the converted network does not run."""
     try:
         Classifier(folder)
     except UserError as error:
         raise UserError(str(error).replace(str(weights_of(folder)), str(file))) from error
 
 
-def _guessed(file: Path, numbers: int) -> Features:
-    """What so many numbers most often are; raises UserError for a number that nobody has."""
+def _guess_features(file: Path, numbers: int) -> Features:
+    """Return the features that most often have so many numbers; raises UserError for an unknown size."""
     if numbers not in VECTORS:
         known = ", ".join(map(str, VECTORS))
         raise UserError(
@@ -107,5 +109,5 @@ def _guessed(file: Path, numbers: int) -> Features:
 
 
 def sizes(parts: Sequence[Part] = PARTS) -> str:
-    """Parts, each with its numbers."""
+    """Return a text of parts, each with its size."""
     return ", ".join(f"{part} ({size(Features(kind='raw', parts=(part,)))})" for part in parts)

@@ -15,7 +15,7 @@ from common.labels import check_distinct, is_idle
 from common.recognition.classifier import CARD, WEIGHTS, Card, read_card, tempered, weights_of
 from common.recording.sequence import KeypointSequence
 from models.evaluation import provenance
-from models.storage.folder import in_text
+from models.storage.folder import printable
 from models.training.card import commit, versions
 from models.training.fit import Trained, learn
 from models.training.progress import shown
@@ -64,7 +64,7 @@ def adapt(folder: Path, sequences: Row[KeypointSequence], seed: int = 0) -> Adap
     adapted = msgspec.structs.replace(
         card,
         parameters=trained.parameters,
-        data=_data(card, in_text(folder.name), sequences),
+        data=_data(card, printable(folder.name), sequences),
         metrics={"former_lessons_right": kept, "before": card.metrics},
         seed=seed,
         recipe=msgspec.to_builtins(recipe),

@@ -37,7 +37,7 @@ def card_of(taught: Taught, sequences: list[KeypointSequence], sources: list[str
         features=plan.recipe.features,
         temperature=validated.temperature,
         decision=validated.decision,
-        architecture=taught.trained.architecture,
+        layers=taught.trained.architecture,
         parameters=taught.trained.parameters,
         data={
             "sources": sources,

@@ -1,4 +1,4 @@
-"""People made of numbers: sequences in which one landmark says what is performed, and a model that reads it."""
+"""Synthetic people: sequences in which one landmark is the label, and a model that reads it."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ NUMBER = 3  # the visibility of the nose: the label's number
 
 
 def person(labels: "list[str]", seed: int = 0) -> NDArray[np.float32]:
-    """Somebody who performs one label after the other, a frame each (n, 1662); hands are down when idle."""
+    """Return keypoints (n, 1662) of somebody who performs labels, a frame each; when idle, hands are down."""
     vectors = np.random.default_rng(seed).uniform(0.4, 0.6, (len(labels), SIZE)).astype(np.float32)
     idle = np.array(labels) == LABELS[0]
     parts = split(vectors)
@@ -33,14 +33,14 @@ def sequence(
 
 
 def card(**other: object) -> Card:
-    facts: dict[str, object] = {
+    fields: dict[str, object] = {
         "layout": LAYOUT,
         "labels": LABELS,
         "idle": LABELS[:1],
         "window": WindowShape(length=10, fps=25.0),
         "features": RAW,
         "decision": Parameters(),
-        "architecture": "",
+        "layers": "",
         "parameters": 0,
         "data": {},
         "metrics": {},
@@ -49,10 +49,10 @@ def card(**other: object) -> Card:
         "commit": "",
         "trained": "",
     }
-    return Card(**(facts | other))  # type: ignore[arg-type]
+    return Card(**(fields | other))  # type: ignore[arg-type]
 
 
 def read_number(windows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probabilities (n, labels): the share of a window's frames that show each."""
+    """Return probabilities (n, labels): the ratio of a window's frames that show each."""
     numbers = windows[..., NUMBER].round().astype(int)
     return np.stack([(numbers == number).mean(axis=1) for number in range(len(LABELS))], axis=1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Other people's models in; the same probabilities from a model folder out, and what is refused."""
+"""Importing networks of other projects: the same probabilities from a model folder, and what is refused."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ from common.keypoints.landmarks import SIZE
 from common.recognition.classifier import Classifier
 from data import dataset
 from data.formats.shared import to_holistic
-from models.storage.importer import adopt
+from models.storage.importer import import_model
 from tests.pipeline import ROOT
 
 LENGTH, NUMBERS, LABELS = 6, 126, ["a", "b", "c"]
@@ -70,18 +70,18 @@ def save(model: Any, path: Path, change: Callable[[Any], Any] = lambda described
 
 
 def take(file: Path, labels: Iterable[str] = LABELS, length: int | None = None) -> Classifier:
-    out = file.parent / "adopted"
-    adopt(file, out, list(labels), [], None, length)
+    out = file.parent / "imported"
+    import_model(file, out, list(labels), [], None, length)
     return Classifier(out)
 
 
 def refused(file: Path, why: str, **options: Any) -> None:
     """It is, in one sentence that names the file, and nothing is left behind."""
     before = set(file.parent.iterdir())
-    with pytest.raises(UserError, match=why) as told:
+    with pytest.raises(UserError, match=why) as error:
         take(file, **options)
-    assert "\n" not in str(told.value)
-    assert str(file) in str(told.value)
+    assert "\n" not in str(error.value)
+    assert str(file) in str(error.value)
     assert set(file.parent.iterdir()) == before
 
 
@@ -96,7 +96,7 @@ def refused(file: Path, why: str, **options: Any) -> None:
         lambda: [layers.Conv1D(4, 3), layers.GRU(4, return_sequences=True), layers.GlobalAveragePooling1D()],
     ],
 )
-def test_files_of_keras_2_and_3_tell_what_they_told_before(tmp_path: Path, inner: Any, suffix: str):
+def test_files_of_keras_2_and_3_predict_as_before(tmp_path: Path, inner: Any, suffix: str):
     model = network(*inner())
     expected = np.asarray(model(THEIRS))
     for era, change in (("2", as_keras_2), ("3", lambda same: same)):
@@ -114,10 +114,10 @@ def test_a_network_that_ends_without_softmax_gets_one(tmp_path: Path):
     np.testing.assert_allclose(classify(WINDOWS), tf.nn.softmax(model(THEIRS)), atol=1e-5)
 
 
-def test_a_network_for_any_number_of_frames_needs_to_be_told_one(tmp_path: Path):
+def test_a_network_for_any_number_of_frames_needs_a_window_length(tmp_path: Path):
     model = network(layers.LSTM(4), length=None)
     file = save(model, tmp_path / "model.keras")
-    refused(file, "any number of frames.*--length")
+    refused(file, "any number of frames.*--window-length")
     np.testing.assert_allclose(take(file, length=LENGTH)(WINDOWS), model(THEIRS), atol=1e-5)
 
 
@@ -171,14 +171,14 @@ def test_networks_for_something_else_are_refused(tmp_path: Path):
     refused(save(network(layers.LSTM(4), last="sigmoid"), tmp_path / "yes_or_no.keras"), "sigmoid")
     refused(save(network(layers.LSTM(4), numbers=99), tmp_path / "numbers.keras"), "99 numbers.*1662, 258, 132, 126")
     refused(save(network(), tmp_path / "frames.keras"), "labels every frame")
-    picture = tf.keras.Sequential([layers.Input((8, 8, 3)), layers.Flatten(), layers.Dense(3)])
-    refused(save(picture, tmp_path / "picture.keras"), r"takes arrays \(None, 8, 8, 3\)")
+    image = tf.keras.Sequential([layers.Input((8, 8, 3)), layers.Flatten(), layers.Dense(3)])
+    refused(save(image, tmp_path / "image.keras"), r"takes arrays \(None, 8, 8, 3\)")
     broken = network(layers.LSTM(4))
     broken.set_weights([weights * np.nan for weights in broken.get_weights()])
     refused(save(broken, tmp_path / "broken.keras"), "not finite")
     file = save(network(layers.LSTM(4)), tmp_path / "model.keras")
-    refused(file, "3 labels apart, --labels names 2", labels=["a", "b"])
-    refused(file, "windows of 6 frames, --length says 7", length=7)
+    refused(file, "has 3 labels, --labels names 2", labels=["a", "b"])
+    refused(file, "windows of 6 frames, --window-length says 7", length=7)
 
 
 @pytest.mark.parametrize("name", ["model.h5", "model.keras", "model.onnx"])
@@ -239,7 +239,7 @@ def test_onnx_files_with_and_without_softmax(tmp_path: Path, last: str):
 
 def test_onnx_files_for_something_else_are_refused(tmp_path: Path):
     write_onnx(tmp_path / "double.onnx", kind=TensorProto.DOUBLE)
-    refused(tmp_path / "double.onnx", "something else than float32")
+    refused(tmp_path / "double.onnx", "other than float32")
     write_onnx(tmp_path / "custom.onnx", "Mine", domain="mine")
     refused(tmp_path / "custom.onnx", "mine")
     write_onnx(tmp_path / "thief.onnx", "Identity")
@@ -260,7 +260,7 @@ def test_onnx_files_for_something_else_are_refused(tmp_path: Path):
 )
 def test_labels_that_cannot_be(tmp_path: Path, labels: list[str], idle: list[str], why: str):
     with pytest.raises(UserError, match=why):
-        adopt(tmp_path / "any.keras", tmp_path / "out", labels, idle, None, None)
+        import_model(tmp_path / "any.keras", tmp_path / "out", labels, idle, None, None)
 
 
 def test_the_command(tmp_path: Path):
@@ -302,20 +302,20 @@ def test_published_models_reach_what_their_authors_say(shared: Path, tmp_path: P
     from load import load
 
     windows, labels, _ = load(shared / "sixteen_signs.xz")
-    adopt(
+    import_model(
         shared / "peer_models/sixteen_signs_gru.h5", tmp_path / "a", SIGNS.split(","), ["predicting....."], None, None
     )
     assert accuracy(Classifier(tmp_path / "a"), windows, labels) == pytest.approx(0.996, abs=0.005)
 
     theirs = np.load(shared / "peer_models/six_exercises_pose132.npz")
     file = shared / "peer_models/six_exercises_pose132.keras"
-    adopt(file, tmp_path / "b", EXERCISES.split(","), [], None, None)
+    import_model(file, tmp_path / "b", EXERCISES.split(","), [], None, None)
     windows = np.stack([to_holistic(file, window) for window in theirs["X"]])
     assert accuracy(Classifier(tmp_path / "b"), windows, theirs["actions"][theirs["y"]]) == pytest.approx(
         0.928, abs=0.005
     )
 
     sequences = dataset.read(shared / "mp_data_mit/MP_Data")
-    adopt(shared / "mp_data_mit/action.h5", tmp_path / "c", ["hello", "thanks", "iloveyou"], [], None, None)
+    import_model(shared / "mp_data_mit/action.h5", tmp_path / "c", ["hello", "thanks", "iloveyou"], [], None, None)
     windows = np.stack([one.keypoints for one in sequences])
     assert accuracy(Classifier(tmp_path / "c"), windows, [one.label for one in sequences]) > 0.6

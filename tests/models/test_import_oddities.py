@@ -1,4 +1,4 @@
-"""Networks of shapes and layouts that others have: what is taken, as what, and what is said of the rest."""
+"""Importing networks of unusual shapes and layouts: what is converted, and the errors of the rest."""
 
 import json
 import re
@@ -19,7 +19,7 @@ from common.errors import UserError
 from common.keypoints.features import Features, features
 from common.keypoints.landmarks import SLICES
 from common.recognition.classifier import Classifier
-from models.storage.importer import adopt
+from models.storage.importer import import_model
 from tests.models.test_import_model import LABELS, LENGTH, NUMBERS, THEIRS, WINDOWS, as_keras_2, network, renamed, save
 from tests.pipeline import ROOT
 
@@ -28,18 +28,18 @@ POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:20d59d27\nsize
 
 
 def take(file: Path, length: int | None = None, layout: tuple[Any, ...] = ()) -> Classifier:
-    adopt(file, file.with_name("adopted"), LABELS, [], None, length, layout)
-    return Classifier(file.with_name("adopted"))
+    import_model(file, file.with_name("imported"), LABELS, [], None, length, layout)
+    return Classifier(file.with_name("imported"))
 
 
 def refusal(file: Path, **options: Any) -> str:
     """What is said of the file, in one sentence that names it; nothing is left behind."""
     before = set(file.parent.iterdir())
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         take(file, **options)
-    assert "\n" not in str(told.value) and str(file) in str(told.value)
+    assert "\n" not in str(error.value) and str(file) in str(error.value)
     assert set(file.parent.iterdir()) == before
-    return str(told.value)
+    return str(error.value)
 
 
 def masked(frames: Any) -> Any:
@@ -86,7 +86,7 @@ TAKEN = [
 @pytest.mark.filterwarnings("ignore:.*HDF5 file", "ignore:.*was passed an input with a mask")
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 @pytest.mark.parametrize("body", TAKEN)
-def test_functional_networks_with_masks_and_known_layers_are_taken(
+def test_functional_networks_with_masks_and_known_layers_are_imported(
     tmp_path: Path, body: Callable[[Any], Any], suffix: str
 ):
     frames = layers.Input((LENGTH, NUMBERS))
@@ -105,13 +105,13 @@ def test_functional_networks_with_masks_and_known_layers_are_taken(
         ({"class_name": "Operation", "module": "keras.src.ops.nn"}, "Operation 'lstm"),
     ],
 )
-def test_a_layer_of_the_authors_own_is_named_and_keras_own_are_not(tmp_path: Path, own: dict[str, Any], named: str):
+def test_a_custom_layer_is_named_and_those_of_keras_are_not(tmp_path: Path, own: dict[str, Any], named: str):
     model = network(layers.Masking(), layers.LSTM(4))
     functional = tf.keras.Model(model.inputs, model.outputs)
     functional.compile("adam", "categorical_crossentropy")
-    told = refusal(save(functional, tmp_path / "model.keras", renamed("LSTM", own)))
-    assert f"model.keras contains {named}" in told
-    assert " and " not in told.split(":")[0] and "NotEqual" not in told and "Adam" not in told
+    message = refusal(save(functional, tmp_path / "model.keras", renamed("LSTM", own)))
+    assert f"model.keras contains {named}" in message
+    assert " and " not in message.split(":")[0] and "NotEqual" not in message and "Adam" not in message
 
 
 def ends_in(layer: Any, last: str = "softmax", inputs: int = 1, numbers: int = NUMBERS) -> Any:
@@ -132,7 +132,7 @@ def two(seen: Any) -> list[Any]:
 @pytest.mark.filterwarnings("ignore:.*HDF5 file")
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16"])
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
-def test_a_network_trained_in_16_bits_is_taken_in_32(tmp_path: Path, suffix: str, policy: str):
+def test_a_network_trained_in_16_bits_is_imported_in_32(tmp_path: Path, suffix: str, policy: str):
     def as_keras_2(described: Any) -> Any:
         return json.loads(json.dumps(described).replace('"DTypePolicy"', '"Policy"'))
 
@@ -146,7 +146,7 @@ def test_a_network_trained_in_16_bits_is_taken_in_32(tmp_path: Path, suffix: str
     np.testing.assert_allclose(rows, tf.cast(model(THEIRS), tf.float32), atol=0.02)
 
 
-def test_what_does_not_run_is_told_by_the_name_of_its_own_file(tmp_path: Path):
+def test_a_network_that_does_not_run_is_refused_by_the_name_of_its_file(tmp_path: Path):
     write_onnx(tmp_path / "model.onnx", ["n", "frames", NUMBERS], {"sign": ["n", 3]})
     model = onnx.load(tmp_path / "model.onnx")
     fixed = helper.make_node("Reshape", ["in_0", "shape"], ["thirty"])
@@ -154,8 +154,8 @@ def test_what_does_not_run_is_told_by_the_name_of_its_own_file(tmp_path: Path):
     model.graph.node.insert(0, fixed)
     model.graph.node[1].input[0] = "thirty"
     onnx.save(model, tmp_path / "model.onnx")
-    told = refusal(tmp_path / "model.onnx", length=LENGTH)
-    assert "cannot be loaded: " in told and ".part" not in told
+    message = refusal(tmp_path / "model.onnx", length=LENGTH)
+    assert "cannot be loaded: " in message and ".part" not in message
 
 
 def single_rows() -> Any:
@@ -175,14 +175,14 @@ def single_rows() -> Any:
         ),
         (lambda: ends_in(every_second), "labels every frame .*of 126 numbers.* of 6 frames"),
         (lambda: ends_in(layers.LSTM(3), inputs=2), r"takes 2 arrays \(part_0 \(6, 126\), part_1 \(6, 126\)\): join"),
-        (lambda: ends_in(two), r"gives 2 arrays \(.*\(3,\), .*\(2,\)\)"),
-        (lambda: ends_in(layers.LSTM(1, activation="sigmoid")), r"gives \(1,\) numbers a window"),
+        (lambda: ends_in(two), r"returns 2 arrays \(.*\(3,\), .*\(2,\)\)"),
+        (lambda: ends_in(layers.LSTM(1, activation="sigmoid")), r"returns \(1,\) numbers a window"),
         (single_rows, r"takes single rows of numbers \(None, 42\), not windows"),
     ],
 )
-def test_what_is_odd_about_a_network_is_said_in_its_own_words(tmp_path: Path, made: Callable[[], Any], words: str):
-    told = refusal(save(made(), tmp_path / "model.keras"))
-    assert re.search(words, told), told
+def test_an_unusual_network_is_refused_with_its_reason(tmp_path: Path, made: Callable[[], Any], words: str):
+    message = refusal(save(made(), tmp_path / "model.keras"))
+    assert re.search(words, message), message
 
 
 def test_a_network_that_cannot_run_says_why(tmp_path: Path):
@@ -190,12 +190,12 @@ def test_a_network_that_cannot_run_says_why(tmp_path: Path):
         described["config"]["layers"][-1]["config"]["activation"] = "of_mine"
         return described
 
-    told = refusal(save(network(layers.LSTM(4)), tmp_path / "model.keras", change))
-    assert "cannot be read as a network" in told and "of_mine" in told
+    message = refusal(save(network(layers.LSTM(4)), tmp_path / "model.keras", change))
+    assert "cannot be read as a network" in message and "of_mine" in message
 
 
 def any_size(described: Any) -> Any:
-    """As Keras 2 wrote down what was never told the shape of its windows."""
+    """Remove the window's shape, as Keras 2 saved networks that were built without one."""
     if isinstance(described, list):
         return [any_size(one) for one in described]
     if not isinstance(described, dict):
@@ -204,15 +204,15 @@ def any_size(described: Any) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore:.*HDF5 file")
-def test_a_network_for_frames_of_any_size_says_so_and_is_taken_with_a_layout(tmp_path: Path):
+def test_a_network_for_frames_of_any_size_needs_a_layout(tmp_path: Path):
     tagger = save(network(layers.LSTM(4, return_sequences=True)), tmp_path / "tagger.h5", as_keras_2)
     save(network(layers.LSTM(4, return_sequences=True)), tagger, lambda one: any_size(as_keras_2(one)))
-    told = refusal(tagger)
-    assert "labels every frame" in told and "frames of any size, in windows of any length" in told
+    message = refusal(tagger)
+    assert "labels every frame" in message and "frames of any size, in windows of any length" in message
     model = network(layers.LSTM(4))
     file = save(model, tmp_path / "model.h5", lambda one: any_size(as_keras_2(one)))
-    assert "any number of numbers: say by --layout" in refusal(file, length=LENGTH)
-    assert "any number of frames: say how many by --length" in refusal(file, layout=("hands",))
+    assert "frames of any size: name their parts by --layout" in refusal(file, length=LENGTH)
+    assert "any number of frames: give their number by --window-length" in refusal(file, layout=("hands",))
     assert "cannot be read as a network" in refusal(file, layout=("pose",), length=LENGTH)
     np.testing.assert_allclose(take(file, LENGTH, ("hands",))(WINDOWS), model(THEIRS), atol=1e-5)
 
@@ -221,7 +221,7 @@ def test_a_network_for_frames_of_any_size_says_so_and_is_taken_with_a_layout(tmp
     "layout",
     [("right_hand", "left_hand"), ("left_hand", "right_hand"), ("hands", "pose"), ("right_hand",), ("pose", "face")],
 )
-def test_a_layout_is_what_the_numbers_are_taken_as(tmp_path: Path, layout: tuple[Any, ...]):
+def test_a_layout_names_the_parts_of_a_frame(tmp_path: Path, layout: tuple[Any, ...]):
     of_part = {"hands": ("left_hand", "right_hand")}
     parts = [one for part in layout for one in of_part.get(part, (part,))]
     theirs = np.concatenate([WINDOWS[..., SLICES[part]] for part in parts], axis=-1)
@@ -245,13 +245,13 @@ def asked(file: Path, *more: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_the_command_says_what_numbers_are_taken_as(tmp_path: Path):
+def test_the_command_prints_the_parts_of_a_frame(tmp_path: Path):
     file = save(network(layers.LSTM(4), numbers=132), tmp_path / "model.keras")
     guessed, said = asked(file), asked(file, "--layout", "pose")
     assert (guessed.returncode, guessed.stderr, said.returncode, said.stderr) == (0, "", 0, "")
     one, other = guessed.stdout.splitlines()[1], said.stdout.splitlines()[1]
-    assert one == "The numbers of a frame are taken as pose (132) by their count; say --layout if they are others."
-    assert other == "The numbers of a frame are taken as pose (132)."
+    assert one == "parts of a frame's vector: pose (132) (detected by size; use --layout if they are others)"
+    assert other == "parts of a frame's vector: pose (132)"
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_a_pointer_in_place_of_weights_is_known(tmp_path: Path, suffix: str):
 
 
 def write_onnx(path: Path, window: list[Any], outputs: dict[str, list[Any]], inputs: int = 1) -> np.ndarray:
-    """A network whose outputs are all the same Softmax of all frames, by the shapes they are told to have."""
+    """A network whose outputs are all the same Softmax of all frames, by the shapes they are declared with."""
     rows = len(next(iter(outputs.values()))) == 2
     kernel = np.random.default_rng(1).normal(size=(NUMBERS, 3)).astype(np.float32)
     nodes = [helper.make_node("MatMul", ["in_0", "kernel"], ["sums"])]
@@ -299,13 +299,13 @@ def write_onnx(path: Path, window: list[Any], outputs: dict[str, list[Any]], inp
 def test_odd_onnx_files_are_described(tmp_path: Path):
     file, window = tmp_path / "model.onnx", ["n", LENGTH, NUMBERS]
     write_onnx(file, ["n", "frames", "numbers"], {"tags": ["n", "frames", 3]})
-    assert "labels every frame" in (told := refusal(file)) and "any size, in windows of any length" in told
+    assert "labels every frame" in (message := refusal(file)) and "any size, in windows of any length" in message
     write_onnx(file, window, {"row": ["n", 3]}, inputs=2)
     assert "takes 2 arrays (in_0 (6, 126), in_1 (6, 126))" in refusal(file)
     write_onnx(file, window, {"sign": ["n", 3], "verdict": ["n", 3]})
-    assert "gives 2 arrays (sign (3,), verdict (3,))" in refusal(file)
+    assert "returns 2 arrays (sign (3,), verdict (3,))" in refusal(file)
     write_onnx(file, ["n", LENGTH, "numbers"], {"sign": ["n", 3]})
-    assert "any number of numbers: say by --layout" in refusal(file)
+    assert "frames of any size: name their parts by --layout" in refusal(file)
 
 
 def test_the_rows_of_an_onnx_file_are_found_among_its_states_and_sizes(tmp_path: Path):
@@ -324,9 +324,9 @@ def test_models_that_others_have(shared: Path, tmp_path: Path):
         ("lfs_pointer.onnx", "is a Git LFS pointer"),
     ):
         with pytest.raises(UserError, match=words):
-            adopt(cases / name, out, ["a", "b"], [], None, None)
+            import_model(cases / name, out, ["a", "b"], [], None, None)
     twenty = [f"sign {number}" for number in range(20)]
     with pytest.raises(UserError, match="132 numbers, but --layout names parts of 126"):
-        adopt(cases / "hands_of_132.keras", out, twenty, [], None, None, ("hands",))
-    assert adopt(cases / "hands_of_132.keras", out, twenty, [], None, None).features.parts == ("pose",)
+        import_model(cases / "hands_of_132.keras", out, twenty, [], None, None, ("hands",))
+    assert import_model(cases / "hands_of_132.keras", out, twenty, [], None, None).features.parts == ("pose",)
     assert features(WINDOWS, Classifier(out).card.features).shape[-1] == 132

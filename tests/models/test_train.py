@@ -74,7 +74,7 @@ def first_epoch(log: Path) -> int:
 @contextlib.contextmanager
 def stopped(data: Path, out: Path) -> Iterator[None]:
     """The real command, stopped after its first epochs but alive, and killed in the end."""
-    state = out.with_name(out.name + ".training") / "desk" / "fold 1" / "state" / "training_metadata.json"
+    state = out.with_name(out.name + ".training") / "checkpoints" / "fold 1" / "state" / "training_metadata.json"
     with python(*command(data, out)[1:], stdout=subprocess.DEVNULL) as process:
         until(state.exists, STARTED_S, lambda: process.poll() is None)
         os.kill(process.pid, signal.SIGSTOP)
@@ -175,7 +175,7 @@ def test_what_cannot_be_learnt_is_one_sentence(
     [
         ({"labels": ["idle", "nod", "wave"]}, "shape (windows, labels) (1, 2), but its card says (1, 3)"),
         ({"features": {"kind": "raw"}}, "takes windows of"),
-        ({"features": {"kind": "arms"}}, "is not a model card: Invalid enum value 'arms'"),
+        ({"features": {"kind": "arms"}}, "is not a model card of this release: Invalid enum value 'arms'"),
         ({"temperature": 0}, "is not a model card"),
         ({"idle": ["rest"]}, "idle ['rest'] be some of them"),
     ],
