@@ -1,13 +1,14 @@
-"""Keypoints and commands in; a data set of labelled sequences, and what the person should do now, out.
+"""Record labelled sequences from a running pipeline into a data set.
 
     python -m services.recorder wave clap --sequences 30 --subject anna
 
-Runs beside a pipeline. Keys: p or space pause and go on, r once more, s next label, q stop.
+Keys: p or space pause and resume, r retake, s next label, q stop.
 """
 
 import argparse
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
@@ -27,39 +28,43 @@ KEYS = {"p": "pause", " ": "pause", "r": "retake", "s": "skip", "q": "stop"}
 
 
 class Recorder(Service):
-    """One session on the camera's stream."""
+    """A recording session on the camera's stream; its state is published for the person to see."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._options, self._stream = settings.recorder, settings.camera.stream
         self.topics = ("keypoints", "command", "frames") if self._options.video else ("keypoints", "command")
-        self._writer: DatasetWriter | None = None
-        self._keys: KeyReader | None = None
+        self._closing = ExitStack()
         self._video: SequenceVideo | None = None
-        self._beginnings: set[int] = set()  # of the stream, those that were heard of
+        self._known_starts: set[int] = set()  # of the stream
         self._start, self._pairing = 0, Pairing()
         self._last_file = ""
-        self._shown: Recording | None = None
+        self._published: Recording | None = None
 
     def setup(self) -> None:
-        chosen, labels = self._options, check_plan(self._options)
-        self._writer = DatasetWriter(Path(chosen.out))
-        there = {label: self._writer.count(label, chosen.subject) for label in labels}
-        self._session = CaptureSession(CapturePlan(labels, chosen.sequences, chosen.frames, chosen.countdown_s), there)
-        self._video = SequenceVideo(self._writer.folder) if chosen.video else None
-        self._keys = KeyReader()
-        log.info("%s by %s: %s", chosen.out, chosen.subject, self._progress())
-        log.info("keys: p pause and go on, r once more, s next label, q stop")
+        """Open the data set and the keyboard; raises UserError."""
+        options, labels = self._options, check_plan(self._options)
+        self._writer = self._closing.enter_context(DatasetWriter(Path(options.out)))
+        existing = {label: self._writer.count(label, options.subject) for label in labels}
+        plan = CapturePlan(labels, options.sequences, options.frames, options.countdown_s)
+        self._session = CaptureSession(plan, existing)
+        self._closing.callback(lambda: log.info("%s: %s", options.out, self._progress()))
+        if options.video:
+            self._video = SequenceVideo(self._writer.folder)
+            self._closing.callback(self._video.discard)
+        self._keys = self._closing.enter_context(closing(KeyReader()))
+        log.info("%s by %s: %s", options.out, options.subject, self._progress())
+        log.info("keys: p pause and resume, r retake, s next label, q stop")
         self.over = self._session.state == "finished"
 
     def step(self, inbox: list[Message]) -> Iterator[Message]:
-        assert self._keys is not None
+        """Follow keys and commands, capture frames and save sequences; yields the session's state."""
         for key in self._keys.read().lower():
-            self._obey(KEYS.get(key, key))
+            self._run_command(KEYS.get(key, key))
         for message in inbox:
             header, array = message
             if isinstance(header, Command) and header.stream == "recorder":
-                self._obey(header.command)
+                self._run_command(header.command)
             elif header.stream != self._stream or array is None or self._is_old(header):
                 continue
             elif isinstance(header, Frame):
@@ -74,38 +79,37 @@ class Recorder(Service):
         self.over = self._session.state == "finished"
 
     def _is_old(self, header: Header) -> bool:
-        """Whether it is from before the stream began anew; what is still here of that time is forgotten."""
-        if header.start not in self._beginnings:
-            self._beginnings.add(header.start)
+        """Whether a message is of an earlier start of the stream; a new start drops what waits of the earlier one."""
+        if header.start not in self._known_starts:
+            self._known_starts.add(header.start)
             self._start, self._pairing = header.start, Pairing()
         return header.start != self._start
 
     def _capture(self, pair: Pair) -> Iterator[Message]:
         header, vector = pair.keypoints
         assert isinstance(header, Keypoints) and vector is not None
-        take = self._session.frame(header.seq, header.captured_ns, vector)
+        sequence = self._session.frame(header.seq, header.captured_ns, vector)
         try:
-            self._film(pair.frame)
-            if take:
-                self._save(take)
+            self._add_to_video(pair.frame)
+            if sequence:
+                self._save(sequence)
         except (UserError, OSError) as error:
             log.error("%s", error)
             self._session.pause(f"not saved: {error}")
-        yield from self._show(header)
+        yield self._state(header)
 
-    def _obey(self, command: str) -> None:
+    def _run_command(self, command: str) -> None:
         session = self._session
         if command == "retake" and session.retake():
-            assert self._writer is not None
             self._writer.remove(self._last_file)
-            log.info("%s is deleted; once more", self._last_file)
+            log.info("%s is deleted; retake", self._last_file)
         elif command in ("pause", "skip", "stop"):
             {"pause": session.pause, "skip": session.skip, "stop": session.stop}[command]()
         elif command != "retake" and command.strip():
             log.warning("%r is no command: %s", command, ", ".join(f"{key} {name}" for key, name in KEYS.items()))
 
-    def _show(self, header: Keypoints) -> Iterator[Message]:
-        """Tell everybody what has changed, and the terminal what matters."""
+    def _state(self, header: Keypoints) -> Message:
+        """The session's state at a frame; logs what is new in it for the person."""
         session = self._session
         state = derive_header(
             header,
@@ -119,10 +123,10 @@ class Recorder(Service):
             detail=session.detail,
             progress=dict(session.progress),
         )
-        before, self._shown = self._shown, state
+        before, self._published = self._published, state
         if before is None or (before.state, before.progress) != (state.state, state.progress):
             log.info("%s", self._line())
-        yield Message(state)
+        return Message(state)
 
     def _line(self) -> str:
         session = self._session
@@ -136,58 +140,54 @@ class Recorder(Service):
 
     # --- writing ----------------------------------------------------------------------------------
 
-    def _film(self, frame: Message | None) -> None:
-        """Keep the picture if it belongs to a take."""
+    def _add_to_video(self, frame: Message | None) -> None:
+        """Write the frame to the video if it is part of a sequence."""
         if self._video is None:
             return
         if self._session.frames <= 1:
-            self._video.discard()  # of a take that was not completed
+            self._video.discard()  # of a sequence that was not completed
         if self._session.frames:
             self._video.add(frame)
 
-    def _save(self, take: CapturedSequence) -> None:
-        assert self._writer is not None
-        fps = float(1e9 / np.median(np.diff(take.captured_ns)))
-        sequence = KeypointSequence(
-            take.label, take.keypoints, take.captured_ns, self._options.subject, self._stream, fps
-        )
-        name, issues = self._writer.next_name(take.label, self._options.subject), [*take.issues]
+    def _save(self, captured: CapturedSequence) -> None:
+        """Write a sequence and its video; raises UserError or OSError."""
+        label, subject, issues = captured.label, self._options.subject, [*captured.issues]
+        fps = float(1e9 / np.median(np.diff(captured.captured_ns)))
+        sequence = KeypointSequence(label, captured.keypoints, captured.captured_ns, subject, self._stream, fps)
+        name = self._writer.next_name(label, subject)
         if self._video:
-            self._video.keep(self._writer.folder / take.label / f"{name}.mp4")
-            if missing := len(take.seqs) - self._video.frames:
-                issues.append(f"{missing} of {len(take.seqs)} pictures missing from the video")
+            self._video.keep(self._writer.folder / label / f"{name}.mp4")
+            if missing := len(captured.seqs) - self._video.frames:
+                issues.append(f"{missing} of {len(captured.seqs)} frames missing from the video")
         path = self._writer.add(name, sequence, issues=issues)
         self._last_file = path.relative_to(self._writer.folder).as_posix()
-        self._session.saved(take._replace(issues=tuple(issues)))
+        self._session.saved(captured._replace(issues=tuple(issues)))
 
     def close(self) -> None:
-        if self._keys:
-            self._keys.close()
-        if self._video:
-            self._video.discard()
-        if self._writer:
-            log.info("%s: %s", self._options.out, self._progress())
-            self._writer.close()
+        """Restore the terminal and close the data set."""
+        self._closing.close()
 
 
 def options() -> argparse.ArgumentParser:
-    """The command line; each option stands for a setting."""
+    """The command line; the dest of each option is the setting that it sets."""
     parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    parser.add_argument("recorder.labels", metavar="LABEL", nargs="*", help="what is performed: wave 'push up/right'")
+    parser.add_argument("recorder.labels", metavar="LABEL", nargs="*", help="what to perform: wave 'push up/right'")
     parser.add_argument("--out", dest="recorder.out", type=json.dumps, metavar="DATASET", help="the data set to add to")
-    parser.add_argument("--sequences", dest="recorder.sequences", metavar="N", help="of each label, old ones included")
-    parser.add_argument("--subject", dest="recorder.subject", type=json.dumps, metavar="NAME", help="who performs")
-    parser.add_argument("--frames", dest="recorder.frames", metavar="N", help="of a sequence")
+    parser.add_argument(
+        "--sequences", dest="recorder.sequences", metavar="N", help="of each label, existing ones included"
+    )
+    parser.add_argument("--subject", dest="recorder.subject", type=json.dumps, metavar="NAME", help="the person")
+    parser.add_argument("--frames", dest="recorder.frames", metavar="N", help="of each sequence")
     parser.add_argument(
         "--until-hands-down",
         dest="recorder.frames",
         action="store_const",
         const="null",
-        help="from hands up to hands down",
+        help="capture from hands up to hands down instead",
     )
     parser.add_argument("--countdown", dest="recorder.countdown_s", metavar="SECONDS", help="before each sequence")
     parser.add_argument(
-        "--video", dest="recorder.video", action="store_const", const="true", help="keep the pictures too"
+        "--video", dest="recorder.video", action="store_const", const="true", help="store a video of each sequence"
     )
     return parser
 

@@ -109,7 +109,7 @@ class CaptureSession:
     def frame(self, seq: int, captured_ns: int, vector: NDArray[np.float32]) -> CapturedSequence | None:
         """Process the keypoints of a frame, float32 (1662,); returns the sequence that it completes, if any."""
         if self._times and (captured_ns <= self._times[-1] or seq <= self._seqs[-1]):
-            self.detail = "the stream began again; once more"
+            self.detail = "the stream restarted; retake"
             self._begin()
         if self.state == "countdown":
             self._count_down(captured_ns)
@@ -142,7 +142,7 @@ class CaptureSession:
         found = capture_issues(times, vectors, self._seqs[-1] - self._seqs[0] + 1)
         self._bad = self._bad + 1 if any(found.values()) else 0
         if 0 < self._bad <= MAX_RETAKES:
-            self.detail = f"once more: {'; '.join(found)}"
+            self.detail = f"retake: {'; '.join(found)}"
             self._begin()
             return None
         self._bad = 0
@@ -172,7 +172,7 @@ class CaptureSession:
             self.progress[self._last] -= 1
             self._skipped.discard(self._last)
             self._last = None
-        self.detail = "once more"
+        self.detail = "retake"
         self._begin()
         return delete
 

@@ -78,42 +78,42 @@ def test_twenty_sequences_though_it_is_killed_in_the_middle_and_keys_are_pressed
         assert video.get(cv2.CAP_PROP_FRAME_COUNT) >= FRAMES or missing
 
 
-def test_make_record_records_by_itself_and_tells_everybody_what_to_do(tmp_path: Path) -> None:
+def test_make_record_records_by_itself_and_publishes_what_to_do(tmp_path: Path) -> None:
     port = free_ports(5)
     command = [sys.executable, "-m", "services.launch", "--record", "nod, shake", "--source", "testcard", "--headless"]
     sets = [f"bus.port={port}", f"overlay.page_port={port + 4}", "recorder.sequences=2", "recorder.countdown_s=0.2"]
     command += ["--out", str(tmp_path / "set"), *(word for text in sets for word in ("--set", text))]
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, text=True)
-    running, heard = Pipeline(process, port, tmp_path / "log"), []
+    running, received = Pipeline(process, port, tmp_path / "log"), []
     subscriber = Subscriber(running.endpoints, ["recording"])
     try:
-        running.wait_for("recording", lambda: bool(heard.extend(subscriber.receive(20)) or heard), 60)
+        running.wait_for("recording", lambda: bool(received.extend(subscriber.receive(20)) or received), 60)
         while process.poll() is None:
-            heard.extend(subscriber.receive(100))
+            received.extend(subscriber.receive(100))
         assert process.returncode == 0, running.log
     finally:
         subscriber.close()
         process.terminate()
         process.wait(patience(15))
     assert len(files(tmp_path / "set")) == 4
-    states = {header.state for header, _ in heard if isinstance(header, Recording)}
+    states = {header.state for header, _ in received if isinstance(header, Recording)}
     assert states >= {"countdown", "capturing"}
-    assert any(header.progress == {"nod": 2, "shake": 1} for header, _ in heard if isinstance(header, Recording))
+    assert any(header.progress == {"nod": 2, "shake": 1} for header, _ in received if isinstance(header, Recording))
 
 
 def test_commands_come_over_the_bus(tmp_path: Path) -> None:
-    tell = [sys.executable, "-m", "services.control", "recorder"]
+    control = [sys.executable, "-m", "services.control", "recorder"]
     with pipeline(
         tmp_path, without=("windows", "inference", "logger", "overlay"), camera__source="testcard"
     ) as running:
         port = ["--set", f"bus.port={running.port}"]
-        alone = subprocess.run([*tell, "stop", *port], cwd=ROOT, capture_output=True, text=True, check=False)
+        alone = subprocess.run([*control, "stop", *port], cwd=ROOT, capture_output=True, text=True, check=False)
         assert alone.returncode == 2
         assert "takes commands" in alone.stderr
         with recorder(running.port, tmp_path / "set", "nod", "--countdown", "0.2") as process:
             running.wait_for("a sequence", lambda: len(files(tmp_path / "set")) >= 1, 40)
-            subprocess.run([*tell, "stop", *port], cwd=ROOT, check=True)
+            subprocess.run([*control, "stop", *port], cwd=ROOT, check=True)
             assert process.wait(patience(10)) == 0
 
 
@@ -191,11 +191,11 @@ def test_a_disk_that_is_full_pauses_and_nothing_is_lost(
     assert isinstance(frames[0].header, Keypoints)
 
 
-# --- pictures -------------------------------------------------------------------------------------------
+# --- videos ---------------------------------------------------------------------------------------------
 
 
 def filming(settings: Settings, folder: Path, sequences: int = 1) -> Recorder:
-    """A recorder that keeps pictures, ready."""
+    """A recorder that keeps videos, ready."""
     chosen = msgspec.structs.replace(
         settings.recorder,
         out=str(folder),
@@ -213,9 +213,9 @@ def filming(settings: Settings, folder: Path, sequences: int = 1) -> Recorder:
 def shot(message: Message, seq: int, captured_ns: int, **values: object) -> list[Message]:
     """A recording's keypoints as those of another frame, and that frame; shade is its number times ten."""
     header = msgspec.structs.replace(message.header, seq=seq, captured_ns=captured_ns)
-    picture = np.full((48, 64, 3), 10 * seq % 250, np.uint8)
+    image = np.full((48, 64, 3), 10 * seq % 250, np.uint8)
     frame = derive_header(header, Frame, width=64, height=48, **values)
-    return [Message(frame, np.frombuffer(b"none", np.uint8) if values else picture), Message(header, message.array)]
+    return [Message(frame, np.frombuffer(b"none", np.uint8) if values else image), Message(header, message.array)]
 
 
 def film_of(folder: Path) -> tuple[list[int], list[int], list[str]]:
@@ -243,7 +243,7 @@ def test_a_sequences_video_has_its_frames_with_their_times_however_uneven(
     assert issues == []
 
 
-def test_what_a_fast_camera_sent_and_nobody_looked_at_is_in_the_manifest(
+def test_what_a_fast_camera_sent_and_nobody_processed_is_in_the_manifest(
     settings: Settings, recording: list[Message], tmp_path: Path
 ) -> None:
     made = filming(settings, tmp_path)
@@ -257,7 +257,7 @@ def test_what_a_fast_camera_sent_and_nobody_looked_at_is_in_the_manifest(
     assert issues == [f"{2 * (FRAMES - 1)} of {3 * FRAMES - 2} frames missed"]
 
 
-def test_pictures_that_are_lost_or_bad_are_in_the_manifest(
+def test_frames_that_are_lost_or_bad_are_in_the_manifest(
     settings: Settings, recording: list[Message], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     made = filming(settings, tmp_path)
@@ -267,7 +267,7 @@ def test_pictures_that_are_lost_or_bad_are_in_the_manifest(
     made.close()
     shades, _, issues = film_of(tmp_path)
     assert shades == [0, 1, 3, 4, 6, 7]
-    assert issues == [f"2 of {FRAMES} pictures missing from the video"]
+    assert issues == [f"2 of {FRAMES} frames missing from the video"]
     assert caplog.text.count("cannot be decoded") == 1
 
 
@@ -284,21 +284,21 @@ def test_frames_of_a_sequence_that_was_not_completed_are_not_in_the_next(
     assert not list(tmp_path.rglob("*.part"))
 
 
-def test_a_reader_that_reads_seldom_loses_no_picture() -> None:
-    """40 pictures of 1080p, 25 a second; queues of four messages lost a dozen of them."""
+def test_a_reader_that_reads_seldom_loses_no_frame() -> None:
+    """40 frames of 1080p, 25 a second; queues of four messages lost a dozen of them."""
     endpoints = Endpoints(port=free_ports(4))
     with (
         contextlib.closing(BrokerSockets(endpoints)) as hub,
         contextlib.closing(Subscriber(endpoints, ["frames"])) as reader,
     ):
-        picture, seen = np.zeros((1080, 1920, 3), np.uint8).tobytes(), list[int]()
+        image, seen = np.zeros((1080, 1920, 3), np.uint8).tobytes(), list[int]()
         about_all = {"stream": "cam", "captured_ns": 0, "ingested_ns": 0}
         deadline = time.monotonic() + patience(20)
-        while not reader.receive(10):  # the hub has not heard of it
+        while not reader.receive(10):  # the hub does not know it yet
             assert time.monotonic() < deadline
             hub.publish_frame(Frame(**about_all, seq=0, width=1, height=1), bytes(3))
         for seq in range(1, 41):
-            hub.publish_frame(Frame(**about_all, seq=seq, width=1920, height=1080), picture)
+            hub.publish_frame(Frame(**about_all, seq=seq, width=1920, height=1080), image)
             next_s = time.monotonic() + 0.04
             if seq % 10 == 0:
                 seen += [header.seq for header, _ in reader.receive(0)]
