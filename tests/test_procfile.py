@@ -189,15 +189,15 @@ def test_a_robot_needs_only_pyzmq_and_msgpack(tmp_path: Path):
         (site / module.name).symlink_to(module)
     for libraries in Path(zmq.__file__).parent.parent.glob("pyzmq*"):
         (site / libraries.name).symlink_to(libraries)
-    example = ROOT / "examples" / "plain_robot.py"
-    token = {"XDG_STATE_HOME": os.environ["XDG_STATE_HOME"]}
+    example = ROOT / "examples" / "plain_zmq.py"
+    env = {"XDG_STATE_HOME": os.environ["XDG_STATE_HOME"], "PYTHONPATH": str(site)}
     said = (tmp_path / "said").open("w")
     silent = ("overlay", "logger")
     with (
         said,
         pipeline(tmp_path, without=silent, camera__source="testcard", camera__seconds=8) as running,
         python(
-            "-S", "-u", example, running.port, env={**token, "PYTHONPATH": str(site)}, stdout=said, stderr=said
+            "-S", "-u", example, env={**env, "ACTIONSTREAM__BUS__PORT": str(running.port)}, stdout=said, stderr=said
         ) as robot,
     ):
         assert running.wait(120) == 0

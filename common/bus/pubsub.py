@@ -11,7 +11,7 @@ import zmq
 from numpy.typing import NDArray
 
 from .connection import ConnectionMonitor, Endpoints, connect, open_socket
-from .errors import BadMessage, BusError, log_malformed
+from .errors import BadMessage, log_malformed
 from .messages import Header, Message
 from .topics import TOPIC_OF, TOPICS, Topic
 from .wire import MAX_MESSAGE_BYTES, pack, unpack
@@ -82,9 +82,7 @@ class Publisher:
             BusError: It is too large for the bus or of no topic, or the hub refuses the token.
         """
         self._update()
-        topic = TOPIC_OF.get(type(header))
-        if topic is None:
-            raise BusError(f"A {type(header).__name__} cannot be sent: give it a topic with add_topic.")
+        topic = TOPIC_OF[type(header)]
         if topic.sequenced == "number":
             self._numbers[topic.name, header.stream] += 1
             header = msgspec.structs.replace(header, number=self._numbers[topic.name, header.stream])

@@ -71,23 +71,31 @@ class TestBus:
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    def publish(self, header: Header, array: NDArray[Any] | None = None) -> None:
+    def publish(self, header: Header, array: NDArray[Any] | None = None, *, wait: bool = True) -> None:
         """Publish a message, as soon as a consumer has subscribed to its topic and stream.
+
+        Args:
+            header: What to publish; an Action's `number` is set.
+            array: Its array, for a topic that has one.
+            wait: False: at once, for what a consumer is to ignore.
 
         Raises:
             TimeoutError: No consumer has subscribed in time.
             BusError: The message is too large for the bus, or of no topic.
         """
-        prefix = topic_prefix(header)
-        source = self._frames if isinstance(header, Frame) else self._capture
-        self._wait(
-            lambda: any(map(prefix.startswith, self._subscriptions[source])),
-            f"no consumer has subscribed to {prefix.decode()}",
-        )
+        if wait:
+            self._wait_for_subscriber(header)
         if isinstance(header, Frame):
             self._frames.send_multipart(pack(header, array))
         else:
             self._publisher.send(header, array)
+
+    def _wait_for_subscriber(self, header: Header) -> None:
+        prefix = topic_prefix(header)
+        subscriptions = self._subscriptions[self._frames if isinstance(header, Frame) else self._capture]
+        self._wait(
+            lambda: any(map(prefix.startswith, subscriptions)), f"no consumer has subscribed to {prefix.decode()}"
+        )
 
     def receive(self, topic: str, stream: str = "") -> Any:
         """Return the next message of a topic, whoever has published it, as `listen` does.

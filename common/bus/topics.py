@@ -18,11 +18,14 @@ class Topic(NamedTuple):
     publisher: str
     hwm: int  # high-water mark: messages a subscriber's queue holds; more are lost, and counted
     conflate: bool = False  # of a live stream a subscriber gets only the newest waiting message
-    sequenced: Literal["seq", "number"] | None = (
-        None  # the header field that counts a stream's messages: a gap is a loss
-    )
-    shape: tuple[int | None, ...] | None = None  # of its array; None: any length
+    sequenced: Literal["seq", "number"] | None = None  # the field that counts a stream's messages: a gap is a loss
+    shape: tuple[int | None, ...] | None = None  # of its array, an axis of None has any length; None: it has no array
     dtype: str = "<f4"
+
+
+class _TopicOf(dict[type[m.Header], Topic]):
+    def __missing__(self, header: type[m.Header]) -> Topic:
+        raise BusError(f"{header.__name__} has no topic: give it one with add_topic.")
 
 
 _ROWS: Final = (
@@ -38,9 +41,10 @@ _ROWS: Final = (
     Topic("status", m.Status, "every service", 100),
 )
 
+
 END_TOPICS: Final = {"keypoints", "windows", "prediction", "action"}  # their last message has end_of_stream
 TOPICS: Final[dict[str, Topic]] = {row.name: row for row in _ROWS}
-TOPIC_OF: Final[dict[type[m.Header], Topic]] = {row.header: row for row in _ROWS}
+TOPIC_OF: Final[dict[type[m.Header], Topic]] = _TopicOf((row.header, row) for row in _ROWS)
 
 
 def add_topic(name: str, header: type[m.Header], hwm: int = 1000) -> None:

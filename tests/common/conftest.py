@@ -5,18 +5,13 @@ import contextlib
 import pytest
 
 from common.bus.connection import Endpoints
-from common.errors import UserError
 from common.frames.sockets import BrokerSockets
-from tests.common.sockets import free_ports
+from tests.common.sockets import open_hub
 
 
 @pytest.fixture
 def hub(stack: contextlib.ExitStack) -> BrokerSockets:
-    while True:
-        with contextlib.suppress(UserError):  # somebody took a port in between
-            endpoints = free_ports()
-            sockets = BrokerSockets(endpoints)
-            break
+    sockets, endpoints = open_hub()
     stack.callback(sockets.close)
     sockets.endpoints = endpoints  # type: ignore[attr-defined]
     return sockets

@@ -7,8 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from common.bus.connection import Endpoints
+from common.bus.errors import BusError
 from common.bus.messages import Keypoints, Message
 from common.bus.pubsub import Subscriber
+from common.frames.sockets import BrokerSockets
 from common.keypoints.landmarks import SIZE
 from tests import pace
 
@@ -29,6 +31,14 @@ def free_ports() -> Endpoints:
             for port in range(first + 1, first + 4):
                 stack.enter_context(socket.create_server(("127.0.0.1", port)))
             return Endpoints("127.0.0.1", first)
+
+
+def open_hub() -> tuple[BrokerSockets, Endpoints]:
+    """A hub's sockets on free ports, and where they are."""
+    while True:
+        with contextlib.suppress(BusError):  # somebody took a port in between
+            endpoints = free_ports()
+            return BrokerSockets(endpoints), endpoints
 
 
 def keypoints(seq: int, stream: str = "cam", live: bool = True) -> Keypoints:
