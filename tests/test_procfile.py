@@ -11,6 +11,7 @@ import cv2
 import psutil
 import pytest
 
+from common.bus.connection import Endpoints
 from common.bus.messages import Action, Keypoints, Prediction, Status
 from common.bus.pubsub import Subscriber
 from common.video.testcard import TestCard, schedule
@@ -193,6 +194,7 @@ def test_a_robot_needs_only_pyzmq_and_msgpack(tmp_path: Path):
     env = {"XDG_STATE_HOME": os.environ["XDG_STATE_HOME"], "PYTHONPATH": str(site)}
     said = (tmp_path / "said").open("w")
     silent = ("overlay", "logger")
+    Endpoints().token()  # whoever comes first makes it
     with (
         said,
         pipeline(tmp_path, without=silent, camera__source="testcard", camera__seconds=8) as running,
