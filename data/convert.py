@@ -1,6 +1,6 @@
 """Convert a data set to another format, atomically.
 
-    python -m data.convert data/mine out/MP_Data --to mp_data
+    python -m data.convert datasets/mine out/MP_Data --to mp_data
 
 The result is read back and compared before it gets its name: every label, subject, stream, rate, capture time and
 number is equal (numbers as float32, which is what MediaPipe gives).
