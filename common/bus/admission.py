@@ -1,4 +1,4 @@
-"""Authenticate every process that connects to the hub, by the token, and count those that are refused."""
+"""Authenticate each connection to the hub by the token, and count those that are refused."""
 
 import hmac
 import logging
@@ -26,7 +26,7 @@ class _Port:
         self._ending = 0
 
     def refuses(self, event: int, connection: int) -> bool:
-        """Whether this event is of a connection that is refused, whatever protocol it speaks."""
+        """Whether this event means that a connection is refused, whatever its protocol."""
         if event == zmq.EVENT_ACCEPTED:
             self._waiting.append(connection)
         elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED and self._waiting:
@@ -34,7 +34,7 @@ class _Port:
             # is counted when this one leaves.
             self._waiting.pop()
         elif event & FAILED:
-            self._ending += 1  # it disconnects later; a client that speaks HTTP causes no other event
+            self._ending += 1  # it disconnects later; an HTTP client causes no other event
             return True
         elif event == zmq.EVENT_DISCONNECTED and connection in self._waiting:
             self._waiting.remove(connection)
@@ -46,10 +46,10 @@ class _Port:
 
 
 class Admission:
-    """Accepts the connections of those who know the token, on a thread of its own, so that nobody waits for the hub.
+    """Accepts the connections of processes that know the token, on a thread of its own.
 
     Attributes:
-        refused: Connections of others: web pages, programs without the token.
+        refused: Connections refused so far: of web pages, and of programs without the token.
     """
 
     def __init__(self, context: "zmq.Context[Any]", token: bytes) -> None:
@@ -80,7 +80,10 @@ class Admission:
         try:
             while True:
                 for socket, _ in poller.poll():
-                    self._answer() if socket is self._zap else self._read_events(socket)
+                    if socket is self._zap:
+                        self._answer()
+                    else:
+                        self._read_events(socket)
         except zmq.ContextTerminated:
             for socket in (self._zap, *self._ports):
                 socket.close(linger=0)

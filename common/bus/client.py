@@ -1,4 +1,4 @@
-"""Listen to topics and send commands: all that a consumer of its own needs."""
+"""Listen to topics and send commands."""
 
 import contextlib
 import time
@@ -29,15 +29,15 @@ class Listener:
         self._subscriber = subscriber
         self._waiting: deque[Any] = deque()  # received, but not iterated over yet
         self.missed = subscriber.missed
-        self.close = weakref.finalize(self, subscriber.close)  # also where nobody calls it
+        self.close = weakref.finalize(self, subscriber.close)  # called at the latest when it is collected
 
     @property
     def connected(self) -> bool:
-        """Whether the hub is there."""
+        """Whether the hub is connected."""
         return self._subscriber.connected
 
     def receive(self, timeout_s: float) -> list[Any]:
-        """Return what has arrived, after waiting up to timeout_s for the first message; possibly nothing.
+        """Return the messages that have arrived, after waiting up to timeout_s for the first; possibly none.
 
         Raises:
             BusError: The hub refuses the token.
@@ -64,6 +64,8 @@ def listen(
 ) -> Listener:
     """Iterate over the headers of topics as they arrive, until Ctrl-C; for a topic with arrays, over (header, array).
 
+    A stream's last message has `end_of_stream`; its other fields mean nothing, and its array is None.
+
     Args:
         topics: Names of topics, such as "action".
         stream: The stream to listen to; empty: all of them.
@@ -89,7 +91,15 @@ def send_command(
     port: int | None = None,
     token_file: str | None = None,
 ) -> None:
-    """Send one command to a service, such as `send_command("recorder", "pause")`; the rest as for `listen`.
+    """Send a command to a service, such as `send_command("recorder", "pause")`.
+
+    Args:
+        service: The name of the service.
+        command: What it is to do.
+        value: For commands that need one.
+        host: As for `listen`.
+        port: As for `listen`.
+        token_file: As for `listen`.
 
     Raises:
         BusError: No service subscribes to commands, or the hub refuses the token.
@@ -99,7 +109,6 @@ def send_command(
     with contextlib.closing(Publisher(endpoints)) as publisher:
         if not publisher.wait_for_subscriber("command", service):
             raise BusError(
-                f"Nobody at {endpoints.host}:{endpoints.port} takes commands: is a pipeline with a {service} running "
-                f"there?"
+                f"No service at {endpoints.host}:{endpoints.port} accepts commands: start a pipeline with a {service}."
             )
         publisher.send(header)

@@ -1,4 +1,4 @@
-"""Open sockets of the bus: the hub's endpoints, the token, and whether a socket is connected."""
+"""Open sockets, connect them to the hub, and notice when the connection is lost."""
 
 import os
 import struct
@@ -13,17 +13,17 @@ from .token import FILE_VARIABLE, read_token, token_path
 HOST_VARIABLE: Final = "ACTIONSTREAM__BUS__HOST"
 PORT_VARIABLE: Final = "ACTIONSTREAM__BUS__PORT"
 LINGER_MS: Final = 1000  # after a close, for what is still queued
-USER: Final = b"actionstream"  # ZMTP's PLAIN mechanism wants a name with the token
+USER: Final = b"actionstream"  # ZMTP's PLAIN mechanism requires a name with the token
 
-# A host that has vanished is detected by TCP, within KEEPALIVE_IDLE_S + KEEPALIVE_COUNT * KEEPALIVE_S, or SILENCE_MS
-# where something is being sent to it; not by ZMTP's heartbeats, which end connections that are alive (decision 14).
+# A host that has vanished is detected by TCP, within KEEPALIVE_IDLE_S + KEEPALIVE_COUNT * KEEPALIVE_INTERVAL_S, or
+# TCP_TIMEOUT_MS where data is being sent to it; not by ZMTP's heartbeats, which end live connections (decision 14).
 KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 3, 2, 3
 TCP_TIMEOUT_MS = 9000
 CONNECT_MS: Final = 3000  # then the next attempt: TCP itself would back off
 
 
 class Endpoints(NamedTuple):
-    """Where the hub is (four ports in a row), and the file with the token that it requires."""
+    """Where the hub is (the first of four ports in a row), and the file with the token that it requires."""
 
     host: str = "127.0.0.1"
     port: int = 5550
@@ -31,7 +31,7 @@ class Endpoints(NamedTuple):
 
     @classmethod
     def from_env(cls, host: str | None = None, port: int | None = None, token_file: str | None = None) -> "Endpoints":
-        """Make endpoints as given, else as the environment says, else the defaults.
+        """Make endpoints from the arguments, else the environment, else the defaults.
 
         Raises:
             BusError: The port in the environment is not a number.
@@ -51,26 +51,26 @@ class Endpoints(NamedTuple):
 
     @property
     def publish(self) -> str:
-        """Where everybody publishes."""
+        """The address to publish at."""
         return self.tcp(0)
 
     @property
     def subscribe(self) -> str:
-        """Where everybody subscribes, but for frames."""
+        """The address to subscribe at, but for frames."""
         return self.tcp(1)
 
     @property
     def request(self) -> str:
-        """Where cameras hand in frames and extractors request them."""
+        """The address where cameras send frames and extractors request them."""
         return self.tcp(2)
 
     @property
     def frames(self) -> str:
-        """Where viewers subscribe to frames."""
+        """The address to subscribe at for frames."""
         return self.tcp(3)
 
     def token(self) -> bytes:
-        """Read the secret of this bus, and make one if there is none.
+        """Read the token of this bus, and make one if there is none.
 
         Raises:
             BusError: It cannot be read or made, or others can read it.
@@ -98,7 +98,7 @@ def connect(socket: "zmq.Socket[bytes]", address: str, token: bytes) -> None:
 
 
 def events(monitor: "zmq.Socket[bytes]") -> Iterator[tuple[int, int]]:
-    """Yield what has happened to the connections of a socket: (event, its value)."""
+    """Yield the events of a socket's connections so far: (event, its value)."""
     while monitor.poll(0):
         yield struct.unpack("=hi", monitor.recv_multipart()[0])
 
@@ -118,7 +118,7 @@ class ConnectionMonitor:
         )
 
     def update(self) -> None:
-        """Read what has happened since the last call.
+        """Process the events since the last call.
 
         Raises:
             BusError: The hub has refused the token; libzmq does not try again.

@@ -1,4 +1,4 @@
-"""Define and log what goes wrong on the bus."""
+"""Define the errors of the bus, and log malformed messages."""
 
 import logging
 
@@ -6,11 +6,11 @@ log = logging.getLogger(__name__)
 
 
 class BusError(ConnectionError):
-    """The bus cannot be used as asked; the text says what, where, and what to do."""
+    """The bus cannot be used as requested; the text states what, where, and what to do."""
 
 
 class BadMessage(ValueError):
-    """Message parts that do not follow the schema; the text says why."""
+    """Message parts do not follow the schema; the text states the reason."""
 
 
 def log_malformed(count: int, reason: BadMessage) -> None:

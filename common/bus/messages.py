@@ -21,14 +21,14 @@ Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\Z")]
 
 
 class Header(msgspec.Struct, kw_only=True, frozen=True):
-    """The fields of every message: which frame of which stream it is about, and how old that is."""
+    """The fields of every message: the frame that it is about, and when that was captured and ingested."""
 
-    stream: Name
-    seq: Count
-    captured_ns: Time
-    ingested_ns: Time
+    stream: Name  # the camera's or file's name
+    seq: Count  # the frame's number, from 0
+    captured_ns: Time  # when it was captured, on the source's own clock
+    ingested_ns: Time  # when it entered the pipeline, in Unix time
     start: Time = 0  # when the source began to send this stream: another value after a restart
-    live: bool = True  # False: a file, of which nothing may be skipped
+    live: bool = True  # false: a file, of which no frame may be skipped
     end_of_stream: bool = False  # nothing of this stream follows; seq is then its number of frames
     protocol: Literal[1] = 1
 
@@ -45,8 +45,8 @@ class Frame(Header, kw_only=True, frozen=True):
 class Keypoints(Header, kw_only=True, frozen=True):
     """The landmarks of one frame: float32 (1662,)."""
 
-    detected_parts: tuple[str, ...] = ()
-    width: Count = 0
+    detected_parts: tuple[str, ...] = ()  # of pose, face, left_hand, right_hand; the others are zeros
+    width: Count = 0  # of the frame
     height: Count = 0
     person_size_px: Annotated[float, Meta(ge=0)] = 0.0  # side of the square around the person, for the smoothing
 
@@ -54,7 +54,7 @@ class Keypoints(Header, kw_only=True, frozen=True):
 class Window(Header, kw_only=True, frozen=True):
     """The keypoints up to a frame, evenly spaced in time: float32 (length, 1662); empty while filled < length."""
 
-    start_ns: int = 0
+    start_ns: int = 0  # when its first frame was captured
     length: Count = 0
     filled: Count = 0  # frames so far, up to length
     stride: Annotated[int, Meta(ge=1)] = 1  # a window at every stride-th frame
@@ -62,14 +62,14 @@ class Window(Header, kw_only=True, frozen=True):
 
 
 class Prediction(Header, kw_only=True, frozen=True):
-    """The classification of one window; label None: too few frames yet (filled < length), or nobody in view."""
+    """The classification of one window; label None: too few frames yet (filled < length), or no person in view."""
 
-    label: str | None = None
+    label: str | None = None  # the most probable one
     verdict: str | None = None  # the label's second level, as "wrong" of "push up/wrong"; None: it has one level
-    confidence: Probability = 0.0
-    probabilities: dict[str, Probability] = {}
-    smoothed: dict[str, Probability] = {}
-    filled: Count = 0
+    confidence: Probability = 0.0  # of the label
+    probabilities: dict[str, Probability] = {}  # by label
+    smoothed: dict[str, Probability] = {}  # their exponential moving average
+    filled: Count = 0  # of the window, as the next three
     length: Count = 0
     stride: Annotated[int, Meta(ge=1)] = 1
     person_ratio: Probability = 0.0
@@ -80,12 +80,12 @@ class Action(Header, kw_only=True, frozen=True):
 
     number: Count = 0  # of the stream's messages on this topic, from 1; set as it is published
     event: Literal["started", "ended"] = "started"
-    id: Count = 0
+    id: Count = 0  # the same when it starts and when it ends
     label: str = ""  # the first level
     verdict: str | None = None  # the second level: preliminary when it starts, final when it has ended
     start_s: float = 0.0
-    end_s: float | None = None
-    confidence: Probability = 0.0
+    end_s: float | None = None  # None when it starts
+    confidence: Probability = 0.0  # the highest so far
 
     @property
     def display_text(self) -> str:
@@ -94,7 +94,7 @@ class Action(Header, kw_only=True, frozen=True):
 
 
 class Recording(Header, kw_only=True, frozen=True):
-    """The state of a recording session, so that the person who is recorded sees what to do."""
+    """The state of a recording session, for display to the person who is recorded."""
 
     state: Literal["countdown", "ready", "capturing", "paused", "finished"] = "countdown"
     label: str = ""
@@ -109,8 +109,8 @@ class Recording(Header, kw_only=True, frozen=True):
 class Command(Header, kw_only=True, frozen=True):
     """A request to a service; its stream is the service's name."""
 
-    command: str = ""
-    value: str = ""
+    command: str = ""  # of the recorder: pause (and resume), retake, skip, stop
+    value: str = ""  # for commands that need one
 
 
 class Status(Header, kw_only=True, frozen=True):

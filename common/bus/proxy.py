@@ -1,4 +1,4 @@
-"""Bind the hub's ports, and forward what is published to whoever subscribes."""
+"""Bind the hub's ports, and forward published messages to subscribers."""
 
 import threading
 from collections.abc import Iterable
@@ -16,9 +16,9 @@ READER_HWM: Final = 400  # messages kept for one slow subscriber; half of them m
 
 
 class Proxy:
-    """The first two ports: what is published on one goes to the subscribers on the other; only the token connects.
+    """Forwards the messages published on the first port to the subscribers on the second; accepts only the token.
 
-    Sockets of the other ports are opened in its `context` and bound by it, before it starts.
+    Sockets of the other ports are opened in its `context`, and bound by it before it starts.
 
     Raises:
         BusError: A port is in use, or there is no token.
@@ -41,7 +41,7 @@ class Proxy:
         return self._admission.refused
 
     def bind(self, socket: "zmq.Socket[bytes]", offset: int) -> None:
-        """Bind a socket to one of the four ports, for those with the token.
+        """Bind a socket to one of the four ports; connections to it need the token.
 
         Raises:
             BusError: The port is in use; the context and all its sockets are then closed.
@@ -58,11 +58,11 @@ class Proxy:
             ) from error
 
     def start(self, capture: "zmq.Socket[bytes] | None" = None, subscriptions: Iterable[bytes] = ()) -> None:
-        """Begin to let processes in and to forward, on two threads; when all sockets are bound.
+        """Start the two threads that accept connections and forward messages; when all sockets are bound.
 
         Args:
-            capture: A socket that gets a copy of everything that passes, and of what is subscribed to.
-            subscriptions: Topic prefixes that publishers send even where nobody has subscribed to them.
+            capture: A socket for a copy of each message, and of each subscription.
+            subscriptions: Topic prefixes that publishers are to send even without a subscriber.
         """
         for prefix in subscriptions:
             self._publishers.send(b"\x01" + prefix)
@@ -71,7 +71,7 @@ class Proxy:
         self._thread.start()
 
     def is_alive(self) -> bool:
-        """Whether messages are still forwarded, and processes let in."""
+        """Whether connections are still accepted and messages forwarded."""
         return self._thread.is_alive() and self._admission.is_alive()
 
     def _run(self, capture: "zmq.Socket[bytes] | None") -> None:
@@ -84,5 +84,5 @@ class Proxy:
                     socket.close(linger=0)
 
     def close(self) -> None:
-        """End both threads; after the other sockets of the context are closed, for which it would wait."""
+        """End both threads; when the other sockets of the context are closed, for which it would wait."""
         self.context.term()

@@ -1,4 +1,4 @@
-"""Publish and subscribe: headers and arrays, from any process to any other, through the hub."""
+"""Publish messages to the hub, and subscribe to topics there."""
 
 import math
 import time
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .connection import ConnectionMonitor, Endpoints, connect, open_socket
 from .errors import BadMessage, log_malformed
 from .messages import Header, Message
-from .topics import TOPIC_OF, TOPICS, Topic
+from .topics import TOPIC_OF, TOPICS, Topic, subscription
 from .wire import MAX_MESSAGE_BYTES, pack, unpack
 
 DRAIN_LIMIT: Final = 500  # messages received at once, so that a flood does not keep a service from its other work
@@ -21,7 +21,7 @@ SUBSCRIPTION_TIMEOUT_S: Final = 2.0  # for a connection to the hub, and its repo
 
 
 class Publisher:
-    """Sends messages to all subscribers; never blocks. It sets the `number` of messages that are sequenced by it.
+    """Sends messages to all subscribers, without waiting for any; sets the `number` of those sequenced by it.
 
     Args:
         endpoints: Where the hub is; None: as the environment says.
@@ -43,15 +43,15 @@ class Publisher:
         connect(self._socket, endpoints.publish, token)
 
     def wait_for_subscriber(self, topic: str, stream: str = "", timeout_s: float = SUBSCRIPTION_TIMEOUT_S) -> bool:
-        """Wait until somebody subscribes to a topic, or to one stream of it: what is sent before that is lost.
+        """Wait until there is a subscriber of a topic, or of one stream of it: messages sent before that are lost.
 
         Returns:
-            Whether there is a subscriber.
+            Whether there is one; subscribers to all topics do not count.
 
         Raises:
             BusError: The hub refuses the token.
         """
-        prefix = f"{topic}/{stream}/".encode() if stream else f"{topic}/".encode()
+        prefix = subscription(topic, stream)
         deadline_s = time.monotonic() + timeout_s
         self._update()
         while not self._has_subscriber(prefix):
@@ -62,11 +62,11 @@ class Publisher:
         return True
 
     def _has_subscriber(self, prefix: bytes) -> bool:
-        """Whether somebody subscribes to this, or to a part of it; who subscribes to everything does not count."""
+        """Whether a subscription covers this prefix or a part of it; an empty one, of a logger, does not count."""
         return any(found and (prefix.startswith(found) or found.startswith(prefix)) for found in self._subscriptions)
 
     def _update(self, timeout_ms: int = 0) -> None:
-        """Read what has happened to the connection, and who has subscribed."""
+        """Process the events of the connection, and new and ended subscriptions."""
         for socket, _ in self._poller.poll(timeout_ms):
             if socket is self._monitor.monitor:
                 self._monitor.update()
@@ -79,7 +79,7 @@ class Publisher:
         """Publish a message.
 
         Raises:
-            BusError: It is too large for the bus or of no topic, or the hub refuses the token.
+            BusError: The message is too large for the bus, its header has no topic, or the hub refuses the token.
         """
         self._update()
         topic = TOPIC_OF[type(header)]
@@ -95,19 +95,19 @@ class Publisher:
 
 
 class Subscriber:
-    """Receives the messages of some topics, each with a queue of its own, and counts what it lost.
+    """Receives the messages of some topics, each with a queue of its own, and counts those that were lost.
 
     Args:
         endpoints: Where the hub is.
         topics: Names of topics.
         stream: The stream to subscribe to; empty: all of them.
         hwm: High-water marks that differ from the topics' own.
-        conflate: Whether superseded messages of a live stream are skipped, on topics that say so.
+        conflate: Whether superseded messages of a live stream are skipped, on topics with `conflate`.
 
     Attributes:
-        missed: Messages lost, by topic: gaps in the numbers of what is sequenced.
+        missed: Messages lost, by topic: gaps in the numbers of sequenced topics.
         conflated: Superseded messages that were skipped.
-        malformed: Messages that were none.
+        malformed: Messages that were dropped because they do not follow the schema.
     """
 
     def __init__(
@@ -133,13 +133,13 @@ class Subscriber:
                 self._monitor = ConnectionMonitor(socket, endpoints)
                 self._poller.register(self._monitor.monitor, zmq.POLLIN)
             connect(socket, endpoints.frames if name == "frames" else endpoints.subscribe, token)
-            socket.subscribe(f"{name}/{stream}/" if stream else f"{name}/")
+            socket.subscribe(subscription(name, stream))
             self._poller.register(socket, zmq.POLLIN)
             self._topics[socket] = TOPICS[name]
 
     @property
     def connected(self) -> bool:
-        """Whether the hub is there."""
+        """Whether the hub is connected, as of the last `receive`."""
         return self._monitor is not None and self._monitor.connected
 
     def receive(self, timeout_ms: int) -> list[Message]:

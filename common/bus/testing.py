@@ -20,7 +20,7 @@ from .messages import Frame, Header
 from .proxy import Proxy
 from .pubsub import Publisher
 from .token import FILE_VARIABLE
-from .topics import TOPICS, topic_prefix
+from .topics import TOPICS, subscription, topic_prefix
 from .wire import pack, unpack
 
 ATTEMPTS: Final = 100  # to find free ports
@@ -60,7 +60,7 @@ class TestBus:
             self._poller = zmq.Poller()
             for source in self._subscriptions:
                 self._poller.register(source, zmq.POLLIN)
-            proxy.start(sender, [f"{name}/".encode() for name in TOPICS])
+            proxy.start(sender, map(subscription, TOPICS))
             self._publisher = stack.enter_context(contextlib.closing(Publisher(endpoints)))
             if not all(self._publisher.wait_for_subscriber(name, timeout_s=self._timeout_s) for name in TOPICS):
                 raise TimeoutError(f"The bus has not started within {self._timeout_s:g} s.")
@@ -81,7 +81,7 @@ class TestBus:
 
         Raises:
             TimeoutError: No consumer has subscribed in time.
-            BusError: The message is too large for the bus, or of no topic.
+            BusError: The message is too large for the bus, or its header has no topic.
         """
         if wait:
             self._wait_for_subscriber(header)
@@ -102,9 +102,9 @@ class TestBus:
 
         Raises:
             TimeoutError: None has come in time.
-            BadMessage: It is malformed: no reader would take it.
+            BadMessage: It does not follow the schema, so that subscribers would drop it.
         """
-        prefix = f"{topic}/{stream}/".encode() if stream else f"{topic}/".encode()
+        prefix = subscription(topic, stream)
         parts = self._wait(
             lambda: next((parts for parts in self._messages if parts[0].startswith(prefix)), None),
             f"nothing has been published to {prefix.decode()}",

@@ -15,20 +15,24 @@ LENGTHS: Final = range(16, 256)  # characters; a password of ZMTP's PLAIN mechan
 
 
 def token_path(chosen: str | None = None) -> Path:
-    """Return the token's file: as chosen (bus.token_file), else from the environment, else in the state folder."""
+    """Return the path of the token: as chosen (bus.token_file), else from the environment, else in the state folder.
+
+    Raises:
+        BusError: It begins with the home folder of an unknown user.
+    """
     state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
     path = Path(chosen or os.environ.get(FILE_VARIABLE) or Path(state, "actionstream", "token"))
     try:
         return path.expanduser()
     except RuntimeError as error:
-        raise BusError(f"No such home for the bus's token {path}: name another {PLACES}.") from error
+        raise BusError(f"The bus's token {path} is in no user's home: name another {PLACES}.") from error
 
 
 def read_token(path: Path) -> bytes:
     """Read the token, and make one if there is none.
 
     Raises:
-        BusError: It cannot be read or made, others can read it, or it is no token.
+        BusError: It cannot be read or made, other users can read it, or it is malformed.
     """
     try:
         if not path.exists():
@@ -41,14 +45,14 @@ def read_token(path: Path) -> bytes:
             f"The bus's token {path} cannot be read or made ({error.strerror}): name another {PLACES}."
         ) from error
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise BusError(f"Others can read the bus's token {path} (mode {mode:04o}): chmod 600 it, or delete it.")
+        raise BusError(f"Other users can read the bus's token {path} (mode {mode:04o}): chmod 600 it, or delete it.")
     if len(token) not in LENGTHS or not token.isalnum():
-        raise BusError(f"{path} holds no token of the bus (16 to 255 letters and digits): delete it for a new one.")
+        raise BusError(f"{path} is not a token of the bus (16 to 255 letters and digits): delete it for a new one.")
     return token
 
 
 def _make(path: Path) -> None:
-    """Make a token atomically, and never replace one: of several processes at once, all read that of the first."""
+    """Make a token atomically, without replacing one: processes that start together all read that of the first."""
     path.parent.parent.mkdir(parents=True, exist_ok=True)
     path.parent.mkdir(mode=0o700, exist_ok=True)
     descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # mode 0600

@@ -1,4 +1,4 @@
-"""Define the topics: what each carries, who publishes it, how it is read and how deep its queue is."""
+"""Define the topics: the messages of each, its publisher, and the queues of its subscribers."""
 
 from typing import Final, Literal, NamedTuple
 
@@ -11,7 +11,7 @@ KEYPOINTS_SIZE: Final = 33 * 4 + 468 * 3 + 2 * 21 * 3  # pose (x, y, z, visibili
 
 
 class Topic(NamedTuple):
-    """A row of the table of topics."""
+    """A topic: the header of its messages, and how they are queued."""
 
     name: str
     header: type[m.Header]
@@ -37,7 +37,7 @@ _ROWS: Final = (
     Topic("prediction", m.Prediction, "inference", 1000, sequenced="seq"),
     Topic("action", m.Action, "inference", 1000, sequenced="number"),
     Topic("recording", m.Recording, "recorder", 100, conflate=True),
-    Topic("command", m.Command, "any client: a page, a command line", 100),
+    Topic("command", m.Command, "any client, such as services.control", 100),
     Topic("status", m.Status, "every service", 100),
 )
 
@@ -48,11 +48,11 @@ TOPIC_OF: Final[dict[type[m.Header], Topic]] = _TopicOf((row.header, row) for ro
 
 
 def add_topic(name: str, header: type[m.Header], hwm: int = 1000) -> None:
-    """Add a topic of your own; in every process that publishes it, and in every one that listens to it.
+    """Add a topic of your own, in each process that publishes it or listens to it.
 
     Args:
-        name: Letters, digits and `_.-`.
-        header: What its messages carry, a subclass of Header; such messages have no array.
+        name: 1 to 64 letters, digits or _.-, a letter, digit or _ first.
+        header: The header of its messages, a subclass of Header; they have no array.
         hwm: High-water mark: messages that a subscriber's queue holds.
 
     Raises:
@@ -61,12 +61,21 @@ def add_topic(name: str, header: type[m.Header], hwm: int = 1000) -> None:
     try:
         msgspec.convert(name, m.Name)
     except msgspec.ValidationError as error:
-        raise BusError(f"{name!r} cannot name a topic: use 1 to 64 letters, digits or _.-, a letter first.") from error
+        raise BusError(f"{name!r} cannot name a topic: use 1 to 64 letters, digits or _.-") from error
     if TOPICS.get(name) != TOPIC_OF.get(header):  # both None: a new topic; the same: added already
         raise BusError(f"{name} cannot carry {header.__name__}: one of them belongs to another topic.")
     TOPICS[name] = TOPIC_OF[header] = Topic(name, header, "you", hwm)
 
 
+def subscription(topic: str, stream: str = "") -> bytes:
+    """Return the prefix to subscribe to, `topic/` or `topic/stream/`; the last slash keeps cam1 from matching cam10."""
+    return f"{topic}/{stream}/".encode() if stream else f"{topic}/".encode()
+
+
 def topic_prefix(header: m.Header) -> bytes:
-    """Return the first part of a message, `topic/stream/`; the final slash keeps cam1 from matching cam10."""
-    return f"{TOPIC_OF[type(header)].name}/{header.stream}/".encode()
+    """Return the first part of a message, `topic/stream/`.
+
+    Raises:
+        BusError: The header has no topic.
+    """
+    return subscription(TOPIC_OF[type(header)].name, header.stream)

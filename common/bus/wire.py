@@ -20,7 +20,7 @@ def pack(header: Header, array: NDArray[Any] | None = None) -> list[bytes | memo
     """Encode a message as topic, header and, for a topic that has one, the array (not copied).
 
     Raises:
-        BusError: It is too large; `unpack` would refuse it.
+        BusError: It is larger than `unpack` accepts, or the header has no topic.
     """
     topic = TOPIC_OF[type(header)]
     parts: list[bytes | memoryview] = [topic_prefix(header), msgspec.msgpack.encode(header)]
@@ -35,13 +35,13 @@ def _check_sizes(topic: Topic, parts: list[bytes | memoryview]) -> None:
     header, array = len(parts[1]), memoryview(parts[-1]).nbytes
     if header > MAX_HEADER_BYTES:
         raise BusError(
-            f"A {topic.name} header of {header:,} bytes does not fit onto the bus, which takes {MAX_HEADER_BYTES:,}: "
-            f"fewer labels, or shorter ones, do."
+            f"A {topic.name} header of {header:,} bytes is too large for the bus, which takes {MAX_HEADER_BYTES:,}: "
+            f"use fewer or shorter labels."
         )
     if array > MAX_MESSAGE_BYTES:
         raise BusError(
-            f"{topic.name} of {array:,} bytes do not fit onto the bus, which takes {MAX_MESSAGE_BYTES:,}: smaller "
-            f"images (camera.width) do."
+            f"{topic.name} of {array:,} bytes are too large for the bus, which takes {MAX_MESSAGE_BYTES:,}: use "
+            f"smaller images (camera.width)."
         )
 
 
@@ -54,7 +54,7 @@ def unpack(parts: list[Any]) -> Message:
     """Decode the parts of a message, bytes or buffers.
 
     Raises:
-        BadMessage: They are none.
+        BadMessage: They do not follow the schema.
     """
     if len(parts) not in (2, 3):
         raise BadMessage(f"{len(parts)} parts instead of 2 or 3")
@@ -76,7 +76,7 @@ def decode_header(kind: type[AnyHeader], part: Any) -> AnyHeader:
     """Decode the header part of a message.
 
     Raises:
-        BadMessage: It is no header of this kind.
+        BadMessage: It does not follow the schema of this kind.
     """
     name = TOPIC_OF[kind].name
     if len(part) > MAX_HEADER_BYTES:
@@ -91,7 +91,7 @@ def decode_array(header: Header, buffer: memoryview) -> NDArray[Any] | None:
     """Decode the array part of a message, without a copy; None at the end of a stream.
 
     Raises:
-        BadMessage: It is not what the header says.
+        BadMessage: Its size is not that of the header's, or it has NaN or infinity.
     """
     topic = TOPIC_OF[type(header)]
     if len(buffer) > MAX_MESSAGE_BYTES or len(buffer) % np.dtype(topic.dtype).itemsize:

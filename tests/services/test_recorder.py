@@ -110,7 +110,7 @@ def test_commands_come_over_the_bus(tmp_path: Path) -> None:
         port = ["--set", f"bus.port={running.port}"]
         alone = subprocess.run([*control, "stop", *port], cwd=ROOT, capture_output=True, text=True, check=False)
         assert alone.returncode == 2
-        assert "takes commands" in alone.stderr
+        assert "accepts commands" in alone.stderr
         with recorder(running.port, tmp_path / "set", "nod", "--countdown", "0.2") as process:
             running.wait_for("a sequence", lambda: len(files(tmp_path / "set")) >= 1, 40)
             subprocess.run([*control, "stop", *port], cwd=ROOT, check=True)

@@ -83,7 +83,7 @@ def test_what_is_no_token_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "token"
     path.touch(0o600)
     path.write_bytes(content)
-    with pytest.raises(BusError, match=f"{path} holds no token"):
+    with pytest.raises(BusError, match=f"{path} is not a token"):
         read_token(path)
     assert path.read_bytes() == content
 
@@ -97,7 +97,7 @@ def test_a_place_that_cannot_hold_it_is_told(tmp_path: Path, path: str) -> None:
 
 
 def test_a_user_without_a_home_is_told() -> None:
-    with pytest.raises(BusError, match=r"No such home .* ~nobody-of-that-name/token: .*bus\.token_file"):
+    with pytest.raises(BusError, match=r"token ~nobody-of-that-name/token is in no user's home: .*bus\.token_file"):
         token_path("~nobody-of-that-name/token")
 
 

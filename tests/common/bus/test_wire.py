@@ -306,7 +306,7 @@ def test_a_prediction_of_thousands_of_labels_is_read(labels: int, length: int) -
 
 
 def test_what_no_reader_would_take_is_refused_where_it_is_sent() -> None:
-    with pytest.raises(BusError, match=r"prediction header of 3,\d+,\d+ bytes .* 1,048,576: fewer labels"):
+    with pytest.raises(BusError, match=r"prediction header of 3,\d+,\d+ bytes .* 1,048,576: use fewer"):
         pack(many(50_000))
     wide = Frame(**COMMON, width=6000, height=4000)
     with pytest.raises(BusError, match=r"frames of 72,000,000 bytes .*camera\.width"):
