@@ -1,4 +1,4 @@
-"""Strangers at each of the hub's ports: web pages, programs without the token; none of them is heard."""
+"""Clients without the token at each of the hub's ports, web pages and programs: none sends or receives anything."""
 
 import contextlib
 import socket
@@ -22,9 +22,9 @@ from tests.common.sockets import subscriber, until
 BASE: dict[str, Any] = {"seq": 0, "captured_ns": 0, "ingested_ns": 0}
 ACTION = [b"action/cam/", msgpack.packb(BASE | {"stream": "cam", "label": "forged"})]
 STOP = [b"command/recorder/", msgpack.packb(BASE | {"stream": "recorder", "command": "stop"})]
-FORGED = {  # by port, what a stranger would like to say there, and as which kind of socket
+FORGED = {  # by port, what an intruder would send there, and from which kind of socket
     0: (zmq.PUB, [ACTION, STOP]),
-    1: (zmq.SUB, [[b"\x01"]]),  # that it wants to hear everything
+    1: (zmq.SUB, [[b"\x01"]]),  # a subscription to everything
     2: (zmq.DEALER, [[FRAME, msgpack.packb(BASE | {"stream": "cam", "end_of_stream": True}), b""]]),
     3: (zmq.SUB, [[b"\x01"]]),
 }
@@ -36,7 +36,7 @@ HEAD = (
     "Referer: http://page.example/\r\nAccept-Encoding: gzip, deflate, br, zstd\r\nAccept-Language: en\r\n\r\n"
 )
 
-Attempt = Callable[[], bytes]  # says it (once more) and returns what came back so far
+Attempt = Callable[[], bytes]  # sends it (once more) and returns what has come back so far
 
 
 def posted(port: int, messages: list[list[bytes]]) -> bytes:
@@ -64,12 +64,12 @@ def page(endpoints: Endpoints, offset: int, stack: contextlib.ExitStack) -> Atte
     browser.setblocking(False)
     answer = bytearray()
 
-    def heard() -> bytes:
+    def received() -> bytes:
         with contextlib.suppress(OSError):
             answer.extend(browser.recv(1 << 16))
         return bytes(answer)
 
-    return heard
+    return received
 
 
 def program(endpoints: Endpoints, offset: int, stack: contextlib.ExitStack, token: bytes | None = None) -> Attempt:
@@ -80,7 +80,7 @@ def program(endpoints: Endpoints, offset: int, stack: contextlib.ExitStack, toke
         peer.plain_username, peer.plain_password = b"actionstream", token
     peer.connect(endpoints.tcp(offset))
 
-    def heard() -> bytes:
+    def received() -> bytes:
         if kind == zmq.SUB:
             peer.subscribe(b"")
             return b"".join(peer.recv_multipart()) if peer.poll(0) else b""
@@ -89,7 +89,7 @@ def program(endpoints: Endpoints, offset: int, stack: contextlib.ExitStack, toke
                 peer.send_multipart(parts, zmq.NOBLOCK)
         return b""
 
-    return heard
+    return received
 
 
 def with_another_token(endpoints: Endpoints, offset: int, stack: contextlib.ExitStack) -> Attempt:
@@ -97,40 +97,40 @@ def with_another_token(endpoints: Endpoints, offset: int, stack: contextlib.Exit
 
 
 @pytest.mark.parametrize("offset", range(4))
-@pytest.mark.parametrize("stranger", [page, program, with_another_token])
-def test_a_stranger_is_not_heard_and_hears_nothing_but_is_counted(
-    hub: BrokerSockets, endpoints: Endpoints, stack: contextlib.ExitStack, stranger: Callable[..., Attempt], offset: int
+@pytest.mark.parametrize("intruder", [page, program, with_another_token])
+def test_a_client_without_the_token_neither_sends_nor_receives_but_is_counted(
+    hub: BrokerSockets, endpoints: Endpoints, stack: contextlib.ExitStack, intruder: Callable[..., Attempt], offset: int
 ) -> None:
     sender = Publisher(endpoints)
     stack.callback(sender.close)
     reader = subscriber(endpoints, stack, "action", "command", "status", "frames")
-    heard: list[Message] = []
-    asked: list[object] = []
+    received: list[Message] = []
+    requests: list[object] = []
     answer = b""
 
-    def others_are_heard() -> bool:
+    def others_are_received() -> bool:
         sender.send(Status(stream="monitor.1", seq=0, captured_ns=0, ingested_ns=0))
         hub.publish_frame(Frame(stream="watched", seq=0, captured_ns=0, ingested_ns=0, width=1, height=1), bytes(3))
-        asked.extend(hub.receive(0))
-        heard.extend(reader.receive(20))
-        return {m.header.stream for m in heard} >= {"monitor.1", "watched"}
+        requests.extend(hub.receive(0))
+        received.extend(reader.receive(20))
+        return {m.header.stream for m in received} >= {"monitor.1", "watched"}
 
-    until(others_are_heard)
-    heard.clear()
-    attempt = stranger(endpoints, offset, stack)
+    until(others_are_received)
+    received.clear()
+    attempt = intruder(endpoints, offset, stack)
 
     def over() -> bool:
         nonlocal answer
         answer += attempt()
-        return others_are_heard() and hub.refused > 0
+        return others_are_received() and hub.refused > 0
 
     until(over)
-    assert {m.header.stream for m in heard} == {"monitor.1", "watched"}
-    assert not asked and not hub.malformed
+    assert {m.header.stream for m in received} == {"monitor.1", "watched"}
+    assert not requests and not hub.malformed
     assert b"monitor" not in answer and b"watched" not in answer
 
 
-def test_who_is_let_in_and_leaves_is_not_counted(
+def test_a_client_with_the_token_that_disconnects_is_not_counted(
     hub: BrokerSockets, endpoints: Endpoints, stack: contextlib.ExitStack
 ) -> None:
     for _ in range(5):
@@ -148,11 +148,11 @@ def refused(endpoints: Endpoints, tmp_path: Path) -> Endpoints:
     return endpoints._replace(token_file=str(tmp_path / "token"))
 
 
-def test_who_is_refused_is_told_which_file_to_copy(refused: Endpoints, tmp_path: Path) -> None:
+def test_the_error_of_a_refused_client_names_the_file_to_copy(refused: Endpoints, tmp_path: Path) -> None:
     sentence = rf"{refused.port} refuses the token in {tmp_path}/token: copy .*bus\.token_file"
     with pytest.raises(BusError, match=sentence):
         next(listen("action", **refused._asdict()))
     with pytest.raises(BusError, match=sentence):
         send_command("recorder", "stop", **refused._asdict())
-    with contextlib.closing(FrameWorker(refused)) as taker, pytest.raises(BusError, match=sentence):
-        until(lambda: taker.request() or taker.receive(20))
+    with contextlib.closing(FrameWorker(refused)) as worker, pytest.raises(BusError, match=sentence):
+        until(lambda: worker.request() or worker.receive(20))

@@ -1,4 +1,4 @@
-"""Connections to the hub that are lost: noticed and made again; and those of somebody slow or suspended, which last."""
+"""Connections that are lost are noticed and restored; those of slow or suspended clients last."""
 
 import contextlib
 import os
@@ -55,30 +55,30 @@ def start_hub(endpoints: Endpoints) -> Iterator["subprocess.Popen[bytes]"]:
 
 def test_a_listener_sees_that_the_hub_is_killed_and_is_back() -> None:
     endpoints = free_ports()
-    with contextlib.closing(listen("action", port=endpoints.port)) as heard:
-        assert not heard.connected
+    with contextlib.closing(listen("action", port=endpoints.port)) as actions:
+        assert not actions.connected
         for _ in range(2):
             with start_hub(endpoints) as hub:
-                until(lambda: heard.receive(0.1) or heard.connected)
+                until(lambda: actions.receive(0.1) or actions.connected)
                 hub.send_signal(signal.SIGKILL)
-                until(lambda: heard.receive(0.1) or not heard.connected)
+                until(lambda: actions.receive(0.1) or not actions.connected)
 
 
 def test_another_thread_sees_it_while_the_listener_waits_for_a_message() -> None:
     endpoints = free_ports()
-    heard = listen("action", "command", port=endpoints.port)
-    waiting = threading.Thread(target=next, args=(heard,))
+    actions = listen("action", "command", port=endpoints.port)
+    waiting = threading.Thread(target=next, args=(actions,))
     waiting.start()
     try:
         with start_hub(endpoints) as hub:
-            until(lambda: waiting.join(0.05) or heard.connected)
+            until(lambda: waiting.join(0.05) or actions.connected)
             hub.kill()
-            until(lambda: waiting.join(0.05) or not heard.connected)
+            until(lambda: waiting.join(0.05) or not actions.connected)
         with start_hub(endpoints), contextlib.closing(Publisher(endpoints)) as sender:
             until(lambda: sender.send(STOP) or waiting.join(0.05) or not waiting.is_alive())
     finally:
         waiting.join()
-        heard.close()
+        actions.close()
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def connections(port: int) -> set[tuple[object, object]]:
     return {(found.laddr, found.raddr) for found in psutil.net_connections("tcp") if found.raddr[1:] == (port,)}
 
 
-def test_a_reader_that_takes_nothing_for_long_keeps_its_connection(
+def test_a_subscriber_that_does_not_read_for_long_stays_connected(
     hurry: None, hub: BrokerSockets, endpoints: Endpoints, stack: contextlib.ExitStack
 ) -> None:
     reader = Subscriber(endpoints, ["frames"])
@@ -114,7 +114,7 @@ def test_a_reader_that_takes_nothing_for_long_keeps_its_connection(
     until(lambda: watch() or reader.receive(0))
 
 
-def test_a_listener_that_is_suspended_for_long_hears_on(
+def test_a_listener_that_is_suspended_for_long_stays_connected(
     hurry: None, hub: BrokerSockets, endpoints: Endpoints, stack: contextlib.ExitStack
 ) -> None:
     sender = Publisher(endpoints)
@@ -145,10 +145,10 @@ def vanish() -> None:
     endpoints = Endpoints()
     lo("up")
     hub, reader = BrokerSockets(endpoints), Subscriber(endpoints, ["status"])
-    sender, taker = Publisher(endpoints), FrameWorker(endpoints)
+    sender, worker = Publisher(endpoints), FrameWorker(endpoints)
     try:
         until(lambda: sender.send(status()) or reader.receive(20))
-        until(taker.request)
+        until(worker.request)
         extractor = hub.receive(5000)[0].peer
         assert hub.send(extractor, PING) and reader.connected
         lo("down")
@@ -156,9 +156,9 @@ def vanish() -> None:
         until(lambda: hub.receive(20) or not hub.send(extractor, PING))
         lo("up")
         until(lambda: sender.send(status()) or (reader.receive(20) and reader.connected))
-        until(lambda: taker.request() and hub.receive(20))
+        until(lambda: worker.request() and hub.receive(20))
     finally:
-        for opened in (sender, taker, reader, hub):
+        for opened in (sender, worker, reader, hub):
             opened.close()
 
 
@@ -175,8 +175,8 @@ vanish()
     subprocess.run([*IN_A_NETWORK_OF_ITS_OWN, sys.executable, "-c", hurried], cwd=ROOT, check=True)
 
 
-def test_services_with_the_same_process_id_in_two_containers_are_told_apart() -> None:
-    """By their status messages' stream, which is what everybody who hears them goes by."""
+def test_services_with_the_same_process_id_in_two_containers_have_streams_of_their_own() -> None:
+    """Status messages are distinguished by their stream alone."""
     container = ["unshare", "--user", "--map-root-user", "--pid", "--fork"]
     if not shutil.which("unshare") or subprocess.run([*container, "true"], check=False).returncode:
         pytest.skip("needs the right to process ids of its own")

@@ -1,4 +1,4 @@
-"""The bus over real sockets: what is sent arrives, what is foreign does not, and nobody waits for a slow reader."""
+"""The bus over real sockets: messages arrive unchanged, malformed ones are dropped, slow subscribers delay no other."""
 
 import contextlib
 import threading
@@ -31,11 +31,11 @@ def connect(sender: Publisher, *readers: Subscriber) -> None:
     """Until a status message comes through: each of the readers reads that topic too."""
     for reader in readers:
 
-        def heard(reader: Subscriber = reader) -> list[Message]:
+        def receive(reader: Subscriber = reader) -> list[Message]:
             sender.send(Status(stream="probe.1", seq=0, captured_ns=0, ingested_ns=0))
             return reader.receive(20)
 
-        until(heard)
+        until(receive)
     for reader in readers:
         until(lambda reader=reader: not reader.receive(50))
 
@@ -52,7 +52,7 @@ def test_headers_and_arrays_arrive_as_they_were_sent(endpoints: Endpoints, stack
     np.testing.assert_array_equal(by_kind[Keypoints].array, VECTOR)
 
 
-def test_a_reader_of_cam1_does_not_hear_cam10(endpoints: Endpoints, stack: contextlib.ExitStack) -> None:
+def test_a_subscriber_of_cam1_gets_nothing_of_cam10(endpoints: Endpoints, stack: contextlib.ExitStack) -> None:
     sender = publisher(endpoints, stack)
     everything = subscriber(endpoints, stack, "status", "keypoints")
     one = Subscriber(endpoints, ["keypoints"], "cam1")
@@ -60,9 +60,9 @@ def test_a_reader_of_cam1_does_not_hear_cam10(endpoints: Endpoints, stack: conte
     connect(sender, everything)
     for seq in range(3):
         sender.send(keypoints(seq, "cam10"), VECTOR)
-    heard: list[Message] = []
-    until(lambda: sender.send(keypoints(0, "cam1"), VECTOR) or heard.extend(one.receive(20)) or heard)
-    assert {message.header.stream for message in heard} == {"cam1"}
+    received: list[Message] = []
+    until(lambda: sender.send(keypoints(0, "cam1"), VECTOR) or received.extend(one.receive(20)) or received)
+    assert {message.header.stream for message in received} == {"cam1"}
 
 
 def test_foreign_messages_are_dropped_and_counted_and_good_ones_still_come(
@@ -97,20 +97,20 @@ def test_foreign_messages_are_dropped_and_counted_and_good_ones_still_come(
     assert [m.header.seq for m in collect(reader, 1)] == [7]
 
 
-def test_a_reader_that_does_not_read_delays_nobody(endpoints: Endpoints, stack: contextlib.ExitStack) -> None:
+def test_a_subscriber_that_does_not_read_delays_no_other(endpoints: Endpoints, stack: contextlib.ExitStack) -> None:
     sender = publisher(endpoints, stack)
-    asleep, awake = (subscriber(endpoints, stack, "status", "keypoints") for _ in range(2))
-    connect(sender, asleep, awake)
+    idle, busy = (subscriber(endpoints, stack, "status", "keypoints") for _ in range(2))
+    connect(sender, idle, busy)
     seqs: list[int] = []
-    longest_s, count = 0.0, 4000  # 27 MB: more than all queues and buffers on the way to the sleeper
+    longest_s, count = 0.0, 4000  # 27 MB: more than all queues and buffers on the way to the idle one
     for seq in range(count):
         begun = time.perf_counter()
         sender.send(keypoints(seq), VECTOR)
         longest_s = max(longest_s, time.perf_counter() - begun)
-        if seq % 50 == 49:  # as fast as the other reader reads, but no faster
-            until(lambda seq=seq: seqs.extend(m.header.seq for m in awake.receive(20)) or len(seqs) > seq)
+        if seq % 50 == 49:  # as fast as the busy one reads, but no faster
+            until(lambda seq=seq: seqs.extend(m.header.seq for m in busy.receive(20)) or len(seqs) > seq)
     assert seqs == list(range(count))
-    assert not awake.missed
+    assert not busy.missed
     assert longest_s < 1.0
 
 
@@ -165,18 +165,18 @@ def test_listen_yields_headers_and_with_an_array_both(endpoints: Endpoints, stac
     stack.callback(messages.close)
     done = threading.Event()
 
-    def talk() -> None:
+    def send() -> None:
         while not done.wait(0.02):
             sender.send(Action(stream="cam", seq=0, captured_ns=0, ingested_ns=0, label="hello"))
             sender.send(keypoints(0), VECTOR)
 
-    talker = threading.Thread(target=talk)
-    talker.start()
+    sending = threading.Thread(target=send)
+    sending.start()
     try:
         kinds = {type(next(messages)) for _ in range(10)}
     finally:
         done.set()
-        talker.join()
+        sending.join()
     assert kinds == {Action, tuple}
 
 
@@ -192,21 +192,21 @@ def action(seq: int = 0, end_of_stream: bool = False) -> Action:
 
 def test_actions_that_are_lost_on_the_way_are_counted(endpoints: Endpoints, stack: contextlib.ExitStack) -> None:
     sender, received = publisher(endpoints, stack), list[Action]()
-    heard = listen("action", **endpoints._asdict())
-    stack.callback(heard.close)
+    actions = listen("action", **endpoints._asdict())
+    stack.callback(actions.close)
 
-    def hears(end_of_stream: bool) -> bool:
+    def receives(end_of_stream: bool) -> bool:
         sender.send(action(end_of_stream=end_of_stream))
-        received.extend(heard.receive(0.05))
+        received.extend(actions.receive(0.05))
         return bool(received) and received[-1].end_of_stream == end_of_stream
 
-    until(lambda: hears(end_of_stream=False))
-    assert not heard.missed
+    until(lambda: receives(end_of_stream=False))
+    assert not actions.missed
     for _ in range(40_000):  # more than all queues and buffers on the way hold
         sender.send(action())
-    until(lambda: hears(end_of_stream=True))
-    assert heard.missed["action"] > 1000
-    assert len(received) + heard.missed["action"] == received[-1].number - received[0].number + 1
+    until(lambda: receives(end_of_stream=True))
+    assert actions.missed["action"] > 1000
+    assert len(received) + actions.missed["action"] == received[-1].number - received[0].number + 1
 
 
 def test_a_publisher_that_starts_again_is_no_loss(endpoints: Endpoints, stack: contextlib.ExitStack) -> None:
@@ -236,7 +236,7 @@ def test_a_publisher_waits_for_who_subscribes_to_the_topic_or_to_a_stream_of_it(
     until(lambda: not sender.wait_for_subscriber("action", timeout_s=0))
 
 
-def test_a_publisher_that_is_refused_says_so(endpoints: Endpoints, stack: contextlib.ExitStack, tmp_path: Path) -> None:
+def test_a_publisher_that_is_refused_raises(endpoints: Endpoints, stack: contextlib.ExitStack, tmp_path: Path) -> None:
     sender = publisher(endpoints._replace(token_file=str(tmp_path / "token")), stack)
     with pytest.raises(BusError, match="refuses the token"):
         sender.wait_for_subscriber("action", timeout_s=patience(5))
@@ -247,17 +247,17 @@ def test_what_has_no_topic_is_not_sent(endpoints: Endpoints, stack: contextlib.E
         publisher(endpoints, stack).send(Header(stream="cam", seq=0, captured_ns=0, ingested_ns=0))
 
 
-def test_a_listener_can_be_iterated_over_and_asked(endpoints: Endpoints, stack: contextlib.ExitStack) -> None:
+def test_a_listener_can_be_iterated_over_and_polled(endpoints: Endpoints, stack: contextlib.ExitStack) -> None:
     sender = publisher(endpoints, stack)
-    heard = listen("action", "keypoints", **endpoints._asdict())
-    stack.callback(heard.close)
+    listener = listen("action", "keypoints", **endpoints._asdict())
+    stack.callback(listener.close)
     for topic in ("action", "keypoints"):
         assert sender.wait_for_subscriber(topic, timeout_s=patience(5))
     for seq in range(3):
         sender.send(action(seq))
     sender.send(msgspec.structs.replace(keypoints(3), end_of_stream=True))
-    found = [next(heard)]
-    until(lambda: found.extend(heard.receive(0.05)) or len(found) >= 4)
+    found = [next(listener)]
+    until(lambda: found.extend(listener.receive(0.05)) or len(found) >= 4)
     assert [header.seq for header in found if isinstance(header, Action)] == [0, 1, 2]
     ((header, array),) = [pair for pair in found if isinstance(pair, tuple)]
     assert header.end_of_stream and array is None  # a pair, so that `for header, array in listen(...)` goes through

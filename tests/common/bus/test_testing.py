@@ -1,4 +1,4 @@
-"""A bus for the tests of a consumer: nothing is lost, nobody sleeps, and nothing is left behind."""
+"""A bus for the tests of a consumer: nothing is lost, without sleeping, and nothing is left behind."""
 
 import contextlib
 import os
@@ -58,7 +58,7 @@ def action(label: str = "wave", stream: str = "cam", end_of_stream: bool = False
     return Action(stream=stream, seq=0, captured_ns=0, ingested_ns=0, label=label, end_of_stream=end_of_stream)
 
 
-def test_a_consumer_in_a_process_of_its_own_gets_everything_and_is_heard(bus: TestBus) -> None:
+def test_a_consumer_in_a_process_of_its_own_gets_everything_and_is_received(bus: TestBus) -> None:
     command = [sys.executable, "-c", CONSUMER]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as consumer:
         try:
@@ -116,7 +116,7 @@ def test_messages_are_received_by_topic_and_stream_in_their_order(bus: TestBus) 
         assert [bus.receive("action").label for _ in range(2)] == ["wave", "nod"]
 
 
-def test_a_command_reaches_a_consumer_that_takes_commands(bus: TestBus) -> None:
+def test_a_command_reaches_a_consumer_that_listens_to_commands(bus: TestBus) -> None:
     with contextlib.closing(listen("command", stream="lamp")) as commands:
         bus.publish(Command(stream="lamp", seq=0, captured_ns=0, ingested_ns=0, command="off"))
         assert next(commands).command == "off"
@@ -131,7 +131,7 @@ def test_a_consumer_that_subscribes_to_everything_is_noticed(bus: TestBus) -> No
         assert plain.poll(1000 * patience(10)) and plain.recv_multipart()[0] == b"action/cam/"
 
 
-def test_what_no_reader_would_take_is_reported(bus: TestBus) -> None:
+def test_a_malformed_message_is_reported(bus: TestBus) -> None:
     endpoints = Endpoints.from_env()
     with zmq.Context.instance().socket(zmq.XPUB) as plain:
         connect(plain, endpoints.publish, endpoints.token())
@@ -142,7 +142,7 @@ def test_what_no_reader_would_take_is_reported(bus: TestBus) -> None:
             bus.receive("action")
 
 
-def test_waiting_ends_in_a_sentence() -> None:
+def test_waiting_ends_with_an_error() -> None:
     with TestBus(timeout_s=0.2) as bus, contextlib.closing(listen("action", stream="left")):
         with pytest.raises(TimeoutError, match=r"0\.2 s no consumer has subscribed to action/right/"):
             bus.publish(action(stream="right"))

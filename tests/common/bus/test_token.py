@@ -1,4 +1,4 @@
-"""The bus's token: one for all, however many need it first, kept from others; or a sentence."""
+"""The bus's token: one for all, however many need it first, kept from other users; or an error of one sentence."""
 
 import subprocess
 import sys
@@ -69,12 +69,12 @@ def test_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert Endpoints.from_env(None, None, str(tmp_path / "given")).token() == read_token(tmp_path / "given")
 
 
-@pytest.mark.parametrize(("mode", "told"), [(0o640, "0640"), (0o604, "0604"), (0o660, "0660")])
-def test_one_that_others_can_read_is_refused(tmp_path: Path, mode: int, told: str) -> None:
+@pytest.mark.parametrize(("mode", "shown"), [(0o640, "0640"), (0o604, "0604"), (0o660, "0660")])
+def test_one_that_others_can_read_is_refused(tmp_path: Path, mode: int, shown: str) -> None:
     path = tmp_path / "token"
     read_token(path)
     path.chmod(mode)
-    with pytest.raises(BusError, match=rf"{path} \(mode {told}\): chmod 600"):
+    with pytest.raises(BusError, match=rf"{path} \(mode {shown}\): chmod 600"):
         read_token(path)
 
 
@@ -89,19 +89,19 @@ def test_what_is_no_token_is_refused(tmp_path: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("path", ["file/token", "folder", "/dev/null/none/token"])
-def test_a_place_that_cannot_hold_it_is_told(tmp_path: Path, path: str) -> None:
+def test_the_error_names_a_folder_that_cannot_hold_it(tmp_path: Path, path: str) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
     with pytest.raises(BusError, match=rf"{path} cannot be read or made \(.*bus\.token_file"):
         read_token(tmp_path / path)
 
 
-def test_a_user_without_a_home_is_told() -> None:
+def test_the_error_names_an_unknown_user() -> None:
     with pytest.raises(BusError, match=r"token ~nobody-of-that-name/token is in no user's home: .*bus\.token_file"):
         token_path("~nobody-of-that-name/token")
 
 
-def test_services_say_so_and_end() -> None:
+def test_services_end_with_that_error() -> None:
     command = [sys.executable, "-m", "services.monitor", "--once", "0.1", "--set", "bus.token_file=/dev/null/token"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 2

@@ -1,4 +1,4 @@
-"""The table of topics: complete, consistent, and no stream hears another."""
+"""The table of topics: complete, consistent, and no stream matches another."""
 
 from unittest import mock
 
@@ -37,14 +37,14 @@ def test_a_row_is_complete(row: Topic) -> None:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_cam1_does_not_hear_cam10(row: Topic) -> None:
+def test_cam1_does_not_match_cam10(row: Topic) -> None:
     one, ten = topic_prefix(header(row.header, "cam1")), topic_prefix(header(row.header, "cam10"))
     assert one == f"{row.name}/cam1/".encode()
     assert not ten.startswith(one)
 
 
 @given(st.sampled_from(ROWS), st.sampled_from(ROWS), NAMES, NAMES)
-def test_no_address_begins_with_another(row: Topic, other: Topic, stream: str, other_stream: str) -> None:
+def test_no_prefix_begins_with_another(row: Topic, other: Topic, stream: str, other_stream: str) -> None:
     first, second = topic_prefix(header(row.header, stream)), topic_prefix(header(other.header, other_stream))
     assert second.startswith(first) == (first == second) == ((row, stream) == (other, other_stream))
 

@@ -105,7 +105,7 @@ def test_every_header_and_its_array_come_back_as_they_were_sent(header: Header, 
 
 @FEW
 @given(HEADERS)
-def test_a_robot_with_msgpack_alone_reads_every_key(header: Header) -> None:
+def test_msgpack_alone_reads_every_key(header: Header) -> None:
     plain = msgpack.unpackb(parts_of(header)[1])
     assert set(plain) == {field.name for field in msgspec.structs.fields(header)}  # defaults too
     assert plain["protocol"] == 1
@@ -121,11 +121,11 @@ def test_arrays_are_little_endian_float32_on_the_wire_wherever_they_come_from(dt
     assert part == np.arange(SIZE).astype("<f4").tobytes()
 
 
-def test_a_picture_that_is_a_view_is_sent_row_by_row() -> None:
-    picture = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)[:, ::-2]
-    received = unpack([bytes(p) for p in pack(Frame(**COMMON, width=3, height=4), picture)])
+def test_an_image_that_is_a_view_is_sent_row_by_row() -> None:
+    image = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)[:, ::-2]
+    received = unpack([bytes(p) for p in pack(Frame(**COMMON, width=3, height=4), image)])
     assert received.array is not None
-    np.testing.assert_array_equal(received.array, picture)
+    np.testing.assert_array_equal(received.array, image)
 
 
 @FEW
@@ -137,7 +137,7 @@ def test_an_end_has_no_array_whatever_its_topic(header: Header) -> None:
 
 @FEW
 @given(HEADERS, st.sampled_from(KINDS))
-def test_about_keeps_frame_and_age_from_camera_to_action(header: Header, kind: type[Header]) -> None:
+def test_derive_header_keeps_frame_and_age_from_camera_to_action(header: Header, kind: type[Header]) -> None:
     other = derive_header(header, kind)
     for name in ("stream", "seq", "captured_ns", "ingested_ns", "live"):
         assert getattr(other, name) == getattr(header, name)
@@ -263,7 +263,7 @@ def test_half_a_vector_in_a_window_is_refused(size: int) -> None:
     ("width", "height", "size"),
     [(4, 3, 35), (4, 3, 37), (4, 3, 0), (2**32, 2**32, 0), (0, 2**62, 0), (2**64 - 1, 0, 0), (0, 0, 0)],
 )
-def test_a_picture_whose_size_lies_is_refused(width: int, height: int, size: int) -> None:
+def test_an_image_of_another_size_than_its_header_says_is_refused(width: int, height: int, size: int) -> None:
     refused(raw("frames", bytes(size), width=width, height=height))
 
 
@@ -305,7 +305,7 @@ def test_a_prediction_of_thousands_of_labels_is_read(labels: int, length: int) -
     assert unpack(pack(header)) == (header, None)
 
 
-def test_what_no_reader_would_take_is_refused_where_it_is_sent() -> None:
+def test_what_subscribers_would_drop_is_refused_where_it_is_sent() -> None:
     with pytest.raises(BusError, match=r"prediction header of 3,\d+,\d+ bytes .* 1,048,576: use fewer"):
         pack(many(50_000))
     wide = Frame(**COMMON, width=6000, height=4000)
