@@ -5,6 +5,7 @@ import io
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 
 import pytest
 
@@ -19,12 +20,12 @@ def run(module: str, *arguments: object) -> Done:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def call(module: str, *arguments: object) -> Done:
+def call(module: str, *arguments: object, folder: Path = ROOT) -> Done:
     """The same `main`, in this process."""
     said, complained, returncode = io.StringIO(), io.StringIO(), 0
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(complained):
         patch.setattr(sys, "argv", [module, *map(str, arguments)])
-        patch.chdir(ROOT)
+        patch.chdir(folder)
         try:
             importlib.import_module(module).main()
         except SystemExit as end:

@@ -73,21 +73,21 @@ def _help(module: str) -> str:
 
 def topics() -> str:
     """The table of common/bus/topics.py."""
-    rows = ["| topic | message | array | published by | a slow reader | queue | losses counted by |", "|" + "---|" * 7]
+    rows = ["| topic | message | array | published by | a slow subscriber | high-water mark | losses counted by |", "|" + "---|" * 7]
     for topic in TOPICS.values():
-        shape = ", ".join("n" if size is None else str(size) for size in topic.array) if topic.array else ""
-        array = f"{ {'<f4': 'float32', 'u1': 'uint8'}[topic.dtype] } ({shape})" if topic.array else ""
-        keeps = "gets the newest of a live stream, every one of a file" if topic.newest else "gets every one, in order"
+        shape = ", ".join("n" if size is None else str(size) for size in topic.shape) if topic.shape else ""
+        array = f"{ {'<f4': 'float32', 'u1': 'uint8'}[topic.dtype] } ({shape})" if topic.shape else ""
+        keeps = "gets the newest of a live stream, every one of a file" if topic.conflate else "gets every one, in order"
         link = f"[{topic.header.__name__}](messages.md#{topic.header.__name__.lower()})"
-        counted = f"`{topic.counts}`" if topic.counts else ""
-        rows.append(f"| `{topic.name}` | {link} | {array} | {topic.writer} | {keeps} | {topic.depth} | {counted} |")
+        counted = f"`{topic.sequenced}`" if topic.sequenced else ""
+        rows.append(f"| `{topic.name}` | {link} | {array} | {topic.publisher} | {keeps} | {topic.hwm} | {counted} |")
     return f"# Topics\n\n{NOTE}\n{TOPICS_TEXT}\n" + "\n".join(rows) + "\n"
 
 
 TOPICS_TEXT = """\
 A message has two or three parts: the topic `name/stream/`, a [header](messages.md) as a MessagePack map, and for some
-topics an array as raw little-endian bytes. A queue holds so many messages for a reader; what comes beyond is lost to
-that reader, and counted by the number in the header that goes up by one.
+topics an array as raw little-endian bytes. A subscriber's queue holds as many messages as the high-water mark says; more
+are lost to that subscriber, and counted by gaps in the named field of the header.
 """
 
 
