@@ -27,7 +27,7 @@ from tests.pace import patience, until
 from tests.pipeline import ROOT, free_ports, python
 
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+PAGES = [*ROOT.glob("*.md"), ROOT / "examples" / "README.md", *sorted(DOCS.rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 RUN, SHOWN = {"sh", "python"}, {"text", "json"}
 
@@ -35,7 +35,9 @@ SKIPPED = {  # lines that are not run
     "git clone <this repository> actionstream && cd actionstream": "there is no address",
     ".venv/bin/tensorboard --logdir runs": "somebody else's program, a server without an end",
 }
-SKIPPED[".venv/bin/python -m models.train datasets/push_up --parts pose,joint_angles --out runs/push_up"] = "not named yet"
+SKIPPED[".venv/bin/python -m models.train datasets/push_up --parts pose,joint_angles --out runs/push_up"] = (
+    "not named yet"
+)
 SHORTER = {  # options that keep a command short; the last one counts
     "models.compare": "--kinds ridge --folds 2 --length 8 --stride 12",
     "models.export": "--data datasets/others",

@@ -73,11 +73,16 @@ def _help(module: str) -> str:
 
 def topics() -> str:
     """The table of common/bus/topics.py."""
-    rows = ["| topic | message | array | published by | a slow subscriber | high-water mark | losses counted by |", "|" + "---|" * 7]
+    rows = [
+        "| topic | message | array | published by | a slow subscriber | high-water mark | losses counted by |",
+        "|" + "---|" * 7,
+    ]
     for topic in TOPICS.values():
         shape = ", ".join("n" if size is None else str(size) for size in topic.shape) if topic.shape else ""
         array = f"{ {'<f4': 'float32', 'u1': 'uint8'}[topic.dtype] } ({shape})" if topic.shape else ""
-        keeps = "gets the newest of a live stream, every one of a file" if topic.conflate else "gets every one, in order"
+        keeps = (
+            "gets the newest of a live stream, every one of a file" if topic.conflate else "gets every one, in order"
+        )
         link = f"[{topic.header.__name__}](messages.md#{topic.header.__name__.lower()})"
         counted = f"`{topic.sequenced}`" if topic.sequenced else ""
         rows.append(f"| `{topic.name}` | {link} | {array} | {topic.publisher} | {keeps} | {topic.hwm} | {counted} |")
@@ -86,8 +91,8 @@ def topics() -> str:
 
 TOPICS_TEXT = """\
 A message has two or three parts: the topic `name/stream/`, a [header](messages.md) as a MessagePack map, and for some
-topics an array as raw little-endian bytes. A subscriber's queue holds as many messages as the high-water mark says; more
-are lost to that subscriber, and counted by gaps in the named field of the header.
+topics an array as raw little-endian bytes. A subscriber's queue holds as many messages as its high-water mark; what
+comes beyond is lost to that subscriber, and counted by gaps in the named field of the header.
 """
 
 

@@ -42,7 +42,7 @@ def _reliability(axes: Any, result: Result) -> None:
     most = max(row.count for row in result.windows.reliability)
     for row in result.windows.reliability:
         if row.accuracy is not None:
-            alpha = 0.2 + 0.8 * (row.count / most)  # (0.8 * 9) / 9 is over 0.8
+            alpha = 0.2 + 0.8 * (row.count / most)  # 0.8 * 3 / 3 is over 0.8
             axes.bar(row.low, row.accuracy, row.high - row.low, align="edge", color=FIRST, alpha=alpha)
     axes.plot([0, 1], [0, 1], "--", color=INK, linewidth=1)
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence in a window (paler: fewer windows)", ylabel="accuracy")
