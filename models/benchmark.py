@@ -1,10 +1,10 @@
-"""The sets for measuring in; what this project's models reach on them, as a table and JSON, out.
+"""Measure this project's models on the benchmark data sets, as a table and JSON.
 
-    python -m models.benchmark DATA --json bench.json
+    python -m models.benchmark DATA --json benchmark.json
 
-Every figure is of data that took no part in training, nor in choosing when to stop, how sure to be, or what to report
-as an action; but `peers` judges what others trained as they did, on their own data. It takes 50 minutes on two cores;
---only takes some of the tasks.
+Test data takes no part in training, nor in fitting epochs, temperature and decision; but third_party_models evaluates
+networks of other projects as their authors did, on their own data. It takes 50 minutes on two cores; --only runs some
+of the tasks.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from common.errors import UserError, command
 from common.files import atomic_write
 from common.keypoints.features import Features
 from common.keypoints.landmarks import SIZE
-from common.recognition.classifier import Classifier, read_card
+from common.recognition.classifier import Classifier
 from common.recording.sequence import KeypointSequence
 from data import dataset
 from data.extraction.run import extract
@@ -35,102 +35,98 @@ from models.evaluation.evaluator import Result, evaluate
 from models.storage.importer import import_model
 from models.training.adaptation import adapt
 from models.training.card import save
-from models.training.cross_validation import by_number, crossed
-from models.training.progress import shown
-from models.training.recipe import KINDS, NETWORKS, Recipe
-from models.training.trainer import Course, Plan
-from models.training_data import folds
-from models.training_data.folds import train_test_split
+from models.training.cross_validation import cross_validate, fit_and_evaluate, numbered
+from models.training.recipe import ARCHITECTURES, NETWORKS, Recipe, TrainingConfig
+from models.training.trainer import Trainer
+from models.training_data.folds import stratified_folds, train_test_split
 
-SPLITS: Final = 3  # of the recorders
+SPLITS: Final = 3  # of the subjects
 FOLDS: Final = 5
-MIT: Final = ("recorder_14", "recorder_16")  # whose licence is MIT, as their files say
+MIT: Final = ("recorder_14", "recorder_16")  # subjects whose recordings are MIT licensed, as their files say
 EXAMPLES: Final = 3  # of each sign, to adapt with
 SIGNS: Final = [
     *("predicting.....", "come", "sleep", "eat", "yes", "no", "good", "thin"),
     *("more", "same", "small", "flower", "sun", "star", "moon", "road"),
 ]
 EXERCISES: Final = ["curls", "lateral rises", "squat", "front rises", "shoulder press", "chest flys"]
-EXERCISE: Final = Features(kind="body", parts=("pose", "joints"))  # what an exercise is judged by
-WITHIN: Final = 0.005  # of what its author reached
+EXERCISE_FEATURES: Final = Features(kind="body", parts=("pose", "joints"))
+TOLERANCE: Final = 0.005  # to the accuracy that an author published
 STREAMS: Final = 64  # whose windows come at once
 TIMED: Final = 200
 
 
-class Figure(msgspec.Struct, kw_only=True, frozen=True):
-    """One figure, and its goal."""
+class Measurement(msgspec.Struct, kw_only=True, frozen=True):
+    """One metric on one data set, and its target."""
 
     on: str
-    what: str
+    metric: str
     value: float
-    goal: float | None = None
-    at_most: bool = False  # the goal is
+    target: float | None = None
+    lower_is_better: bool = False
     detail: dict[str, float] = {}
 
     @property
     def reached(self) -> bool:
-        return self.goal is None or (self.value <= self.goal if self.at_most else self.value >= self.goal)
+        """Whether it reaches the target."""
+        return self.target is None or (self.value <= self.target if self.lower_is_better else self.value >= self.target)
 
 
-Bench = Callable[[Path, Plan, Path], Iterator[Figure]]  # data, how to teach, a folder to work in
+Task = Callable[[Path, TrainingConfig, Path], Iterator[Measurement]]  # of data, configuration, and a folder for files
 
 
-def signers(data: Path, plan: Plan, work: Path) -> Iterator[Figure]:
-    """People never seen: taught by 16 recorders, judged on 8, three such splits; then adapted to each of the 8."""
+def signers(data: Path, config: TrainingConfig, folder: Path) -> Iterator[Measurement]:
+    """Train on 16 subjects and test on 8 others, in three splits; then adapt to each of the 8."""
     sequences, results, adapted = dataset.read(data / "signers"), list[Result](), dict[str, tuple[float, float]]()
-    for number, (rest, tested) in enumerate(splits(sequences)):
-        folder = work / f"split {number}"
-        results.append(taught(folder, rest, tested, plan))
-        if plan.recipe.kind in NETWORKS:
-            adapted |= to_each(folder, tested)
-    recorders = {
-        name: accuracy for result in results for name, accuracy in result.sequences.accuracy_by_subject.items()
-    }
-    on = "signers, 16 recorders to 8 others"
-    yield Figure(on=on, what="accuracy", value=_mean(results, "accuracy"), goal=0.88, detail=recorders)
-    yield Figure(on=on, what="median recorder", value=float(np.median(list(recorders.values()))), goal=0.93)
-    yield Figure(on=on, what="loss", value=_mean(results, "loss"), goal=0.45, at_most=True)
-    yield from _beside(on, results)
+    for number, (train, test) in enumerate(splits(sequences)):
+        model = folder / f"split {number}"
+        results.append(train_and_evaluate(model, train, test, config))
+        if config.recipe.architecture in NETWORKS:
+            adapted |= adapt_per_subject(model, test)
+    subjects = {name: accuracy for one in results for name, accuracy in one.sequences.accuracy_by_subject.items()}
+    on, median = "signers, 16 subjects to 8 others", float(np.median(list(subjects.values())))
+    yield Measurement(on=on, metric="accuracy", value=_mean(results, "accuracy"), target=0.88, detail=subjects)
+    yield Measurement(on=on, metric="median subject", value=median, target=0.93)
+    yield Measurement(on=on, metric="loss", value=_mean(results, "loss"), target=0.45, lower_is_better=True)
+    yield from _more(on, results)
     if adapted:
         on, accuracies = f"{on}, adapted", {name: accuracy for name, (accuracy, _) in adapted.items()}
-        yield Figure(on=on, what="accuracy", value=float(np.mean([*accuracies.values()])), goal=0.97, detail=accuracies)
-        yield Figure(on=on, what="seconds to adapt", value=float(np.median([took_s for _, took_s in adapted.values()])))
+        mean, median_s = np.mean([*accuracies.values()]), np.median([took_s for _, took_s in adapted.values()])
+        yield Measurement(on=on, metric="accuracy", value=float(mean), target=0.97, detail=accuracies)
+        yield Measurement(on=on, metric="seconds to adapt", value=float(median_s))
 
 
-def mit(data: Path, plan: Plan, work: Path) -> Iterator[Figure]:
-    """From two recorders to 22 others."""
+def mit(data: Path, config: TrainingConfig, folder: Path) -> Iterator[Measurement]:
+    """Train on two subjects and test on 22 others."""
     sequences = dataset.read(data / "signers")
     known = np.array([sequence.subject in MIT for sequence in sequences])
-    result = taught(work / "mit", *train_test_split(sequences, ~known), plan)
+    scores = train_and_evaluate(folder / "mit", *train_test_split(sequences, ~known), config).sequences
     on = "signers, the two of MIT licence to 22 others"
-    yield Figure(
-        on=on, what="accuracy", value=result.sequences.accuracy, goal=0.86, detail=result.sequences.accuracy_by_subject
-    )
-    yield Figure(on=on, what="loss", value=result.sequences.loss)
+    yield Measurement(on=on, metric="accuracy", value=scores.accuracy, target=0.86, detail=scores.accuracy_by_subject)
+    yield Measurement(on=on, metric="loss", value=scores.loss)
 
 
-def one_person(name: str, accuracy: float, loss: float | None = None, f1: float | None = None) -> Bench:
-    """A set of one recorder, in five folds."""
+def one_subject(name: str, accuracy: float, loss: float | None = None, f1: float | None = None) -> Task:
+    """Return the task of a data set of one subject, with its targets: five folds."""
 
-    def bench(data: Path, plan: Plan, _work: Path) -> Iterator[Figure]:
+    def task(data: Path, config: TrainingConfig, _folder: Path) -> Iterator[Measurement]:
         sequences = dataset.read(data / f"{name}.xz")
         idle = tuple({SIGNS[0]} & {sequence.label for sequence in sequences})
-        yield from _in_folds(name, sequences, msgspec.structs.replace(plan, idle=idle), accuracy, loss, f1)
+        yield from _in_folds(name, sequences, msgspec.structs.replace(config, idle=idle), accuracy, loss, f1)
 
-    return bench
+    return task
 
 
-def push_up(data: Path, plan: Plan, work: Path) -> Iterator[Figure]:
-    """Right or wrong, from videos that this project extracts."""
-    clips = work / "push_up"
+def push_up(data: Path, config: TrainingConfig, folder: Path) -> Iterator[Measurement]:
+    """Push-ups done right or wrong, extracted from videos."""
+    clips = folder / "push_up"
     extract(data / "clips" / "push_up", clips, os.cpu_count() or 1, Console(stderr=True))
-    recipe = msgspec.structs.replace(plan.recipe, features=EXERCISE)
-    yield from _in_folds("push_up", dataset.read(clips), msgspec.structs.replace(plan, recipe=recipe), 0.85)
+    recipe = msgspec.structs.replace(config.recipe, features=EXERCISE_FEATURES)
+    yield from _in_folds("push_up", dataset.read(clips), msgspec.structs.replace(config, recipe=recipe), 0.85)
 
 
-def peers(data: Path, _plan: Plan, work: Path) -> Iterator[Figure]:
-    """Models that others trained, as their authors judged them."""
-    for name, file, own, labels, accuracy in (
+def third_party_models(data: Path, _config: TrainingConfig, folder: Path) -> Iterator[Measurement]:
+    """Import networks of other projects, and evaluate them as their authors did."""
+    for name, file, own, labels, published in (
         ("sixteen_signs_gru.h5", "sixteen_signs_gru.h5", "sixteen_signs.xz", SIGNS, 0.996),
         (
             "six_exercises",
@@ -140,150 +136,159 @@ def peers(data: Path, _plan: Plan, work: Path) -> Iterator[Figure]:
             0.928,
         ),
     ):
-        folder = work / name
-        idle = [label for label in labels if label == SIGNS[0]]
-        card = import_model(data / "peer_models" / file, folder, labels, idle, None, None)
-        named = by_number(dataset.read(data / own))
-        reached = evaluate(Classifier(folder), card, named).sequences.accuracy
-        yield Figure(on=f"{name} on its own data", what="accuracy", value=reached, detail={"its author's": accuracy})
-        off = abs(reached - accuracy)
-        yield Figure(on=f"{name} on its own data", what="off its author's", value=off, goal=WITHIN, at_most=True)
+        model, idle = folder / name, [label for label in labels if label == SIGNS[0]]
+        card = import_model(data / "peer_models" / file, model, labels, idle, None, None)
+        accuracy = evaluate(Classifier(model), card, numbered(dataset.read(data / own))).sequences.accuracy
+        on, difference = f"{name} on its own data", abs(accuracy - published)
+        yield Measurement(on=on, metric="accuracy", value=accuracy, detail={"published": published})
+        yield Measurement(
+            on=on, metric="difference to published", value=difference, target=TOLERANCE, lower_is_better=True
+        )
 
 
-def speed(data: Path, plan: Plan, work: Path) -> Iterator[Figure]:
-    """Training, one window, and one of each of 64 streams at once."""
-    sequences, folder, began = dataset.read(data / "ten_actions.xz"), work / "speed", time.monotonic()
-    taught(folder, sequences, sequences, plan)
-    yield Figure(on="ten_actions", what="minutes to train", value=(time.monotonic() - began) / 60, goal=3, at_most=True)
-    windows = np.stack([np.resize(one.keypoints, (plan.shape.length, SIZE)) for one in sequences[:STREAMS]])
-    classify = Classifier(folder)
-    yield Figure(on="one window", what="ms", value=_ms(classify, windows[:1]), goal=1.5, at_most=True)
-    yield Figure(on=f"{STREAMS} windows at once", what="ms", value=_ms(classify, windows), goal=25, at_most=True)
+def speed(data: Path, config: TrainingConfig, folder: Path) -> Iterator[Measurement]:
+    """Time training, one window, and one window of each of 64 streams at once."""
+    sequences, model, started = dataset.read(data / "ten_actions.xz"), folder / "speed", time.monotonic()
+    train_and_evaluate(model, sequences, sequences, config)
+    minutes = (time.monotonic() - started) / 60
+    yield Measurement(on="ten_actions", metric="minutes to train", value=minutes, target=3, lower_is_better=True)
+    windows = np.stack([np.resize(one.keypoints, (config.window.length, SIZE)) for one in sequences[:STREAMS]])
+    classify = Classifier(model)
+    for on, some, target in (("one window", windows[:1], 1.5), (f"{STREAMS} windows at once", windows, 25)):
+        yield Measurement(on=on, metric="ms", value=_ms(classify, some), target=target, lower_is_better=True)
 
 
-TASKS: Final[dict[str, Bench]] = {
+TASKS: Final[dict[str, Task]] = {
     "signers": signers,
     "mit": mit,
-    "ten_actions": one_person("ten_actions", 0.985, 0.08, 0.90),
-    "sixteen_signs": one_person("sixteen_signs", 0.975),
-    "sixteen_actions": one_person("sixteen_actions", 0.985),
+    "ten_actions": one_subject("ten_actions", 0.985, 0.08, 0.90),
+    "sixteen_signs": one_subject("sixteen_signs", 0.975),
+    "sixteen_actions": one_subject("sixteen_actions", 0.985),
     "push_up": push_up,
-    "peers": peers,
+    "third_party_models": third_party_models,
     "speed": speed,
 }
 
 
 def splits(sequences: Row[KeypointSequence]) -> Iterator[tuple[list[KeypointSequence], list[KeypointSequence]]]:
-    """Who teaches and who is judged, in thirds of the recorders."""
-    recorders = np.array([sequence.subject for sequence in sequences])
-    for part in np.array_split(np.random.default_rng(0).permutation(np.unique(recorders)), SPLITS):
-        yield train_test_split(sequences, np.isin(recorders, part))
+    """Yield training and test sequences; a third of the subjects is the test set of each split."""
+    subjects = np.array([sequence.subject for sequence in sequences])
+    for part in np.array_split(np.random.default_rng(0).permutation(np.unique(subjects)), SPLITS):
+        yield train_test_split(sequences, np.isin(subjects, part))
 
 
-def taught(folder: Path, rest: Row[KeypointSequence], tested: Row[KeypointSequence], plan: Plan) -> Result:
-    """How well a model does on the tested that the rest has taught; it is left in the folder."""
-    course = Course(rest, plan)
-    with shown() as progress:
-        model = course.teach(progress=progress)
+def train_and_evaluate(
+    folder: Path, train: Row[KeypointSequence], test: list[KeypointSequence], config: TrainingConfig
+) -> Result:
+    """Train a model, save it in the folder, and evaluate it."""
+    one = fit_and_evaluate(Trainer(train, config), test)
     folder.mkdir()
-    save(folder, course, model, [])
-    return evaluate(model.classify, read_card(folder), by_number(tested))
+    save(folder, one.model)
+    return one.result
 
 
-def to_each(folder: Path, tested: Row[KeypointSequence]) -> dict[str, tuple[float, float]]:
-    """By recorder, the accuracy after the model in the folder has seen EXAMPLES of each sign, and seconds to learn."""
+def adapt_per_subject(folder: Path, test: Row[KeypointSequence]) -> dict[str, tuple[float, float]]:
+    """Return by subject the accuracy after adapting to EXAMPLES of each sign, and the seconds that took."""
     reached = {}
-    for recorder in sorted({sequence.subject for sequence in tested}):
-        own = [sequence for sequence in tested if sequence.subject == recorder]
-        shown_to = np.zeros(len(own), bool)
+    for subject in sorted({sequence.subject for sequence in test}):
+        own = [sequence for sequence in test if sequence.subject == subject]
+        is_example = np.zeros(len(own), bool)
         for label in {sequence.label for sequence in own}:
             of_label = [number for number, sequence in enumerate(own) if sequence.label == label]
-            shown_to[np.random.default_rng(0).permutation(of_label)[:EXAMPLES]] = True
-        others, examples = train_test_split(own, shown_to)
-        began = time.monotonic()
+            is_example[np.random.default_rng(0).permutation(of_label)[:EXAMPLES]] = True
+        others, examples = train_test_split(own, is_example)
+        started = time.monotonic()
         adapted = adapt(folder, examples)
-        took_s = time.monotonic() - began
-        reached[recorder] = evaluate(adapted.classify, adapted.card, by_number(others)).sequences.accuracy, took_s
+        took_s = time.monotonic() - started
+        reached[subject] = evaluate(adapted.classify, adapted.card, numbered(others)).sequences.accuracy, took_s
     return reached
 
 
 def _in_folds(
     name: str,
     sequences: Row[KeypointSequence],
-    plan: Plan,
+    config: TrainingConfig,
     accuracy: float,
     loss: float | None = None,
     f1: float | None = None,
-) -> Iterator[Figure]:
-    labels = [sequence.label for sequence in sequences]
-    results = [one.result for one in crossed(sequences, plan, folds.stratified_folds(labels, FOLDS, seed=0))]
-    on, streams = f"{name}, {FOLDS} folds", [result.stream for result in results]
-    yield Figure(on=on, what="accuracy", value=_mean(results, "accuracy"), goal=accuracy)
-    yield Figure(on=on, what="loss", value=_mean(results, "loss"), goal=loss, at_most=True)
-    yield from _beside(on, results, f1)
-    false = float(np.mean([one.false_positives_per_minute for one in streams]))
-    yield Figure(on=on, what="false actions a minute", value=false, goal=1.0 if f1 else None, at_most=True)
+) -> Iterator[Measurement]:
+    folds = stratified_folds([sequence.label for sequence in sequences], FOLDS, seed=0)
+    results = [one.result for one in cross_validate(sequences, config, folds)]
+    on, rate = f"{name}, {FOLDS} folds", np.mean([result.stream.false_positives_per_minute for result in results])
+    yield Measurement(on=on, metric="accuracy", value=_mean(results, "accuracy"), target=accuracy)
+    yield Measurement(on=on, metric="loss", value=_mean(results, "loss"), target=loss, lower_is_better=True)
+    yield from _more(on, results, f1)
+    yield Measurement(
+        on=on,
+        metric="false positives per minute",
+        value=float(rate),
+        target=1.0 if f1 else None,
+        lower_is_better=True,
+    )
 
 
-def _beside(on: str, results: Row[Result], f1: float | None = None) -> Iterator[Figure]:
-    yield Figure(on=on, what="calibration error", value=_mean(results, "calibration_error"))
-    yield Figure(on=on, what="told nothing", value=float(np.mean([result.idle_rate for result in results])))
+def _more(on: str, results: Row[Result], f1: float | None = None) -> Iterator[Measurement]:
+    yield Measurement(on=on, metric="calibration error", value=_mean(results, "calibration_error"))
+    yield Measurement(on=on, metric="idle rate", value=float(np.mean([result.idle_rate for result in results])))
     f1s = [result.stream.f1["0.5"] for result in results]
-    yield Figure(on=on, what="event F1 at 0.5", value=float(np.mean(f1s)), goal=f1)
+    yield Measurement(on=on, metric="segmental F1@0.5 IoU", value=float(np.mean(f1s)), target=f1)
 
 
-def _mean(results: Row[Result], what: str) -> float:
-    return float(np.mean([getattr(result.sequences, what) for result in results]))
+def _mean(results: Row[Result], metric: str) -> float:
+    return float(np.mean([getattr(result.sequences, metric) for result in results]))
 
 
 def _ms(classify: Classifier, windows: NDArray[np.float32]) -> float:
-    """The median time to tell all of the windows."""
+    """Return the median time to classify all of the windows at once."""
     times = []
     for _ in range(TIMED):
-        began = time.perf_counter()
+        started = time.perf_counter()
         classify(windows)
-        times.append(1e3 * (time.perf_counter() - began))
+        times.append(1e3 * (time.perf_counter() - started))
     return float(np.median(times))
 
 
-def table(figures: Row[Figure]) -> Table:
+def table(measurements: Row[Measurement]) -> Table:
+    """Return a table of measurements and their targets."""
     shown = Table(box=box.SIMPLE, show_edge=False, pad_edge=False)
-    for column in ("on", "what", "measured", "goal", ""):
-        shown.add_column(column, justify="right" if column in ("measured", "goal") else "left")
-    for one in figures:
-        goal = "" if one.goal is None else f"{'at most' if one.at_most else 'at least'} {one.goal:g}"
-        shown.add_row(one.on, one.what, f"{one.value:.4g}", goal, "" if one.reached else "missed")
+    for column in ("on", "metric", "measured", "target", ""):
+        shown.add_column(column, justify="right" if column in ("measured", "target") else "left")
+    for one in measurements:
+        target = "" if one.target is None else f"{'at most' if one.lower_is_better else 'at least'} {one.target:g}"
+        shown.add_row(one.on, one.metric, f"{one.value:.4g}", target, "" if one.reached else "missed")
     return shown
 
 
-def bench(arguments: argparse.Namespace) -> None:
-    """The command; raises UserError."""
-    if not arguments.data.is_dir():
-        raise UserError(f"{arguments.data} is not a folder: name the one with signers/, ten_actions.xz and so on.")
-    figures: list[Figure] = []
-    plan = Plan(recipe=Recipe(kind=arguments.model))
-    with tempfile.TemporaryDirectory() as work:
-        for name in arguments.only or TASKS:
-            came = list(TASKS[name](arguments.data, plan, Path(work)))
-            Console().print(table(came))
-            figures += came
-            if arguments.json:
-                atomic_write(arguments.json, msgspec.json.format(msgspec.json.encode(figures)) + b"\n")
-    if len(arguments.only or TASKS) > 1:
-        Console().print(table(figures))
+def run(args: argparse.Namespace) -> None:
+    """Run the command; raises UserError."""
+    if not args.data.is_dir():
+        raise UserError(f"{args.data} is not a folder: name the one with signers/, ten_actions.xz and so on.")
+    measurements: list[Measurement] = []
+    config = TrainingConfig(recipe=Recipe(architecture=args.architecture))
+    with tempfile.TemporaryDirectory() as folder:
+        for name in args.only or TASKS:
+            of_task = list(TASKS[name](args.data, config, Path(folder)))
+            Console().print(table(of_task))
+            measurements += of_task
+            if args.json:
+                atomic_write(args.json, msgspec.json.format(msgspec.json.encode(measurements)) + b"\n")
+    if len(args.only or TASKS) > 1:
+        Console().print(table(measurements))
 
 
 def main() -> None:
+    """Parse the command line and run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m models.benchmark", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("data", type=Path, help="a folder with signers/, ten_actions.xz and so on")
     parser.add_argument("--only", nargs="+", choices=TASKS, help="some of the tasks")
-    parser.add_argument("--model", choices=KINDS, default=Recipe().kind, help=f"kind of model ({Recipe().kind})")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures into it")
-    arguments = parser.parse_args()
+    default = Recipe().architecture
+    parser.add_argument("--architecture", choices=ARCHITECTURES, default=default, help=f"({default})")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all measurements into it")
+    args = parser.parse_args()
     with command():
-        bench(arguments)
+        run(args)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def check(arguments: argparse.Namespace) -> None:
         ("json", not (arguments.json and arguments.json.is_dir()), "a file"),
     ):
         if not is_valid:
-            raise UserError(f"--{option} {getattr(arguments, option)} is not valid: it must be {what}.")
+            raise UserError(f"--{option} {getattr(arguments, option)} is not valid: give {what}.")
 
 
 def show(result: Result) -> None:

@@ -1,10 +1,10 @@
-"""A model folder in, the same model for a runtime without TensorFlow out.
+"""Export a model to a runtime without TensorFlow.
 
     python -m models.export pretrained/testcard --to tflite
 
-Writes pretrained/testcard-tflite, after comparing both on real windows: those of --data, else of the test card.
---quantize stores weights in 16 bits. 8 bits are too few for raw keypoints, which move by hundredths of the picture:
-they gave another label for 66 % of the test card's windows.
+Writes pretrained/testcard-tflite, after comparing the predictions of both for windows of --data, else of the test card.
+--float16 stores weights in 16 bits. 8 bits are too few for raw keypoints, which move by hundredths of the frame: they
+gave another label for 66 % of the test card's windows.
 """
 
 import argparse
@@ -26,69 +26,75 @@ from data.extraction.testcard import record
 from models.simulation import pipeline
 from models.storage.folder import new_model_folder, write_card
 
-STRIDE: Final = 3  # frames from one window that is compared to the next
-OPSET: Final = 17  # of ONNX: runtimes since 2022 have it
-LEAST_AGREEMENT: Final = 0.98  # of labels: where the original was unsure, the exported network may differ
-SEED, SECONDS = 1, 8.0  # of the test card: a rest and two movements
+STRIDE: Final = 3  # frames between two windows that are compared
+OPSET: Final = 17  # of ONNX: known to runtimes since 2022
+MIN_AGREEMENT: Final = 0.98  # of labels: where confidence is low, the exported network may differ
+SEED, SECONDS = 1, 8.0  # of the test card: idleness and two movements
 
 
 class Comparison(NamedTuple):
+    """The predictions of an exported model against the original's."""
+
     windows: int
-    difference: float  # the largest of two probabilities
-    agreement: float  # share of windows with the same label
+    difference: float  # the largest, of two probabilities
+    agreement: float  # ratio of windows with the same label
 
 
-def export(source: Path, target: Path, kind: str, quantize: bool, data: Path | None) -> Comparison:
-    """Writes the model folder `target`; raises UserError, also where both do not tell the same."""
+def export(source: Path, target: Path, kind: str, float16: bool, data: Path | None) -> Comparison:
+    """Write the model folder `target`; raises UserError, also where the predictions of both differ."""
     card = read_card(source)
     if not (source / WEIGHTS).is_file():
-        raise UserError(f"{source} has no {WEIGHTS}: only such weights can be exported.")
+        raise UserError(f"{source} has no {WEIGHTS}: only these weights can be exported.")
     windows = cut(dataset.read(data) if data else record(SEED, SECONDS), card.window)
     original = Classifier(source)(windows)
     with new_model_folder(target) as draft:
         try:
             with quiet(), redirect_stdout(io.StringIO()):  # whatever is wrong is raised
-                WRITERS[kind](source / WEIGHTS, draft / f"model.{kind}", quantize)
+                WRITERS[kind](source / WEIGHTS, draft / f"model.{kind}", float16)
         except ModuleNotFoundError as error:
             raise UserError(f"Exporting to {kind} needs the package {error.name}: install it.") from error
         except Exception as error:  # converters raise whatever they like
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(f"{source} cannot be exported to {kind}: {reason}") from error
-        write_card(draft, msgspec.structs.replace(card, data=card.data | {"exported": source.name, "to": kind}))
-        comparison = compared(original, Classifier(draft)(windows))
-        if comparison.agreement < LEAST_AGREEMENT:
-            raise UserError(f"{source} as {kind} tells another label in {1 - comparison.agreement:.0%} of the windows.")
+        write_card(draft, msgspec.structs.replace(card, data=card.data | {"exported_from": source.name}))
+        comparison = compare(original, Classifier(draft)(windows))
+        if comparison.agreement < MIN_AGREEMENT:
+            raise UserError(
+                f"{source} as {kind} predicts another label for {1 - comparison.agreement:.0%} of the windows: use "
+                "another format."
+            )
     return comparison
 
 
 def cut(sequences: list[KeypointSequence], shape: WindowShape) -> NDArray[np.float32]:
-    """All full windows (n, length, 1662), as the live stage cuts them; raises UserError if there are none."""
+    """Cut all windows (n, length, 1662), as the live windows stage does; raises UserError if there are none."""
     windows = [window for sequence in sequences for window in pipeline.live_windows(sequence, shape, STRIDE)]
     if not windows:
         raise UserError(f"No sequence has the {shape.length} frames of a window: choose other --data to compare on.")
     return np.stack(windows)
 
 
-def compared(original: NDArray[np.float32], exported: NDArray[np.float32]) -> Comparison:
+def compare(original: NDArray[np.float32], exported: NDArray[np.float32]) -> Comparison:
+    """Compare probabilities (n, labels) of the same windows."""
     same = original.argmax(axis=1) == exported.argmax(axis=1)
     return Comparison(len(original), float(np.abs(original - exported).max()), float(same.mean()))
 
 
-def _to_tflite(weights: Path, target: Path, quantize: bool) -> None:
-    """Recurrent layers are unrolled, so that several windows can run at once: 0.3 ms each instead of 0.9."""
+def _to_tflite(weights: Path, target: Path, float16: bool) -> None:
+    """Convert to LiteRT; recurrent layers are unrolled, to run several windows at once: 0.3 ms each instead of 0.9."""
     import tensorflow as tf
 
     from common.recognition.fast_lstm import accelerated
 
     model = accelerated(tf.keras.models.load_model(weights, compile=False), unroll=True)
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
-    if quantize:
+    if float16:
         converter.optimizations, converter.target_spec.supported_types = [tf.lite.Optimize.DEFAULT], [tf.float16]
     target.write_bytes(converter.convert())
 
 
-def _to_onnx(weights: Path, target: Path, quantize: bool) -> None:
-    """From Keras' own layers, which become ONNX's LSTM and GRU."""
+def _to_onnx(weights: Path, target: Path, float16: bool) -> None:
+    """Convert to ONNX, from Keras' own layers, which become LSTM and GRU of ONNX."""
     import tensorflow as tf
     import tf2onnx
 
@@ -96,13 +102,13 @@ def _to_onnx(weights: Path, target: Path, quantize: bool) -> None:
     function = tf.function(lambda windows: model(windows, training=False))
     signature = (tf.TensorSpec((None, *model.input_shape[1:]), name="windows"),)
     exported, _ = tf2onnx.convert.from_function(function, signature, opset=OPSET)
-    if quantize:
-        _halve(exported.graph)
+    if float16:
+        _to_float16(exported.graph)
     target.write_bytes(exported.SerializeToString())
 
 
-def _halve(graph: Any) -> None:
-    """Store the weights of an ONNX graph in 16 bits; a runtime makes 32 of them once, when it loads them."""
+def _to_float16(graph: Any) -> None:
+    """Store the weights of an ONNX graph in 16 bits; a runtime converts them to 32 when it loads them."""
     from onnx import TensorProto, helper, numpy_helper
 
     for weights in [one for one in graph.initializer if one.data_type == TensorProto.FLOAT and len(one.dims) > 1]:
@@ -115,18 +121,19 @@ WRITERS: Final[dict[str, Any]] = {"tflite": _to_tflite, "onnx": _to_onnx}
 
 
 def main() -> None:
+    """Parse the command line and run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m models.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help="a model folder with .keras weights")
     parser.add_argument("--to", required=True, choices=WRITERS, help="tflite (LiteRT) or onnx (onnxruntime)")
-    parser.add_argument("--quantize", action="store_true", help="weights of 16 bits: half the size")
+    parser.add_argument("--float16", action="store_true", help="store weights in 16 bits: half the size")
     parser.add_argument("--out", type=Path, help="the model folder to write (MODEL-tflite, MODEL-onnx)")
-    parser.add_argument("--data", type=Path, help="data set to compare on (seconds of the test card)")
+    parser.add_argument("--data", type=Path, help="data set to compare on (the test card)")
     arguments = parser.parse_args()
     target = arguments.out or arguments.model.with_name(f"{arguments.model.name}-{arguments.to}")
     with command("Interrupted: nothing was written."):
-        comparison = export(arguments.model, target, arguments.to, arguments.quantize, arguments.data)
+        comparison = export(arguments.model, target, arguments.to, arguments.float16, arguments.data)
     print(
         f"{target}: on {comparison.windows} windows probabilities differ by at most {comparison.difference:.2g}, "
         f"labels agree on {comparison.agreement:.1%}."

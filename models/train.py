@@ -1,11 +1,10 @@
-"""Data sets in, a model folder out.
+"""Train a model from data sets.
 
-    python -m models.train data/mine --out models/mine
+    python -m models.train datasets/mine --out runs/mine
 
-Every window of a sequence that the live windows stage would cut is an example of its label; where nothing is performed
-is learnt as well. Parts of the data, of whole recorders where there are several, are each told by a network that was
-taught the others: this says how good the model is on people it has not seen, when to stop, and how sure to be. Then all
-are learnt. The same command goes on where it was interrupted.
+Runs cross-validation, grouped by subject if there are several, which measures the model on people it was not trained
+on, and fits the number of epochs, the temperature of probabilities and the thresholds of the decision. Then the model
+is fitted to all data. Resumable: an interrupted command continues when it is run again.
 """
 
 import argparse
@@ -16,40 +15,42 @@ from common.errors import command
 from data import dataset
 from models.evaluation import provenance
 from models.storage.folder import check_free, new_model_folder, printable, work_dir
-from models.training.arguments import options, planned
-from models.training.card import save, told
+from models.training.arguments import add_options, config_from_args
+from models.training.card import print_summary, save
 from models.training.fit import LOGS
-from models.training.progress import shown
-from models.training.recipe import KINDS, Recipe
-from models.training.trainer import Course
+from models.training.progress import progress_bar
+from models.training.recipe import ARCHITECTURES, Recipe
+from models.training.trainer import Trainer
 
 
-def train(arguments: argparse.Namespace) -> None:
-    """The command; raises UserError."""
-    plan = planned(arguments)
-    check_free(arguments.out)
-    sequences = [sequence for folder in arguments.datasets for sequence in dataset.read(folder)]
-    course = Course(sequences, plan)
-    with work_dir(arguments.out, provenance.run_key(plan, sequences)) as folder, shown() as progress:
-        taught = course.teach(folder, progress)
-        with new_model_folder(arguments.out) as draft:
-            save(draft, course, taught, [printable(source.name) for source in arguments.datasets])
-            for logs in folder.glob(f"*/{LOGS}"):
+def run(args: argparse.Namespace) -> None:
+    """Run the command; raises UserError."""
+    config = config_from_args(args)
+    check_free(args.out)
+    sequences = [sequence for folder in args.datasets for sequence in dataset.read(folder)]
+    trainer = Trainer(sequences, config)
+    with work_dir(args.out, provenance.run_key(config, sequences)) as checkpoints, progress_bar() as progress:
+        model = trainer.fit(checkpoints, progress)
+        with new_model_folder(args.out) as draft:
+            save(draft, model, sources=[printable(source.name) for source in args.datasets])
+            for logs in checkpoints.glob(f"*/{LOGS}"):
                 shutil.move(logs, draft / LOGS / logs.parent.name)
-    told(arguments.out, taught)
+    print_summary(args.out, model.card)
 
 
 def main() -> None:
+    """Parse the command line and run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m models.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("datasets", type=Path, nargs="+", metavar="DATASET")
     parser.add_argument("--out", type=Path, required=True, help="the model folder to write")
-    parser.add_argument("--model", choices=KINDS, default=Recipe().kind, help=f"its kind ({Recipe().kind})")
-    options(parser)
-    arguments = parser.parse_args()
-    with command("Interrupted: the same command goes on from here."):
-        train(arguments)
+    default = Recipe().architecture
+    parser.add_argument("--architecture", choices=ARCHITECTURES, default=default, help=f"({default})")
+    add_options(parser)
+    args = parser.parse_args()
+    with command("Interrupted: run the same command again to resume."):
+        run(args)
 
 
 if __name__ == "__main__":

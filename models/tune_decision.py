@@ -24,7 +24,7 @@ from models.simulation.pipeline import SimulatedStream, simulate_stream
 SEEDS = range(3)  # of the streams: the order of sequences, and idleness
 
 
-def tune(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> None:
     """Run the command; raises UserError."""
     card, sequences = read_card(arguments.model), list(read_named(arguments.dataset, arguments.fps).values())
     provenance.check_labels({sequence.label for sequence in sequences}, card.labels)
@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--fps", type=float, default=25.0, help="frames/s of recordings that do not name theirs (25)")
     arguments = parser.parse_args()
     with command():
-        tune(arguments)
+        run(arguments)
 
 
 if __name__ == "__main__":

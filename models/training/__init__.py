@@ -1,1 +1,1 @@
-"""From training data to a fitted, calibrated model."""
+"""Fit models, validate and calibrate them, and adapt them to new data."""

@@ -1,69 +1,44 @@
-"""Write a trained model and its card into a folder."""
+"""Save a trained model with its card."""
 
 import contextlib
-import platform
 import subprocess
-from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from common.keypoints.landmarks import LAYOUT
-from common.recognition.classifier import Card
-from common.recording.sequence import KeypointSequence
-from models.evaluation import provenance
-from models.simulation import pipeline
+from common.recognition.classifier import WEIGHTS, Card, weights_of
+from models.simulation.pipeline import Classify
 from models.storage.folder import write_card
-from models.training.trainer import Course, Taught
+from models.training.fit import FittedClassifier
+from models.training_data import rehearsal
+from models.training_data.training_set import TrainingSet
 
 
-def save(folder: Path, course: Course, taught: Taught, sources: list[str], **more: Any) -> None:
-    """Everything but the logs of its training into a model folder; `more` is what its card says of its data."""
-    taught.trained.save(folder)
-    course.keep_memory(folder)
-    write_card(folder, card_of(taught, list(course.sequences), sources, **more))
+class TrainedModel(NamedTuple):
+    """A model in memory."""
+
+    card: Card
+    classifier: FittedClassifier
+    training_set: TrainingSet
+
+    @property
+    def classify(self) -> Classify:
+        """The calibrated classifier of windows of raw keypoints (n, length, 1662)."""
+        return self.classifier.calibrated(self.card.features, self.card.temperature)
 
 
-def card_of(taught: Taught, sequences: list[KeypointSequence], sources: list[str], **more: Any) -> Card:
-    """What the model says of itself."""
-    plan, validated = taught.plan, taught.validated
-    return Card(
-        layout=LAYOUT,
-        labels=taught.labels,
-        idle=taught.idle,
-        window=plan.shape,
-        features=plan.recipe.features,
-        temperature=validated.temperature,
-        decision=validated.decision,
-        layers=taught.trained.architecture,
-        parameters=taught.trained.parameters,
-        data={
-            "sources": sources,
-            "sha256": provenance.digest(sequences),
-            "fingerprints": [provenance.fingerprint(sequence) for sequence in sequences],
-            "parts": pipeline.parts_present(sequences),
-            "sequences": len(sequences),
-            "subjects": sorted({sequence.subject for sequence in sequences}),
-            **more,
-        },
-        metrics={
-            "validation": validated.metrics,
-            "split": f"{validated.parts}-fold cross-validation",
-            "subject_independent": validated.unseen,
-            "accuracy_by_subject": validated.recorders,
-        },
-        seed=plan.seed,
-        recipe=msgspec.to_builtins(plan.recipe),
-        versions={"python": platform.python_version(), **versions()},
-        commit=commit(),
-        trained=datetime.now(timezone.utc).date().isoformat(),
-    )
+def save(folder: Path, model: TrainedModel, **data: Any) -> None:
+    """Write weights, card and, for a network, rehearsal data into a folder; data: more of the card's `data`."""
+    model.classifier.save(folder)
+    if weights_of(folder).name == WEIGHTS:
+        rehearsal.save(folder, model.training_set, model.card.seed)
+    write_card(folder, msgspec.structs.replace(model.card, data=data | model.card.data))
 
 
 def versions() -> dict[str, str]:
-    """Of the packages that may have trained it, without importing them."""
+    """Return the versions of installed packages that train models, without importing them."""
     versions = {}
     for name in ("tensorflow", "tensorflow-cpu", "scikit-learn", "numpy"):
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -72,19 +47,20 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str:
-    """Of this project, where it is a checkout."""
-    asked = ["git", "rev-parse", "--short", "HEAD"]
+    """Return the commit of this project, if it is a git checkout."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
     with contextlib.suppress(OSError):  # git need not be installed
-        told = subprocess.run(asked, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-        return told.stdout.strip() or "unknown"
+        ran = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+        return ran.stdout.strip() or "unknown"
     return "unknown"
 
 
-def told(out: Path, taught: Taught) -> None:
-    metrics, who = taught.validated.metrics, len(taught.validated.recorders)
-    on = f"{who} recorders, each unseen" if taught.validated.unseen else "sequences it had not seen"
+def print_summary(out: Path, card: Card) -> None:
+    """Print what cross-validation measured."""
+    metrics, subjects = card.metrics["validation"], len(card.metrics["accuracy_by_subject"])
+    folds = f"grouped by {subjects} subjects" if card.metrics["subject_independent"] else "stratified by label"
     print(
-        f"{out}: on {on} until it learnt them too, accuracy {metrics['accuracy']:.3f}, loss {metrics['loss']:.3f}, "
-        f"calibration error {metrics['calibration_error']:.3f}; on a stream, segmental F1 "
-        f"{metrics['segmental_f1']:.3f} with {metrics['false_positives_per_minute']:.2f} false positives per minute."
+        f"{out}: {card.metrics['split']}, {folds}: accuracy {metrics['accuracy']:.3f}, loss {metrics['loss']:.3f}, "
+        f"calibration error {metrics['calibration_error']:.3f}, segmental F1@0.5 IoU {metrics['segmental_f1']:.3f}, "
+        f"{metrics['false_positives_per_minute']:.2f} false positives per minute"
     )

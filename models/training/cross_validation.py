@@ -1,4 +1,4 @@
-"""Sequences, a plan and folds in; models that never saw a fold's sequences, and how well they do on them, out."""
+"""Evaluate recipes on test folds: each model is trained on the sequences of all other folds."""
 
 import tempfile
 import time
@@ -16,100 +16,100 @@ from common.recognition.classifier import Classifier
 from common.recording.sequence import KeypointSequence
 from models.evaluation.evaluator import Result, evaluate
 from models.storage.folder import write_card
-from models.training.card import card_of
-from models.training.progress import shown
-from models.training.recipe import Recipe
-from models.training.trainer import Course, Plan, Taught
+from models.training.card import TrainedModel
+from models.training.progress import progress_bar
+from models.training.recipe import Recipe, TrainingConfig
+from models.training.trainer import Trainer
 from models.training_data.folds import Fold, train_test_split
 
 WARM_UP: Final = 20  # windows
 TIMED: Final = 100
 
 
-class Crossed(NamedTuple):
-    """A model, and how well it does on one fold."""
+class FoldModel(NamedTuple):
+    """A model, and its evaluation on one test fold."""
 
-    taught: Taught
+    model: TrainedModel
     result: Result
-    fold: list[KeypointSequence]  # it was judged on
-    training_s: float  # without the making of lessons, which recipes share
+    test: list[KeypointSequence]
+    training_s: float  # without the making of the training set, which recipes share
 
 
-class Figures(msgspec.Struct, kw_only=True, frozen=True):
-    """A model of a kind, judged on one fold."""
+class FoldMetrics(msgspec.Struct, kw_only=True, frozen=True):
+    """Metrics of one architecture on one test fold."""
 
-    kind: str
+    architecture: str
     seed: int
     fold: int
-    recorders: list[str]  # who judged
+    subjects: list[str]  # of the fold
     sequences: int
     accuracy: float
     loss: float
     calibration_error: float
-    rejected: float  # share of the sequences that are nothing rather than any action, says the model
-    event_f1: float  # at an overlap of 0.5, on a stream
-    false_per_minute: float
+    idle_rate: float  # ratio of sequences that the model would call idle
+    segmental_f1: float  # at an IoU of 0.5
+    false_positives_per_minute: float
     parameters: int
     ms_per_window: float
     training_s: float
 
 
-def crossed(
-    sequences: Row[KeypointSequence], plan: Plan, parts: Iterable[Fold], recipes: Row[Recipe] = ()
-) -> Iterator[Crossed]:
-    """Fold by fold, a model by each recipe (the plan's, if none is named), which all other sequences have taught."""
-    for out in parts:
-        rest, fold = train_test_split(sequences, out)
-        with Console(stderr=True).status("Making lessons ..."):
-            course = Course(rest, plan)
-        for recipe in recipes or (plan.recipe,):
-            yield _crossed(course.by(recipe), fold)
+def cross_validate(
+    sequences: Row[KeypointSequence], config: TrainingConfig, folds: Iterable[Fold], recipes: Row[Recipe] = ()
+) -> Iterator[FoldModel]:
+    """Yield for each test fold a model of each recipe, or of the configuration's if there are none."""
+    for fold in folds:
+        train, test = train_test_split(sequences, fold)
+        with Console(stderr=True).status("Preparing training data ..."):
+            trainer = Trainer(train, config)
+        for recipe in recipes or (config.recipe,):
+            yield fit_and_evaluate(trainer.with_recipe(recipe), test)
 
 
-def _crossed(course: Course, fold: list[KeypointSequence]) -> Crossed:
-    began = time.monotonic()
-    with shown() as progress:
-        taught = course.teach(progress=progress)
-    training_s = time.monotonic() - began
-    result = evaluate(taught.classify, card_of(taught, list(course.sequences), []), by_number(fold))
-    return Crossed(taught, result, fold, training_s)
+def fit_and_evaluate(trainer: Trainer, test: list[KeypointSequence]) -> FoldModel:
+    """Fit a model, and evaluate it on test sequences."""
+    started = time.monotonic()
+    with progress_bar() as progress:
+        model = trainer.fit(progress=progress)
+    training_s = time.monotonic() - started
+    return FoldModel(model, evaluate(model.classify, model.card, numbered(test)), test, training_s)
 
 
-def figures_of(one: Crossed, kind: str, seed: int, fold: int) -> Figures:
+def fold_metrics(one: FoldModel, architecture: str, seed: int, fold: int) -> FoldMetrics:
+    """Return the metrics of a model on its test fold, with the time that a window takes."""
     scores, stream = one.result.sequences, one.result.stream
-    return Figures(
-        kind=kind,
+    return FoldMetrics(
+        architecture=architecture,
         seed=seed,
         fold=fold,
-        recorders=sorted({sequence.subject for sequence in one.fold}),
+        subjects=sorted({sequence.subject for sequence in one.test}),
         sequences=scores.count,
         accuracy=scores.accuracy,
         loss=scores.loss,
         calibration_error=scores.calibration_error,
-        rejected=one.result.idle_rate,
-        event_f1=stream.f1["0.5"],
-        false_per_minute=stream.false_positives_per_minute,
-        parameters=one.taught.trained.parameters,
+        idle_rate=one.result.idle_rate,
+        segmental_f1=stream.f1["0.5"],
+        false_positives_per_minute=stream.false_positives_per_minute,
+        parameters=one.model.card.parameters,
         ms_per_window=_ms_per_window(one),
         training_s=one.training_s,
     )
 
 
-def _ms_per_window(one: Crossed) -> float:
-    """The median time of one window through features and network, loaded from its folder as live."""
-    times, window = [], np.resize(one.fold[0].keypoints, (1, one.taught.plan.shape.length, SIZE))
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        one.taught.trained.save(folder)
-        write_card(folder, card_of(one.taught, one.fold, []))
+def _ms_per_window(one: FoldModel) -> float:
+    """Return the median time of features and prediction of one window, loaded from its folder as live."""
+    times, window = [], np.resize(one.test[0].keypoints, (1, one.model.card.window.length, SIZE))
+    with tempfile.TemporaryDirectory() as folder:
+        one.model.classifier.save(Path(folder))
+        write_card(Path(folder), one.model.card)
         classify = Classifier(folder)
         for _ in range(WARM_UP + TIMED):
-            began = time.perf_counter()
+            started = time.perf_counter()
             classify(window)
-            times.append(time.perf_counter() - began)
+            times.append(time.perf_counter() - started)
     return float(np.median(times[WARM_UP:])) * 1e3
 
 
-def by_number(sequences: Iterable[KeypointSequence]) -> dict[str, KeypointSequence]:
-    """Named by their places, where nothing shows a better name."""
+def numbered(sequences: Iterable[KeypointSequence]) -> dict[str, KeypointSequence]:
+    """Return sequences by their position, where no better names are needed."""
     return {str(number): sequence for number, sequence in enumerate(sequences)}

@@ -1,4 +1,4 @@
-"""A recipe and lessons in; a trained network, or a classic method of scikit-learn, out."""
+"""Fit a network or a scikit-learn model to a training set."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,101 +8,78 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.files import atomic_write
+from common.keypoints.features import Features, features
 from common.quiet import quiet_tensorflow
-from common.recognition.classifier import WEIGHTS
+from common.recognition.classifier import WEIGHTS, tempered
+from models.simulation.pipeline import Classify
 from models.training.progress import Progress
-from models.training.recipe import CLASSICS, Recipe
+from models.training.recipe import SKLEARN_MODELS, Recipe
 from models.training_data.training_set import TrainingSet
 
 quiet_tensorflow()
 
-PATIENCE: Final = 0.5  # of the epochs without a lower loss, after which training stops
-CHUNK: Final = 256  # windows told at once
+PATIENCE: Final = 0.5  # of the epochs without a lower validation loss, after which training stops
+BATCH: Final = 256  # windows predicted at once
 LOGS: Final = "logs"  # for TensorBoard
-EPOCHS: Final = "epochs"
+EPOCHS: Final = "epochs"  # a file in the checkpoint folder of a network that is done
 
 
-class Trained(NamedTuple):
-    """What was learnt."""
+class FittedClassifier(NamedTuple):
+    """A fitted network or scikit-learn model."""
 
-    tell: Callable[[NDArray[np.float32]], NDArray[np.float32]]  # features (n, length, F) to probabilities (n, labels)
+    predict: Callable[
+        [NDArray[np.float32]], NDArray[np.float32]
+    ]  # features (n, length, F) to probabilities (n, labels)
     save: Callable[[Path], None]  # into a model folder
-    epochs: int  # all, unless the validation part stopped it: then those to its lowest loss
+    epochs: int  # those to the lowest validation loss, if it stopped early
     parameters: int
-    architecture: str
+    layers: str
+
+    def calibrated(self, options: Features, temperature: float) -> Classify:
+        """Return a classifier of windows of raw keypoints (n, length, 1662)."""
+        return lambda windows: tempered(self.predict(features(windows, options)), temperature)
 
 
-def learn(
+def fit(
     recipe: Recipe,
-    lessons: TrainingSet,
+    training_set: TrainingSet,
     seed: int,
     *,
     validation: TrainingSet | None = None,
-    desk: Path | None = None,
+    checkpoint_dir: Path | None = None,
     progress: Progress | None = None,
-    knowing: Path | None = None,
-) -> Trained:
-    """Trained on the lessons, and stopped early by the validation part where there is one.
+    initial_weights: Path | None = None,
+) -> FittedClassifier:
+    """Fit a model; a network stops early by its validation loss.
 
-    desk: a folder for TensorBoard's logs and for the state in which an interrupted training goes on.
-    knowing: the weights of a network of the same recipe to begin with, which knows the first of the labels.
+    checkpoint_dir: for TensorBoard's logs, and for the state that an interrupted run resumes from. initial_weights: of
+    a network of the same recipe, whose labels are the first ones of the training set's.
     """
-    if recipe.kind in CLASSICS:
-        return _classic(recipe, lessons, seed)
-    return _network(recipe, lessons, seed, validation, desk, progress, knowing)
-
-
-def _classic(recipe: Recipe, lessons: TrainingSet, seed: int) -> Trained:
-    from models.training import classics
-
-    model, labels = classics.learn(recipe.kind, lessons, seed), lessons.targets.shape[-1]
-
-    def tell(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        told = np.zeros((len(rows), labels), np.float32)
-        told[:, model.classes_] = model.predict_proba(rows.reshape(len(rows), -1))
-        return told
-
-    def save(folder: Path) -> None:
-        import skops.io
-
-        skops.io.dump(model, folder / "model.skops")
-
-    steps = ", ".join(type(step).__name__ for _, step in model.steps)
-    return Trained(tell, save, recipe.epochs, classics.parameters(model), steps)
-
-
-def _network(
-    recipe: Recipe,
-    lessons: TrainingSet,
-    seed: int,
-    validation: TrainingSet | None,
-    desk: Path | None,
-    progress: Progress | None,
-    knowing: Path | None,
-) -> Trained:
+    if recipe.architecture in SKLEARN_MODELS:
+        return _fit_sklearn(recipe, training_set, seed)
     import tensorflow as tf
 
     from models.training import networks
 
-    if desk and (desk / EPOCHS).is_file():  # it was done before an interruption
-        return network(tf.keras.models.load_model(desk / WEIGHTS, compile=False), int((desk / EPOCHS).read_text()))
+    if checkpoint_dir and (checkpoint_dir / EPOCHS).is_file():  # it was done before the interruption
+        model = tf.keras.models.load_model(checkpoint_dir / WEIGHTS, compile=False)
+        return from_keras(model, int((checkpoint_dir / EPOCHS).read_text()))
     tf.keras.utils.set_random_seed(seed)
-    _, _, length, size = lessons.features.shape
-    model = networks.build(recipe, length, size, lessons.targets.shape[-1])
-    if knowing:
-        networks.take_over(model, knowing)
-    networks.prepare(model, recipe)
-    callbacks = [networks.told_to(progress)] if progress else []
-    stopping = tf.keras.callbacks.EarlyStopping(
-        patience=max(1, round(PATIENCE * recipe.epochs)), restore_best_weights=True
-    )
+    _, _, length, size = training_set.features.shape
+    model = networks.build(recipe, length, size, training_set.targets.shape[-1])
+    if initial_weights:
+        networks.transfer_weights(model, initial_weights)
+    networks.compile_model(model, recipe)
+    patience = max(1, round(PATIENCE * recipe.epochs))
+    stopping = tf.keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True)
+    callbacks = [networks.progress_callback(progress)] if progress else []
     if validation:
         callbacks.append(stopping)
-    if desk:
-        callbacks.append(tf.keras.callbacks.TensorBoard(desk / LOGS, write_graph=False))
-        callbacks.append(tf.keras.callbacks.BackupAndRestore(desk / "state"))
+    if checkpoint_dir:
+        callbacks.append(tf.keras.callbacks.TensorBoard(checkpoint_dir / LOGS, write_graph=False))
+        callbacks.append(tf.keras.callbacks.BackupAndRestore(checkpoint_dir / "state"))
     model.fit(
-        networks.Batches(lessons, seed),
+        networks.Batches(training_set, seed),
         validation_data=(validation.features[0], validation.targets[0], validation.sample_weight)
         if validation
         else None,
@@ -110,27 +87,46 @@ def _network(
         callbacks=callbacks,
         verbose=0,
     )
-    trained = network(model, stopping.best_epoch + 1 if stopping.stopped_epoch else recipe.epochs)
-    if desk:
-        trained.save(desk)
-        atomic_write(desk / EPOCHS, str(trained.epochs).encode())
-    return trained
+    fitted = from_keras(model, stopping.best_epoch + 1 if stopping.stopped_epoch else recipe.epochs)
+    if checkpoint_dir:
+        fitted.save(checkpoint_dir)
+        atomic_write(checkpoint_dir / EPOCHS, str(fitted.epochs).encode())
+    return fitted
 
 
-def network(model: Any, epochs: int = 0) -> Trained:
-    """A Keras model that has learnt."""
+def _fit_sklearn(recipe: Recipe, training_set: TrainingSet, seed: int) -> FittedClassifier:
+    from models.training import sklearn_models
+
+    model, labels = sklearn_models.fit_pipeline(recipe.architecture, training_set, seed), training_set.targets.shape[-1]
+
+    def predict(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        probabilities = np.zeros((len(rows), labels), np.float32)
+        probabilities[:, model.classes_] = model.predict_proba(rows.reshape(len(rows), -1))
+        return probabilities
+
+    def save(folder: Path) -> None:
+        import skops.io
+
+        skops.io.dump(model, folder / "model.skops")
+
+    steps = ", ".join(type(step).__name__ for _, step in model.steps)
+    return FittedClassifier(predict, save, recipe.epochs, sklearn_models.count_parameters(model), steps)
+
+
+def from_keras(model: Any, epochs: int = 0) -> FittedClassifier:
+    """Wrap a fitted Keras model."""
     import tensorflow as tf
 
     shape = tf.TensorSpec((None, *model.input_shape[1:]))  # traced once, for any number of rows
-    tell = tf.function(lambda rows: model(rows, training=False)).get_concrete_function(shape)
+    run = tf.function(lambda rows: model(rows, training=False)).get_concrete_function(shape)
 
-    def in_chunks(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.concatenate([tell(tf.constant(rows[at : at + CHUNK])).numpy() for at in range(0, len(rows), CHUNK)])
+    def predict(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.concatenate([run(tf.constant(rows[at : at + BATCH])).numpy() for at in range(0, len(rows), BATCH)])
 
     def save(folder: Path) -> None:
         bare = tf.keras.models.clone_model(model)  # without the optimizer's state, a third of the size
         bare.set_weights(model.get_weights())
         bare.save(folder / WEIGHTS)
 
-    named = ", ".join(dict.fromkeys(layer.__class__.__name__ for layer in model.layers))
-    return Trained(in_chunks, save, epochs, model.count_params(), named)
+    layers = ", ".join(dict.fromkeys(layer.__class__.__name__ for layer in model.layers))
+    return FittedClassifier(predict, save, epochs, model.count_params(), layers)

@@ -1,11 +1,13 @@
-"""Labelled sequences and a plan in; a model that was validated, calibrated, and then taught all of them, out."""
+"""Train a model on labelled sequences: cross-validate, calibrate, and fit it to all of them."""
 
 import copy
+import platform
 from collections import Counter
 from collections.abc import Collection
 from collections.abc import Sequence as Row
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -13,136 +15,124 @@ from numpy.typing import NDArray
 
 from common.errors import UserError
 from common.files import atomic_write
-from common.keypoints.features import features
+from common.keypoints.landmarks import LAYOUT
 from common.labels import NOTHING, check_distinct, is_idle
-from common.recognition.classifier import WindowShape, tempered
+from common.recognition.classifier import Card, tempered
 from common.recognition.decision import Parameters
 from common.recording.sequence import KeypointSequence
-from models.evaluation import calibration, metrics
-from models.simulation.pipeline import SimulatedStream, simulate_stream
-from models.training.fit import Trained, learn
+from models.evaluation import calibration, metrics, provenance
+from models.simulation.pipeline import SimulatedStream, parts_present, simulate_stream
+from models.training.card import TrainedModel, commit, versions
+from models.training.fit import FittedClassifier, fit
 from models.training.progress import Progress
-from models.training.recipe import NETWORKS, Recipe
-from models.training_data import folds, rehearsal, training_set, transitions, windows
+from models.training.recipe import Recipe, TrainingConfig
+from models.training_data import folds, training_set, transitions, windows
+from models.training_data.training_set import TrainingSet
 
-WINDOWS: Final = 2000  # of long recordings that are learnt
-VALIDATED: Final = "validated.json"
-STRIDE: Final = 2  # frames between two windows of a stream that calibrates
-
-
-class Plan(msgspec.Struct, kw_only=True, frozen=True):
-    """How sequences become lessons, and how they are taught."""
-
-    recipe: Recipe = Recipe()
-    idle: tuple[str, ...] = ()  # labels that mean "nothing", beside IDLE_NAMES
-    shape: WindowShape = WindowShape(length=30, fps=25.0)
-    stride: int = 3  # frames between two windows
-    folds: int = 3  # to validate: each part is told by a network that was taught the others
-    seed: int = 0
+MAX_WINDOWS: Final = 2000  # of the sequences, before augmentation
+VALIDATION: Final = "validation.json"
+STREAM_STRIDE: Final = 2  # frames between two windows of a simulated stream
 
 
-class Validated(msgspec.Struct, kw_only=True, frozen=True):
-    """What parts showed that were each told by a network that was taught the others."""
+class CrossValidation(msgspec.Struct, kw_only=True, frozen=True):
+    """What models measured on folds that they were not trained on, and what was fitted to it."""
 
-    parts: int
-    unseen: bool  # parts are of whole recorders
-    recorders: dict[str, float]  # accuracy of each
-    epochs: int  # after which the loss was lowest
+    folds: int
+    subject_independent: bool  # folds are grouped by subject
+    accuracy_by_subject: dict[str, float]
+    epochs: int  # median over the folds
     temperature: float
     decision: Parameters
     metrics: dict[str, float]
 
 
-class Taught(NamedTuple):
-    """A model in memory."""
+class Trainer:
+    """Prepares training data, and fits models to it; raises UserError for sequences that cannot train a model."""
 
-    labels: list[str]
-    idle: list[str]
-    plan: Plan
-    trained: Trained
-    validated: Validated
+    def __init__(self, sequences: Row[KeypointSequence], config: TrainingConfig) -> None:
+        self.config = config
+        self.labels, self.idle = find_labels(sequences, config.idle)
+        cut = windows.cut_windows(sequences, self.labels, config.window, config.stride)
+        self.sequences, cut = windows.drop_short(sequences, cut, config.window)
+        self._windows = windows.subsample(cut, MAX_WINDOWS)
+        self._folds = folds.make_folds(self.sequences, config.folds, config.seed)
+        self._training_set = self._make_training_set()
 
-    def classify(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities (n, labels) of raw windows (n, length, 1662)."""
-        told = self.trained.tell(features(windows, self.plan.recipe.features))
-        return tempered(told, self.validated.temperature)
-
-
-class Course:
-    """What is taught, to begin with; raises UserError for sequences from which nothing can be learnt."""
-
-    def __init__(self, sequences: Row[KeypointSequence], plan: Plan) -> None:
-        self.labels, self.idle = labelled(sequences, plan.idle)
-        cut = windows.cut_windows(sequences, self.labels, plan.shape, plan.stride)
-        sequences, cut = windows.drop_short(sequences, cut, plan.shape)
-        self.sequences, self.plan, recipe = sequences, plan, plan.recipe
-        self._shown = windows.subsample(cut, WINDOWS)
-        self._parts = folds.make_folds(sequences, plan.folds, plan.seed)
-        if recipe.is_notebooks:
-            self._lessons = training_set.from_windows(self._shown, recipe.features, len(self.labels))
-            return
+    def _make_training_set(self) -> TrainingSet:
+        """Return the training set, with an idle label of its own where the sequences have none."""
+        recipe, seed = self.config.recipe, self.config.seed
+        if recipe.is_notebook_baseline:
+            return training_set.from_windows(self._windows, recipe.features, len(self.labels))
         idle = [self.labels.index(label) for label in self.idle]
         target = idle[0] if idle else len(self.labels)
-        held = transitions.synthetic_idle(sequences, self.idle, plan.shape.length, target, plan.seed)
-        if len(held.targets) and not idle:
+        length = self.config.window.length
+        synthetic = transitions.synthetic_idle(self.sequences, self.idle, length, target, seed)
+        if len(synthetic.targets) and not idle:
             self.labels, self.idle, idle = [*self.labels, NOTHING], [NOTHING], [target]
-        of_part = np.argmax(self._parts, axis=0)
-        self._lessons = training_set.augmented(
-            self._shown, held, idle, of_part, recipe.features, len(self.labels), plan.seed
-        )
+        fold_of = np.argmax(self._folds, axis=0)
+        return training_set.augmented(self._windows, synthetic, idle, fold_of, recipe.features, len(self.labels), seed)
 
-    def by(self, recipe: Recipe) -> "Course":
-        """The same course by another recipe; what takes longest, its lessons, is shared where it would be the same."""
-        plan, mine = msgspec.structs.replace(self.plan, recipe=recipe), self.plan.recipe
-        if (recipe.features, recipe.is_notebooks) != (mine.features, mine.is_notebooks):
-            return Course(self.sequences, plan)
-        course = copy.copy(self)
-        course.plan = plan
-        return course
+    def with_recipe(self, recipe: Recipe) -> "Trainer":
+        """Return a trainer for another recipe; it shares the training set, the slow part, where it is the same."""
+        config, mine = msgspec.structs.replace(self.config, recipe=recipe), self.config.recipe
+        if (recipe.features, recipe.is_notebook_baseline) != (mine.features, mine.is_notebook_baseline):
+            return Trainer(self.sequences, config)
+        other = copy.copy(self)
+        other.config = config
+        return other
 
-    def teach(self, desk: Path | None = None, progress: Progress | None = None) -> Taught:
-        """The model. desk: a folder for logs, and for the state in which an interrupted course goes on."""
-        validated = _kept(desk) or self.validate(desk, progress)
-        if desk:
-            atomic_write(desk / VALIDATED, msgspec.json.encode(validated))
-        recipe = msgspec.structs.replace(self.plan.recipe, epochs=validated.epochs)
-        trained = learn(recipe, self._lessons, self.plan.seed, desk=desk and desk / "all", progress=progress)
-        return Taught(self.labels, self.idle, self.plan, trained, validated)
+    def fit(self, checkpoint_dir: Path | None = None, progress: Progress | None = None) -> TrainedModel:
+        """Cross-validate, then fit a model to all data.
 
-    def keep_memory(self, folder: Path) -> None:
-        """Keep some of the lessons of a network in its folder, for models/adapt.py."""
-        if self.plan.recipe.kind in NETWORKS:
-            rehearsal.save(folder, self._lessons, self.plan.seed)
+        checkpoint_dir: for logs, and for the state that an interrupted run resumes from.
+        """
+        validation = _load_validation(checkpoint_dir) or self.validate(checkpoint_dir, progress)
+        if checkpoint_dir:
+            atomic_write(checkpoint_dir / VALIDATION, msgspec.json.encode(validation))
+        recipe = msgspec.structs.replace(self.config.recipe, epochs=validation.epochs)
+        folder = checkpoint_dir and checkpoint_dir / "all"
+        classifier = fit(recipe, self._training_set, self.config.seed, checkpoint_dir=folder, progress=progress)
+        return TrainedModel(self._card(classifier, validation), classifier, self._training_set)
 
-    def validate(self, desk: Path | None = None, progress: Progress | None = None) -> Validated:
-        """Each part of the sequences is told by a network that was taught the others; all of it calibrates."""
-        parts = self._parts
-        trained = [
-            self._taught_without(part, desk and desk / f"fold {number}", progress)
-            for number, part in enumerate(parts, start=1)
-        ]
-        rows = np.zeros((len(self._shown.targets), len(self.labels)), np.float32)
-        for one, part in zip(trained, parts, strict=True):
-            inside = part[self._shown.sequences]
-            rows[inside] = one.tell(features(self._shown.windows[inside], self.plan.recipe.features))
-        idle = [self.labels.index(label) for label in self.idle]
-        known = rows if np.isin(self._shown.targets, idle).any() else metrics.mask_labels(rows, idle)
-        unseen = folds.are_subject_independent(parts, self.sequences)
-        recorders = len({sequence.subject for sequence in self.sequences}) if unseen else None
-        wrong = calibration.error_prior(len(known), recorders)
-        temperature = calibration.fit_temperature(known, self._shown.targets, wrong)
-        scores = metrics.score(tempered(known, temperature), self._shown.targets, self._shown.subjects, self.labels)
+    def validate(self, checkpoint_dir: Path | None = None, progress: Progress | None = None) -> CrossValidation:
+        """Fit a model without each fold, and calibrate by its predictions for that fold."""
+        recipe, seed = self.config.recipe, self.config.seed
+        probabilities, classifiers = np.zeros((len(self._windows.targets), len(self.labels)), np.float32), []
+        for number, fold in enumerate(self._folds, start=1):
+            held_out = fold[self._windows.sequences]
+            validation = training_set.from_windows(self._windows.take(held_out), recipe.features, len(self.labels))
+            classifier = fit(
+                recipe,
+                self._training_set.excluding_fold(fold),
+                seed,
+                validation=validation,
+                checkpoint_dir=checkpoint_dir and checkpoint_dir / f"fold {number}",
+                progress=progress,
+            )
+            probabilities[held_out] = classifier.predict(validation.features[0])
+            classifiers.append(classifier)
+        return self._calibrate(classifiers, probabilities)
+
+    def _calibrate(self, classifiers: Row[FittedClassifier], probabilities: NDArray[np.float32]) -> CrossValidation:
+        """Fit temperature and decision; classifiers: one a fold; probabilities: (windows, labels) of their folds."""
+        targets, idle = self._windows.targets, [self.labels.index(label) for label in self.idle]
+        has_idle = np.isin(targets, idle).any()
+        known = probabilities if has_idle else metrics.mask_labels(probabilities, idle)
+        subject_independent = folds.are_subject_independent(self._folds, self.sequences)
+        subjects = len({sequence.subject for sequence in self.sequences}) if subject_independent else None
+        temperature = calibration.fit_temperature(known, targets, calibration.error_prior(len(known), subjects))
+        scores = metrics.score(tempered(known, temperature), targets, self._windows.subjects, self.labels)
         streams = [
-            self._stream(one, temperature, [self.sequences[number] for number in np.flatnonzero(part)])
-            for one, part in zip(trained, parts, strict=True)
+            self._simulate(classifier, temperature, [self.sequences[number] for number in np.flatnonzero(fold)])
+            for classifier, fold in zip(classifiers, self._folds, strict=True)
         ]
         decision = calibration.fit_decision(streams, self.idle)
-        f1, false_per_minute = calibration.stream_metrics(streams, self.idle, decision)
-        return Validated(
-            parts=len(parts),
-            unseen=unseen,
-            recorders=scores.accuracy_by_subject,
-            epochs=int(np.median([one.epochs for one in trained])),
+        f1, false_positives = calibration.stream_metrics(streams, self.idle, decision)
+        return CrossValidation(
+            folds=len(self._folds),
+            subject_independent=subject_independent,
+            accuracy_by_subject=scores.accuracy_by_subject,
+            epochs=int(np.median([classifier.epochs for classifier in classifiers])),
             temperature=temperature,
             decision=decision,
             metrics={
@@ -150,44 +140,78 @@ class Course:
                 "accuracy": scores.accuracy,
                 "loss": scores.loss,
                 "calibration_error": scores.calibration_error,
-                "idle_rate": float(np.isin(rows.argmax(axis=1), idle).mean()) if known is not rows else 0.0,
+                "idle_rate": 0.0 if has_idle else float(np.isin(probabilities.argmax(axis=1), idle).mean()),
                 "segmental_f1": f1,
-                "false_positives_per_minute": false_per_minute,
+                "false_positives_per_minute": false_positives,
             },
         )
 
-    def _taught_without(self, part: NDArray[np.bool_], desk: Path | None, progress: Progress | None) -> Trained:
-        judged = self._shown.take(part[self._shown.sequences])
-        validation = training_set.from_windows(judged, self.plan.recipe.features, len(self.labels))
-        taught = self._lessons.excluding_fold(part)
-        return learn(self.plan.recipe, taught, self.plan.seed, validation=validation, desk=desk, progress=progress)
-
-    def _stream(self, trained: Trained, temperature: float, sequences: Row[KeypointSequence]) -> SimulatedStream:
-        def classify(windows: NDArray[np.float32]) -> NDArray[np.float32]:
-            return tempered(trained.tell(features(windows, self.plan.recipe.features)), temperature)
-
-        plan, body = self.plan, self.plan.recipe.features.whole_body
+    def _simulate(
+        self, classifier: FittedClassifier, temperature: float, sequences: Row[KeypointSequence]
+    ) -> SimulatedStream:
+        config, features = self.config, self.config.recipe.features
         return simulate_stream(
-            classify, self.labels, self.idle, plan.shape, sequences, whole_body=body, stride=STRIDE, seed=plan.seed
+            classifier.calibrated(features, temperature),
+            self.labels,
+            self.idle,
+            config.window,
+            sequences,
+            whole_body=features.whole_body,
+            stride=STREAM_STRIDE,
+            seed=config.seed,
+        )
+
+    def _card(self, classifier: FittedClassifier, validation: CrossValidation) -> Card:
+        config, sequences = self.config, self.sequences
+        return Card(
+            layout=LAYOUT,
+            labels=self.labels,
+            idle=self.idle,
+            window=config.window,
+            features=config.recipe.features,
+            temperature=validation.temperature,
+            decision=validation.decision,
+            layers=classifier.layers,
+            parameters=classifier.parameters,
+            data={
+                "sha256": provenance.digest(sequences),
+                "fingerprints": [provenance.fingerprint(sequence) for sequence in sequences],
+                "parts": parts_present(sequences),
+                "sequences": len(sequences),
+                "subjects": sorted({sequence.subject for sequence in sequences}),
+            },
+            metrics={
+                "validation": validation.metrics,
+                "split": f"{validation.folds}-fold cross-validation",
+                "subject_independent": validation.subject_independent,
+                "accuracy_by_subject": validation.accuracy_by_subject,
+            },
+            seed=config.seed,
+            recipe=msgspec.to_builtins(config.recipe),
+            versions={"python": platform.python_version(), **versions()},
+            commit=commit(),
+            trained=datetime.now(timezone.utc).date().isoformat(),
         )
 
 
-def labelled(sequences: Row[KeypointSequence], idle: Collection[str]) -> tuple[list[str], list[str]]:
-    """All labels, and those of them that mean "nothing"; raises UserError where they cannot be told apart."""
+def find_labels(sequences: Row[KeypointSequence], idle: Collection[str]) -> tuple[list[str], list[str]]:
+    """Return all labels, and the idle ones among them; raises UserError for labels that no model can be trained on."""
     counts = Counter(sequence.label for sequence in sequences)
     labels = sorted(counts)
     if len(labels) < 2:
-        raise UserError(f"The data has one label, {labels[0]!r}: a model needs at least two to choose from.")
+        raise UserError(f"The data has one label, {labels[0]!r}: record another one, since a model needs at least two.")
     check_distinct(labels)
     if single := [label for label in labels if counts[label] < 2]:
-        raise UserError(f"The data has one sequence of {single[0]!r}: record more, to learn from one and judge by one.")
-    if strangers := set(idle) - set(labels):
-        raise UserError(f"--idle {sorted(strangers)[0]!r} is none of the labels {', '.join(labels)}.")
+        raise UserError(
+            f"The data has one sequence of {single[0]!r}: record more, to train on one and validate on one."
+        )
+    if unknown := set(idle) - set(labels):
+        raise UserError(f"--idle {sorted(unknown)[0]!r} is none of the labels {', '.join(labels)}.")
     return labels, [label for label in labels if label in idle or is_idle(label)]
 
 
-def _kept(desk: Path | None) -> Validated | None:
-    """What an interrupted course had found."""
-    if desk is None or not (desk / VALIDATED).is_file():
+def _load_validation(checkpoint_dir: Path | None) -> CrossValidation | None:
+    """Return what an interrupted run has validated."""
+    if checkpoint_dir is None or not (checkpoint_dir / VALIDATION).is_file():
         return None
-    return msgspec.json.decode((desk / VALIDATED).read_bytes(), type=Validated)
+    return msgspec.json.decode((checkpoint_dir / VALIDATION).read_bytes(), type=CrossValidation)

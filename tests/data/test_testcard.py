@@ -29,7 +29,16 @@ def test_the_data_set_holds_what_the_schedule_says(cards: Path):
 
 def test_a_model_trained_on_it_can_be_run(cards: Path, tmp_path: Path):
     folder = tmp_path / "model"
-    options = ("--model", "forest", "--length", 15, "--stride", 10, "--folds", 2)  # the end of a card may be short
+    options = (
+        "--architecture",
+        "forest",
+        "--window-length",
+        15,
+        "--stride",
+        10,
+        "--folds",
+        2,
+    )  # the end of a card may be short
     trained = run("models.train", cards, "--out", folder, *options)
     assert trained.returncode == 0, trained.stderr
     classifier = Classifier(folder)

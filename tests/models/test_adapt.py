@@ -1,4 +1,4 @@
-"""Adapting: a few examples teach new labels, what was known stays, and what cannot learn more is refused."""
+"""Adapting: new labels from a few sequences, little is forgotten, and what cannot be adapted is refused."""
 
 from pathlib import Path
 
@@ -12,58 +12,56 @@ from models.storage.folder import write_card
 from models.training.adaptation import adapt
 from models.training.card import save
 from models.training.recipe import Recipe
-from models.training.trainer import VALIDATED, Course
+from models.training.trainer import VALIDATION, Trainer
 from models.training_data import rehearsal
 from models.training_data.training_set import TrainingSet
 from tests.commands import call, run
 from tests.models.test_train import collected
-from tests.models.training.test_trainer import HEIGHTS, LENGTH, group, performed, plan
+from tests.models.training.test_trainer import HEIGHTS, LENGTH, config, group, performed
 
 OWN_HEIGHT = 0.75  # of a hand below those of nod and wave
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder, desk = (tmp_path_factory.mktemp(name) for name in ("taught", "desk"))
-    course = Course(group("idle", *HEIGHTS, each=4), plan("ridge"))
-    validated = msgspec.structs.replace(course.validate(), epochs=16)  # of a quick kind, so that one network is enough
-    (desk / VALIDATED).write_bytes(msgspec.json.encode(validated))
-    course = course.by(Recipe(width=16))
-    save(folder, course, course.teach(desk), [])
+    folder, checkpoints = (tmp_path_factory.mktemp(name) for name in ("model", "checkpoints"))
+    trainer = Trainer(group("idle", *HEIGHTS, each=4), config("ridge"))
+    validation = msgspec.structs.replace(trainer.validate(), epochs=16)  # fast: one network is enough
+    (checkpoints / VALIDATION).write_bytes(msgspec.json.encode(validation))
+    trainer = trainer.with_recipe(Recipe(hidden_size=16))
+    save(folder, trainer.fit(checkpoints))
     return folder
 
 
-def test_the_command_teaches_a_new_label_and_keeps_the_old_ones(
-    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_the_command_adds_a_label_and_keeps_the_old_ones(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch):
     own = [performed("point", height=OWN_HEIGHT, subject="me", seed=seed) for seed in range(3)]
     data, out = collected(tmp_path / "me", own), tmp_path / "mine"
-    asked = ("models.adapt", model, data, "--out", out)
-    ran = run(*asked)
+    arguments = ("models.adapt", model, data, "--out", out)
+    ran = run(*arguments)
     assert ran.returncode == 0, ran.stderr
-    assert "learnt 3 sequences, new labels: point" in ran.stdout
+    assert "fine-tuned on 3 sequences, new labels: point; rehearsal accuracy " in ran.stdout
     before, card, classify = read_card(model), read_card(out), Classifier(out)
     assert card.labels == [*before.labels, "point"]
     assert card.data["subjects"] == ["anna", "bert", "me"]
     assert len(card.data["fingerprints"]) == len(before.data["fingerprints"]) + 3
     others = [performed("point", height=OWN_HEIGHT, subject="me", seed=seed) for seed in range(10, 14)]
     others += group(*HEIGHTS, each=2)
-    told = classify(np.stack([one.keypoints[:LENGTH] for one in others])).argmax(axis=1)
-    assert [card.labels[number] for number in told] == [one.label for one in others]
-    again = call(*asked)
+    predicted = classify(np.stack([one.keypoints[:LENGTH] for one in others])).argmax(axis=1)
+    assert [card.labels[number] for number in predicted] == [one.label for one in others]
+    again = call(*arguments)
     assert (again.returncode, again.stderr.count("\n")) == (2, 1)
     assert "is there already" in again.stderr
     monkeypatch.setattr("models.training.adaptation.EPOCHS", 1)
-    assert adapt(out, own).card.labels == card.labels  # it can learn once more
+    assert adapt(out, own).card.labels == card.labels  # it can be adapted again
 
 
-def test_a_rest_of_ones_own_is_no_action(model: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_new_idle_label_is_idle(model: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("models.training.adaptation.EPOCHS", 1)
-    own = [performed("rest", rests=LENGTH, subject="me", seed=seed) for seed in range(3)]
+    own = [performed("rest", idle_frames=LENGTH, subject="me", seed=seed) for seed in range(3)]
     assert adapt(model, own).card.idle == ["idle", "rest"]
 
 
-def test_what_cannot_learn_more_is_refused(tmp_path: Path, model: Path):
+def test_what_cannot_be_adapted_is_refused(tmp_path: Path, model: Path):
     own = [performed("nod", subject="me")]
     with pytest.raises(UserError, match=r"'nod' and 'Nod', which read alike"):
         adapt(model, [*own, performed("Nod", height=0.4)])

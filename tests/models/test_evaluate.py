@@ -94,7 +94,7 @@ def test_what_does_not_fit_is_one_sentence_that_names_both_sides(cards: Path, tm
     (tmp_path / "empty").mkdir()
     assert "is not a data set" in refused("pretrained/testcard", tmp_path / "empty")
     assert "is not a model folder" in refused(tmp_path, cards)
-    assert "--stride 0 is not valid: it must be 1 or more" in refused("pretrained/testcard", cards, "--stride", 0)
+    assert "--stride 0 is not valid: give 1 or more" in refused("pretrained/testcard", cards, "--stride", 0)
     (tmp_path / "file").touch()
     assert "file" in refused("pretrained/testcard", cards, "--report", tmp_path / "file" / "below")
 

@@ -1,4 +1,4 @@
-"""A model folder in; what runs without TensorFlow, and tells the same, out."""
+"""Exporting a model to runtimes without TensorFlow: it predicts the same, and what is refused."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from common.errors import UserError
 from common.recognition.classifier import CARD, read_card
 from common.recording.dataset_writer import DatasetWriter
 from common.recording.sequence import KeypointSequence
-from models.export import LEAST_AGREEMENT, compared, export
+from models.export import MIN_AGREEMENT, compare, export
 from tests.commands import call, run
 from tests.pipeline import ROOT
 
@@ -31,18 +31,18 @@ def data(recording: list[Message], tmp_path_factory: pytest.TempPathFactory) -> 
     return folder
 
 
-@pytest.mark.parametrize(("quantize", "difference"), [(False, 1e-3), (True, 0.1)])
+@pytest.mark.parametrize(("float16", "difference"), [(False, 1e-3), (True, 0.1)])
 @pytest.mark.parametrize("kind", ["tflite", "onnx"])
-def test_what_is_exported_tells_the_same(data: Path, tmp_path: Path, kind: str, quantize: bool, difference: float):
+def test_an_exported_model_predicts_the_same(data: Path, tmp_path: Path, kind: str, float16: bool, difference: float):
     out = tmp_path / "out"
-    told = export(TESTCARD, out, kind, quantize, data)
-    assert told.windows == 91
-    assert told.agreement >= LEAST_AGREEMENT
-    assert told.difference < difference
+    compared = export(TESTCARD, out, kind, float16, data)
+    assert compared.windows == 91
+    assert compared.agreement >= MIN_AGREEMENT
+    assert compared.difference < difference
     assert {path.name for path in out.iterdir()} == {CARD, f"model.{kind}"}
     assert read_card(out).labels == read_card(TESTCARD).labels
     original = (TESTCARD / "model.keras").stat().st_size
-    assert (out / f"model.{kind}").stat().st_size < (0.6 if quantize else 1.1) * original
+    assert (out / f"model.{kind}").stat().st_size < (0.6 if float16 else 1.1) * original
 
 
 def test_the_command_without_data_compares_on_the_test_card(data: Path, tmp_path: Path):
@@ -82,5 +82,5 @@ def test_a_folder_that_cannot_be_written(data: Path, tmp_path: Path):
 def test_a_comparison_counts_labels_and_finds_the_largest_difference():
     one = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.3, 0.7]], np.float32)
     other = np.array([[0.8, 0.2], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7]], np.float32)
-    assert compared(one, other) == (4, pytest.approx(0.2), 0.75)
-    assert compared(one, one) == (4, 0, 1)
+    assert compare(one, other) == (4, pytest.approx(0.2), 0.75)
+    assert compare(one, one) == (4, 0, 1)

@@ -1,4 +1,4 @@
-"""Every command as a user runs it, on small data, prints our lines alone; of adopt test_adopt_oddities says it."""
+"""Every command as a user runs it, on small data, prints our lines alone; of import_model, see test_import_oddities."""
 
 import re
 import subprocess
@@ -11,10 +11,10 @@ from tests.models.test_compare import people, stored
 from tests.pace import patience
 from tests.pipeline import ROOT
 
-TINY = ("--length", "10", "--stride", "5", "--epochs", "1")
-TRAINED = r"\S+: on \d recorders, each unseen until it learnt them too, accuracy .*\n"
+TINY = ("--window-length", "10", "--stride", "5", "--epochs", "1")
+TRAINED = r"\S+: \d-fold cross-validation, grouped by \d subjects: accuracy .*\n"
 TRIAL = r"trial 1 of 1: loss .*\n"
-TABLE = r" +calib\..*\nkind +accuracy .*\n─+\nconv .*\n"
+TABLE = r" +calib\..*\narchitecture +accuracy .*\n─+\nconv .*\n"
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Trained by the command, in more networks than TensorFlow lets pass in silence."""
+    """Trained by the command, with more networks than TensorFlow traces without a warning."""
     out = tmp_path_factory.mktemp("models") / "model"
     assert re.fullmatch(TRAINED, printed("train", data, "--out", out, "--folds", 5, *TINY))
     return out
@@ -32,9 +32,9 @@ def model(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def printed(command: str, *arguments: object) -> str:
     """All that the real command prints, on both streams."""
-    asked = [sys.executable, "-m", f"models.{command}", *map(str, arguments)]
+    command_line = [sys.executable, "-m", f"models.{command}", *map(str, arguments)]
     ran = subprocess.run(
-        asked,
+        command_line,
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -46,22 +46,28 @@ def printed(command: str, *arguments: object) -> str:
     return ran.stdout
 
 
-def only(pattern: str, told: str) -> None:
-    assert re.fullmatch(pattern, told), told
+def only(pattern: str, output: str) -> None:
+    assert re.fullmatch(pattern, output), output
 
 
-def test_training_adapting_judging_and_exporting(data: Path, model: Path, tmp_path: Path):
-    only(r"\S+: learnt 40 sequences, new labels: none; .*\n", printed("adapt", model, data, "--out", tmp_path / "a"))
-    told = printed("evaluate", model, data, "--report", tmp_path / "report")
-    assert not set(re.findall("(?i)warning|tensorflow|retracing|deprecat", told)), told
+def test_training_adapting_evaluating_and_exporting(data: Path, model: Path, tmp_path: Path):
+    only(
+        r"\S+: fine-tuned on 40 sequences, new labels: none; .*\n",
+        printed("adapt", model, data, "--out", tmp_path / "a"),
+    )
+    output = printed("evaluate", model, data, "--report", tmp_path / "report")
+    of_others = re.sub("(?m)^Warning: .*$", "", output)
+    assert not set(re.findall("(?i)warning|tensorflow|retracing|deprecat", of_others)), output
     only(r"(Warning: .*\n)+(enter .*\n){2}\S+.*\n", printed("tune_decision", model, data))
     for kind in ("tflite", "onnx"):
-        told = printed("export", model, "--to", kind, "--data", data, "--out", tmp_path / kind)
-        only(r"\S+: on \d+ windows probabilities differ by .*\n", told)
+        output = printed("export", model, "--to", kind, "--data", data, "--out", tmp_path / kind)
+        only(r"\S+: on \d+ windows probabilities differ by .*\n", output)
 
 
 def test_searching_and_comparing(tmp_path: Path):
     data, options = stored(tmp_path / "data", people("anna", "ben", each=2)), ("--folds", 2, *TINY)
     only(f"{TRIAL}{TRAINED}", printed("tune", data, "--out", tmp_path / "m", "--trials", 1, *options))
-    told = printed("compare", data, "--kinds", "conv", "--plot", tmp_path / "all.svg", *options)
-    only(rf"(seed 0, fold \d of 2, conv: .*\n){{2}}{TABLE}", told)
+    output = printed(
+        "compare", data, "--architectures", "conv", "--test-folds", 2, "--plot", tmp_path / "all.svg", *TINY
+    )
+    only(rf"(seed 0, fold \d of 2, conv: .*\n){{2}}{TABLE}", output)

@@ -1,4 +1,4 @@
-"""The command that trains: what is in its folder, what it goes on with, and what it refuses."""
+"""The command that trains: what is in its folder, what it resumes, and what it refuses."""
 
 import argparse
 import contextlib
@@ -26,19 +26,21 @@ from tests.models.training.test_trainer import LENGTH, group, performed
 from tests.pace import until
 from tests.pipeline import ROOT, python
 
-FACTS = ("--length", str(LENGTH), "--folds", "2", "--epochs", "4")
+OPTIONS = ("--window-length", str(LENGTH), "--folds", "2", "--epochs", "4")
 STARTED_S = 90
 
 
-def asked(data: Path, out: Path, *more: str, model: str = "forest") -> argparse.Namespace:
+def parsed(data: Path, out: Path, *more: str, architecture: str = "forest") -> argparse.Namespace:
     """The command's options, by its own parser."""
     parser = argparse.ArgumentParser()
-    train.options(parser)
-    return argparse.Namespace(**vars(parser.parse_args([*FACTS, *more])), datasets=[data], out=out, model=model)
+    train.add_options(parser)
+    return argparse.Namespace(
+        **vars(parser.parse_args([*OPTIONS, *more])), datasets=[data], out=out, architecture=architecture
+    )
 
 
 def command(data: Path, out: Path, *more: str) -> "list[str]":
-    return [sys.executable, "-m", "models.train", str(data), "--out", str(out), *FACTS, *more]
+    return [sys.executable, "-m", "models.train", str(data), "--out", str(out), *OPTIONS, *more]
 
 
 def collected(folder: Path, sequences: "list[KeypointSequence]") -> Path:
@@ -56,7 +58,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def model(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("models") / "forest"
-    train.train(asked(data, out))
+    train.run(parsed(data, out))
     return out
 
 
@@ -81,26 +83,26 @@ def stopped(data: Path, out: Path) -> Iterator[None]:
         yield
 
 
-def test_a_command_that_was_killed_goes_on(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    out, other, same = tmp_path / "model", tmp_path / "other", asked(data, tmp_path / "model", model="conv")
-    desk = tmp_path / "model.training"
+def test_a_killed_command_resumes(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out, other, same = tmp_path / "model", tmp_path / "other", parsed(data, tmp_path / "model", architecture="conv")
+    work_dir = tmp_path / "model.training"
     refused = pytest.raises(UserError, match="model is being trained by another process: wait for it, or choose")
     with stopped(data, out), refused:
-        train.train(same)
-    shutil.copytree(desk, tmp_path / "other.training")
+        train.run(same)
+    shutil.copytree(work_dir, tmp_path / "other.training")
     assert not out.exists()
-    train.train(same)
-    assert f"{out}: on 2 recorders, each unseen" in capsys.readouterr().out
-    assert Classifier(out).card.recipe["kind"] == "conv"
+    train.run(same)
+    assert f"{out}: 2-fold cross-validation, grouped by 2 subjects: accuracy" in capsys.readouterr().out
+    assert Classifier(out).card.recipe["architecture"] == "conv"
     logs = {folder.name: sorted(folder.glob("train/*tfevents*")) for folder in (out / LOGS).iterdir()}
     assert {name: len(files) for name, files in logs.items()} == {"fold 1": 2, "fold 2": 1, "all": 1}
     assert first_epoch(logs["fold 1"][1]) > 0 and first_epoch(logs["fold 2"][0]) == 0
-    train.train(asked(data, other))
-    assert not (other / LOGS).exists(), "other options begin anew"
+    train.run(parsed(data, other))
+    assert not (other / LOGS).exists(), "other options start over"
     assert {path.name for path in tmp_path.iterdir()} == {"model", "other"}
 
 
-def test_the_folder_says_what_it_was_made_of(data: Path, model: Path):
+def test_the_card_describes_data_and_recipe(data: Path, model: Path):
     card, sequences = read_card(model), dataset.read(data)
     assert (card.labels, card.idle, card.window.length) == (["idle", "wave"], ["idle"], LENGTH)
     assert card.data["sources"] == ["people"] and card.data["sequences"] == len(sequences)
@@ -113,7 +115,9 @@ def test_the_folder_says_what_it_was_made_of(data: Path, model: Path):
 
 def test_the_real_command_trains_and_then_refuses(data: Path, tmp_path: Path):
     ran = subprocess.run(
-        command(data, tmp_path / "model", "--model", "ridge", "--parts", "hands,pose", "--fps", "0", "--idle", "wave"),
+        command(
+            data, tmp_path / "model", "--architecture", "ridge", "--parts", "hands,pose", "--fps", "0", "--idle", "wave"
+        ),
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -148,24 +152,24 @@ def without_numbers(folder: Path) -> None:
         (lambda folder: collected(folder, group("nod", "wave")), ("--idle", "rest, nod"), "--idle 'rest' is none of"),
         (
             lambda folder: collected(folder, group("nod", "wave")),
-            ("--length", "9"),
+            ("--window-length", "9"),
             "has 8 frames, 0 have a window of 9",
         ),
-        (lambda folder: collected(folder, group("nod", "wave")), ("--folds", "1"), "--folds 1 will not do"),
-        (lambda folder: collected(folder, group("nod", "wave")), ("--fps", "nan"), "--fps nan will not do"),
+        (lambda folder: collected(folder, group("nod", "wave")), ("--folds", "1"), "--folds 1 is not valid"),
+        (lambda folder: collected(folder, group("nod", "wave")), ("--fps", "nan"), "--fps nan is not valid"),
         (
             lambda folder: collected(folder, group("nod", "wave")),
             ("--features", "raw", "--parts", "joints"),
-            "--features raw --parts joints will not do: raw features have no joints",
+            "--features raw --parts joints is not valid: raw features have no joints",
         ),
     ],
 )
-def test_what_cannot_be_learnt_is_one_sentence(
+def test_invalid_data_and_options_are_refused_in_one_sentence(
     tmp_path: Path, made: "Callable[[Path], object]", more: "tuple[str, ...]", words: str
 ):
     made(tmp_path / "data")
     with pytest.raises(UserError) as refused:
-        train.train(asked(tmp_path / "data", tmp_path / "model", *more))
+        train.run(parsed(tmp_path / "data", tmp_path / "model", *more))
     assert words in str(refused.value) and "\n" not in str(refused.value)
     assert {path.name for path in tmp_path.iterdir()} == {"data"}, "no folder is left"
 
