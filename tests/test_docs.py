@@ -39,10 +39,10 @@ SKIPPED[".venv/bin/python -m models.train datasets/push_up --parts pose,joint_an
     "not named yet"
 )
 SHORTER = {  # options that keep a command short; the last one counts
-    "models.compare": "--kinds ridge --folds 2 --length 8 --stride 12",
+    "models.compare": "--architectures ridge --test-folds 2 --window-length 8 --stride 12",
     "models.export": "--data datasets/others",
-    "models.train": "--model ridge --folds 2 --length 8 --stride 12",
-    "models.tune": "--trials 1 --epochs 1 --folds 2 --length 8 --stride 12",
+    "models.train": "--architecture ridge --folds 2 --window-length 8 --stride 12",
+    "models.tune": "--trials 1 --epochs 1 --folds 2 --window-length 8 --stride 12",
     "services.monitor": "--once 1.5",
 }
 ENDLESS = {"services.recorder", "services.record_bus"}  # until Ctrl-C
