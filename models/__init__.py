@@ -1,1 +1,1 @@
-"""What makes and judges models; the trained ones lie here too."""
+"""Train, evaluate, adapt, tune, compare, import and export models: one command a file."""

@@ -27,37 +27,37 @@ from models.evaluation.provenance import check_labels
 from models.storage.folder import printable
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Run the command; raises UserError, before the long computation where it can."""
-    card = read_card(arguments.model)
-    named = read_named(arguments.dataset, arguments.fps)
+    card = read_card(args.model)
+    named = read_named(args.dataset, args.fps)
     check_labels({sequence.label for sequence in named.values()}, card.labels)
-    for folder in filter(None, (arguments.json and arguments.json.parent, arguments.report)):
+    for folder in filter(None, (args.json and args.json.parent, args.report)):
         folder.mkdir(parents=True, exist_ok=True)
     with Console(stderr=True).status("Evaluating ..."):
-        result = evaluate(Classifier(arguments.model), card, named, arguments.stride, arguments.seed)
+        result = evaluate(Classifier(args.model), card, named, args.stride, args.seed)
     show(result)
-    if arguments.json:
+    if args.json:
         content = {
-            "model": printable(arguments.model),
-            "dataset": printable(arguments.dataset),
+            "model": printable(args.model),
+            "dataset": printable(args.dataset),
             **msgspec.structs.asdict(result),
         }
-        atomic_write(arguments.json, msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
-    if arguments.report:
-        title = f"{arguments.model.resolve().name} on {arguments.dataset.resolve().name}"
-        print(f"report: {report.write(arguments.report, title, result, named)}")
+        atomic_write(args.json, msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
+    if args.report:
+        title = f"{args.model.resolve().name} on {args.dataset.resolve().name}"
+        print(f"report: {report.write(args.report, title, result, named)}")
 
 
-def check(arguments: argparse.Namespace) -> None:
+def check(args: argparse.Namespace) -> None:
     """Raise UserError for an invalid option."""
     for option, is_valid, what in (
-        ("stride", arguments.stride >= 1, "1 or more"),
-        ("seed", arguments.seed >= 0, "0 or more"),
-        ("json", not (arguments.json and arguments.json.is_dir()), "a file"),
+        ("stride", args.stride >= 1, "1 or more"),
+        ("seed", args.seed >= 0, "0 or more"),
+        ("json", not (args.json and args.json.is_dir()), "a file"),
     ):
         if not is_valid:
-            raise UserError(f"--{option} {getattr(arguments, option)} is not valid: give {what}.")
+            raise UserError(f"--{option} {getattr(args, option)} is not valid: give {what}.")
 
 
 def show(result: Result) -> None:
@@ -101,10 +101,10 @@ def main() -> None:
     parser.add_argument("--fps", type=float, default=25.0, help="frames/s of recordings that do not name theirs (25)")
     parser.add_argument("--stride", type=int, default=1, help="frames between two windows (1, as live)")
     parser.add_argument("--seed", type=int, default=0, help="of the stream's order and idleness (0)")
-    arguments = parser.parse_args()
+    args = parser.parse_args()
     with command():
-        check(arguments)
-        run(arguments)
+        check(args)
+        run(args)
 
 
 if __name__ == "__main__":

@@ -130,10 +130,10 @@ def main() -> None:
     parser.add_argument("--float16", action="store_true", help="store weights in 16 bits: half the size")
     parser.add_argument("--out", type=Path, help="the model folder to write (MODEL-tflite, MODEL-onnx)")
     parser.add_argument("--data", type=Path, help="data set to compare on (the test card)")
-    arguments = parser.parse_args()
-    target = arguments.out or arguments.model.with_name(f"{arguments.model.name}-{arguments.to}")
+    args = parser.parse_args()
+    target = args.out or args.model.with_name(f"{args.model.name}-{args.to}")
     with command("Interrupted: nothing was written."):
-        comparison = export(arguments.model, target, arguments.to, arguments.float16, arguments.data)
+        comparison = export(args.model, target, args.to, args.float16, args.data)
     print(
         f"{target}: on {comparison.windows} windows probabilities differ by at most {comparison.difference:.2g}, "
         f"labels agree on {comparison.agreement:.1%}."

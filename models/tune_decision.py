@@ -24,13 +24,13 @@ from models.simulation.pipeline import SimulatedStream, simulate_stream
 SEEDS = range(3)  # of the streams: the order of sequences, and idleness
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Run the command; raises UserError."""
-    card, sequences = read_card(arguments.model), list(read_named(arguments.dataset, arguments.fps).values())
+    card, sequences = read_card(args.model), list(read_named(args.dataset, args.fps).values())
     provenance.check_labels({sequence.label for sequence in sequences}, card.labels)
     for warning in provenance.warnings(card, sequences):
         print(f"Warning: {warning}", file=sys.stderr)
-    classify, body = Classifier(arguments.model), card.features.whole_body
+    classify, body = Classifier(args.model), card.features.whole_body
     with Console(stderr=True).status("Simulating streams ..."):
         streams: list[SimulatedStream] = [
             simulate_stream(
@@ -41,9 +41,9 @@ def run(arguments: argparse.Namespace) -> None:
     fitted = calibration.fit_decision(streams, card.idle)
     before, after = (_objective(streams, card.idle, parameters) for parameters in (card.decision, fitted))
     if after <= before:
-        print(f"{arguments.model} stays as it is: its parameters are the best.")
+        print(f"{args.model} stays as it is: its parameters are the best.")
         return
-    path = arguments.model / CARD
+    path = args.model / CARD
     try:
         atomic_write(
             path, msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(card, decision=fitted))) + b"\n"
@@ -71,9 +71,9 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="a model folder")
     parser.add_argument("dataset", type=Path, help="a data set in any format, of people the model was not trained on")
     parser.add_argument("--fps", type=float, default=25.0, help="frames/s of recordings that do not name theirs (25)")
-    arguments = parser.parse_args()
+    args = parser.parse_args()
     with command():
-        run(arguments)
+        run(args)
 
 
 if __name__ == "__main__":

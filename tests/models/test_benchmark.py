@@ -17,10 +17,10 @@ SCALE = 4096
 def test_splits_share_no_subject_and_test_each_once():
     sequences = group("idle", "wave", subjects=tuple("abcdefg"))
     tested_so_far = []
-    for rest, tested in splits(sequences):
-        names = {one.subject for one in tested}
-        assert not names & {one.subject for one in rest}
-        assert len(rest) + len(tested) == len(sequences)
+    for train, test in splits(sequences):
+        names = {one.subject for one in test}
+        assert not names & {one.subject for one in train}
+        assert len(train) + len(test) == len(sequences)
         tested_so_far += sorted(names)
     assert sorted(tested_so_far) == list("abcdefg")
 

@@ -87,9 +87,12 @@ def test_without_idle_windows_there_are_no_transitions():
     assert training_set.sample_weight == pytest.approx([0.5, 0.25, 0.25])
 
 
-def test_excluding_a_fold_keeps_the_weights_of_the_others():
-    training_set = augmented(windows_of([0, 1, 2, 3]), windows_of([]), [0], ONE, RAW, len(LABELS), seed=0)
-    some = training_set.excluding_fold(np.array([False, True, False, False]))
+def test_a_split_keeps_the_weights_of_other_folds_and_the_originals_of_its_fold():
+    windows = windows_of([0, 1, 2, 3])
+    training_set = augmented(windows, windows_of([]), [0], ONE, RAW, len(LABELS), seed=0)
+    some, fold = training_set.split(np.array([False, True, False, False]))
+    assert np.array_equal(fold.features, windows.windows[None, 1:2]) and fold.sequences.tolist() == [1]
+    assert fold.targets[0].argmax(axis=1).tolist() == [1] and fold.sample_weight.tolist() == [1]
     assert set(some.sequences) == {0, 2, 3} and some.sample_weight.sum() == pytest.approx(1)
     kept = training_set.sequences != 1
     assert np.array_equal(some.features, training_set.features[:, kept])
