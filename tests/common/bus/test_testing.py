@@ -162,7 +162,7 @@ def test_ports_that_are_taken_in_between_are_no_hindrance(monkeypatch: pytest.Mo
     attempts = iter([BusError("in use"), None])
 
     def bind(endpoints: Endpoints) -> Proxy:
-        if error := next(attempts):
+        if error := next(attempts, None):
             raise error
         return Proxy(endpoints)
 
@@ -178,4 +178,4 @@ def test_nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
         assert Endpoints.from_env().port != 7000
         folder = os.path.dirname(os.environ["ACTIONSTREAM__BUS__TOKEN_FILE"])
     assert os.environ == before and not os.path.exists(folder)
-    until(lambda: threading.active_count() == threads)
+    until(lambda: threading.active_count() <= threads)
