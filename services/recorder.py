@@ -87,7 +87,8 @@ class Recorder(Service):
 
     def _capture(self, pair: Pair) -> Iterator[Message]:
         header, vector = pair.keypoints
-        assert isinstance(header, Keypoints) and vector is not None
+        if not isinstance(header, Keypoints) or vector is None:
+            return
         sequence = self._session.frame(header.seq, header.captured_ns, vector)
         try:
             self._add_to_video(pair.frame)

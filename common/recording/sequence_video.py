@@ -21,10 +21,8 @@ class SequenceVideo:
 
     def add(self, frame: Message | None) -> None:
         """Write the next frame; None where its image was lost. Raises UserError or OSError where it cannot be kept."""
-        image = self._decode(frame) if frame else None
-        if frame is None or image is None:
+        if frame is None or not isinstance(frame.header, Frame) or (image := self._decode(frame)) is None:
             return
-        assert isinstance(frame.header, Frame)
         if self._video is None:
             size = image.shape[1], image.shape[0]
             self._video = VideoFile(self._draft, frame.header.fps, size, live=False)
