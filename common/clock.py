@@ -1,23 +1,23 @@
-"""The time of day on a clock that nobody sets: Unix time as it was when the run began, and on from there.
+"""Tell the time on a clock that nobody can set: Unix time at the start of the run, monotonic from there.
 
-`make run` and the keepers hand their offset on, so that all processes of a run on one host agree whatever becomes of
-the system's clock. Processes that are started in other ways agree as long as nobody sets it between their starts.
+`make run` and the supervisors pass their offset on, so that all processes of a run on one host agree even where the
+system's clock is set. Processes that are started in other ways agree unless it is set between their starts.
 """
 
 import os
 import time
 from typing import Final
 
-OFFSET_VARIABLE: Final = "ACTIONSTREAM_CLOCK_OFFSET_NS"  # Unix time less the monotonic clock
+OFFSET_VARIABLE: Final = "_ACTIONSTREAM_CLOCK_OFFSET_NS"  # Unix time less the monotonic clock
 
 _offset_ns = int(os.environ.get(OFFSET_VARIABLE) or time.time_ns() - time.monotonic_ns())
 
 
 def now_ns() -> int:
-    """Unix time in nanoseconds; never goes back."""
+    """Return Unix time in nanoseconds, monotonic."""
     return time.monotonic_ns() + _offset_ns
 
 
-def hand_on() -> dict[str, str]:
-    """What the environment of another process needs, to have the same clock."""
+def child_environment() -> dict[str, str]:
+    """Return what the environment of a child process needs, to have the same clock."""
     return {OFFSET_VARIABLE: str(_offset_ns)}

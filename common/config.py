@@ -9,12 +9,9 @@ import msgspec
 import yaml
 from msgspec import Meta
 
-from common import RESTARTED
 from common.bus.connection import Endpoints
 from common.bus.messages import Name
-from common.clock import OFFSET_VARIABLE
 from common.errors import UserError, command
-from common.runtime import watchdog
 
 DEFAULT_FILE = Path(__file__).parent.parent / "config" / "pipeline.yaml"
 FILES_VARIABLE = "ACTIONSTREAM_CONFIG"
@@ -23,7 +20,7 @@ PREFIX = "ACTIONSTREAM__"
 Port = Annotated[int, Meta(ge=1024, le=65532)]
 Positive = Annotated[float, Meta(gt=0, le=1e6)]
 Seconds = Annotated[float, Meta(ge=0, le=1e6)]
-Unit = Annotated[float, Meta(ge=0, le=1)]
+Probability = Annotated[float, Meta(ge=0, le=1)]
 Pixels = Annotated[int, Meta(ge=16, le=8192)]
 
 
@@ -59,8 +56,8 @@ class Camera(Section):
 
 
 class Extraction(Section):
-    min_detection_confidence: Unit
-    min_tracking_confidence: Unit
+    min_detection_confidence: Probability
+    min_tracking_confidence: Probability
     smooth: bool
 
 
@@ -77,8 +74,8 @@ class Inference(Section):
 
 class Decision(Section):
     smoothing_s: Seconds | None
-    enter: Unit | None
-    leave: Unit | None
+    start_threshold: Probability | None
+    end_threshold: Probability | None
     min_duration_s: Seconds | None
     refractory_s: Seconds | None
 
@@ -148,7 +145,7 @@ def load(files: list[str] | None = None, sets: list[str] | None = None) -> Setti
     for name in [str(DEFAULT_FILE), *named, *(files or [])]:
         _merge(merged, _read(name), origins, name)
     for variable in sorted(name for name in os.environ if name.startswith("ACTIONSTREAM_") and "__" not in name):
-        if variable not in (FILES_VARIABLE, RESTARTED, OFFSET_VARIABLE, watchdog.VARIABLE):
+        if variable != FILES_VARIABLE:
             raise UserError(
                 f"{variable} means nothing: a setting is written {PREFIX}SECTION__KEY, with two underscores."
             )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from common.errors import UserError, command
 from common.quiet import quiet
-from common.recognition.classifier import WEIGHTS, Classifier, WindowShape, read_card
+from common.recognition.classifier import WEIGHTS, Classifier, WindowSpec, read_card
 from common.recording.sequence import KeypointSequence
 from data import dataset
 from data.extraction.testcard import record
@@ -66,7 +66,7 @@ def export(source: Path, target: Path, kind: str, float16: bool, data: Path | No
     return comparison
 
 
-def cut(sequences: list[KeypointSequence], shape: WindowShape) -> NDArray[np.float32]:
+def cut(sequences: list[KeypointSequence], shape: WindowSpec) -> NDArray[np.float32]:
     """Cut all windows (n, length, 1662), as the live windows stage does; raises UserError if there are none."""
     windows = [window for sequence in sequences for window in pipeline.live_windows(sequence, shape, STRIDE)]
     if not windows:

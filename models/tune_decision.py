@@ -57,7 +57,7 @@ def _objective(streams: list[SimulatedStream], idle: list[str], parameters: Para
     """Print the metrics of the parameters, and return their objective."""
     f1, false_positives = calibration.stream_metrics(streams, idle, parameters)
     reached = f"segmental F1@0.5 IoU {f1:.3f}, {false_positives:.2f} false positives per minute"
-    print(f"enter {parameters.enter:g}, leave {parameters.leave:g}: {reached}")
+    print(f"start_threshold {parameters.start_threshold:g}, end_threshold {parameters.end_threshold:g}: {reached}")
     return calibration.objective(f1, false_positives)
 
 

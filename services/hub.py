@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.bus.messages import Frame, Keypoints, Message, derive_header
-from common.frames.dispatcher import MAX_TRIES, Dispatcher, Release
+from common.frames.dispatcher import MAX_TRIES, Dispatcher, OrderedResult
 from common.frames.sockets import (
     ACK,
     FAILED,
@@ -48,29 +48,29 @@ class Hub(Service):
         requests = self._sockets.receive(TICK_MS)
         now = time.monotonic()
         for request in requests:
-            self._hear(request, now)
-        self._look_after_extractors(now)
-        self._give(now)
-        for release in self._dispatcher.released():
-            yield from self._release(release)
+            self._handle(request, now)
+        self._check_extractors(now)
+        self._assign(now)
+        for release in self._dispatcher.ordered_results():
+            yield from self._publish(release)
         self.health.missed = self._dispatcher.lost + self._dispatcher.given_up
         self.health.dropped = self._dispatcher.dropped + self._sockets.malformed + self._sockets.refused
 
-    def _hear(self, request: Request, now: float) -> None:
+    def _handle(self, request: Request, now: float) -> None:
         header = request.header
         if request.kind == REQUEST:
             self._welcome(request.peer)
-            self._dispatcher.ask(request.peer, now)
+            self._dispatcher.request(request.peer, now)
         elif request.kind == PREFETCH:
-            self._dispatcher.ask_ahead(request.peer, now)
+            self._dispatcher.prefetch(request.peer, now)
         elif request.kind == FAILED and header is not None:
             self._dispatcher.failed(request.peer, header, now)
-            self._dispatcher.ask(request.peer, now)
+            self._dispatcher.request(request.peer, now)
         elif isinstance(header, Frame):
-            self._frame(request.peer, header, request.payload, now)
+            self._submit(request.peer, header, request.payload, now)
         elif isinstance(header, Keypoints):
             self._dispatcher.result(request.peer, header, (header, request.payload), now)
-            self._dispatcher.ask(request.peer, now)
+            self._dispatcher.request(request.peer, now)
 
     def _welcome(self, extractor: bytes) -> None:
         """One that is new, or was thought to be gone, has not heard which streams are over."""
@@ -80,22 +80,22 @@ class Hub(Service):
             for header in self._ends.values():
                 self._sockets.send(extractor, FRAME, header, b"")
 
-    def _frame(self, camera: bytes, header: Frame, picture: Any, now: float) -> None:
+    def _submit(self, camera: bytes, header: Frame, picture: Any, now: float) -> None:
         assert self._sockets is not None
-        other = self._dispatcher.camera(header)
+        other = self._dispatcher.previous_camera(header)
         if other not in (None, camera) and self._sockets.send(other, PING):
             self._sockets.send(camera, REFUSED, header)  # two cameras of one name, and the first one lives
             return
-        known = self._dispatcher.offer(header, picture, camera, now)
+        known = self._dispatcher.submit(header, picture, camera, now)
         if known == "released":
             self._sockets.send(camera, ACK, header)
         elif known == "new" and not header.end_of_stream:
             self._ends.pop(header.stream, None)
             self._sockets.publish_frame(header, picture)
 
-    def _look_after_extractors(self, now: float) -> None:
+    def _check_extractors(self, now: float) -> None:
         assert self._sockets is not None
-        for extractor in self._dispatcher.busy(now, PING_AFTER_S):
+        for extractor in self._dispatcher.busy_workers(now, PING_AFTER_S):
             if not self._sockets.send(extractor, PING):
                 self._lose(extractor)
         if frames := self._dispatcher.tick(now):
@@ -103,16 +103,16 @@ class Hub(Service):
 
     def _lose(self, extractor: bytes) -> None:
         self._extractors.discard(extractor)
-        frames = self._dispatcher.gone(extractor)
+        frames = self._dispatcher.remove_worker(extractor)
         log.warning("an extractor is gone, with %d frame(s): a live one is lost, a file's goes to another", frames)
 
-    def _give(self, now: float) -> None:
+    def _assign(self, now: float) -> None:
         assert self._sockets is not None
-        for gift in list(self._dispatcher.match(now)):
+        for gift in list(self._dispatcher.assignments(now)):
             if not self._sockets.send(gift.extractor, FRAME, gift.header, gift.payload):
                 self._lose(gift.extractor)
 
-    def _release(self, release: Release[Result]) -> Iterator[Message]:
+    def _publish(self, release: OrderedResult[Result]) -> Iterator[Message]:
         """Publish what is next of a stream; then its camera need not keep the frame any more."""
         assert self._sockets is not None
         header = release.header
@@ -136,7 +136,7 @@ class Hub(Service):
 
     def _smoothed(self, header: Frame, result: Result) -> Message:
         keypoints, vector = result
-        self.health.worked_on(header.ingested_ns)
+        self.health.record_latency(header.ingested_ns)
         if self.settings.keypoints.smooth:
             start, smoother = self._smoothers.get(header.stream, (None, None))
             if smoother is None or start != header.start:

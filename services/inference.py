@@ -10,18 +10,18 @@ import numpy as np
 from common.bus.messages import Action, Header, Message, Prediction, Window, derive_header
 from common.config import Settings
 from common.errors import UserError
-from common.keypoints.window import MIN_PRESENT
+from common.keypoints.window import MIN_PERSON_RATIO
 from common.labels import split_label
 from common.recognition.classifier import Classifier
-from common.recognition.decision import Decider, Event, parameters
-from common.recognition.model_watcher import Watch
+from common.recognition.decision import ActionDetector, Event, merge_parameters
+from common.recognition.model_watcher import ModelWatcher
 from common.recognition.open_actions import OpenActions
 from common.runtime import watchdog
 from common.runtime.service import Service, log, main
 
 _Key = tuple[str, int, int]  # stream, its beginning and the frame
 
-SILENT_S = 2.0  # a live stream without windows for this long has stopped, and with it any action
+STREAM_TIMEOUT_S = 2.0  # a live stream without windows for this long has stopped, and with it any action
 
 
 class Inference(Service):
@@ -31,12 +31,12 @@ class Inference(Service):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self._deciders: dict[str, Decider] = {}
+        self._detectors: dict[str, ActionDetector] = {}
         self._last: dict[str, tuple[Header, float]] = {}
         self._open = OpenActions()
 
     def setup(self) -> None:
-        self._watch = Watch(Path(self.settings.model))
+        self._watcher = ModelWatcher(Path(self.settings.model))
         self._classifier = Classifier(self.settings.model)
         card = self._classifier.card
         length = self.settings.windows.length
@@ -45,14 +45,14 @@ class Inference(Service):
                 f"The model {self.settings.model} takes windows of {card.window.length} frames, but "
                 f"windows.length is {length}: leave that setting at null, or choose another model."
             )
-        self._parameters = parameters(card.decision, self.settings.decision)
+        self._parameters = merge_parameters(card.decision, self.settings.decision)
         log.info("%s knows %s", self.settings.model, ", ".join(card.labels))
 
     def step(self, inbox: list[Message]) -> Iterator[Message]:
-        if self._watch.replaced(time.monotonic()):
+        if self._watcher.replaced(time.monotonic()):
             yield from self._replace()
-        if self._open.left:
-            yield from self._end_what_crashed()
+        if self._open.inherited:
+            yield from self._end_inherited_actions()
         rows = self._classify(inbox)
         for header, _ in inbox:
             assert isinstance(header, Window)
@@ -67,20 +67,20 @@ class Inference(Service):
                 self._last[header.stream] = header, time.monotonic()
                 yield from self._window(header, rows.get(_key(header), {}))
         for header, heard in list(self._last.values()):
-            if header.live and time.monotonic() - heard > SILENT_S:
+            if header.live and time.monotonic() - heard > STREAM_TIMEOUT_S:
                 yield from self._close_stream(header)
 
     def _replace(self) -> Iterator[Message]:
         """Take the model that lies in the folder now; where that cannot be, the old one stays."""
         folder, old = self.settings.model, self._classifier.card
-        watchdog.beat(watchdog.LONG_S)
+        watchdog.beat(watchdog.LONG_TIMEOUT_S)
         try:
             new = Classifier(folder)
             if new.card.window != old.window:
                 raise UserError(
                     f"{folder} now takes {new.card.window}, but {old.window} comes: start the pipeline anew."
                 )
-            chosen = parameters(new.card.decision, self.settings.decision)
+            chosen = merge_parameters(new.card.decision, self.settings.decision)
         except UserError as error:
             self.health.detail = f"the model before stays: {error}"
             log.error("%s", self.health.detail)
@@ -88,8 +88,8 @@ class Inference(Service):
         for header, _ in list(self._last.values()):
             yield from self._close_stream(header)  # no action of the old model is ended by the new one
         self._classifier, self._parameters, self.health.detail = new, chosen, ""
-        for stream, decider in self._deciders.items():
-            self._deciders[stream] = self._new_decider(decider.next_id)
+        for stream, decider in self._detectors.items():
+            self._detectors[stream] = self._new_detector(decider.next_id)
         log.info("%s was replaced: it now knows %s", folder, ", ".join(new.card.labels))
 
     def _classify(self, inbox: list[Message]) -> dict[_Key, dict[str, float]]:
@@ -101,7 +101,7 @@ class Inference(Service):
             if isinstance(header, Window)
             and vectors is not None
             and len(vectors) == length
-            and header.person_ratio >= MIN_PRESENT
+            and header.person_ratio >= MIN_PERSON_RATIO
         ]
         if not shown:
             return {}
@@ -109,7 +109,7 @@ class Inference(Service):
         return {_key(header): dict(zip(labels, row, strict=True)) for (header, _), row in zip(shown, rows, strict=True)}
 
     def _window(self, header: Window, probabilities: dict[str, float]) -> Iterator[Message]:
-        decider = self._decider(header.stream)
+        decider = self._detector(header.stream)
         if header.length != self._classifier.card.window.length:
             self._refuse(header)
             return
@@ -134,15 +134,15 @@ class Inference(Service):
             )
         )
         yield from self._actions(header, events)
-        self._open.pass_by(header.stream, middle_s)
+        self._open.advance(header.stream, middle_s)
 
-    def _decider(self, stream: str) -> Decider:
-        if stream not in self._deciders:
-            self._deciders[stream] = self._new_decider()
-        return self._deciders[stream]
+    def _detector(self, stream: str) -> ActionDetector:
+        if stream not in self._detectors:
+            self._detectors[stream] = self._new_detector()
+        return self._detectors[stream]
 
-    def _new_decider(self, first_id: int = 1) -> Decider:
-        return Decider(self._parameters, frozenset(self._classifier.card.idle), first_id)
+    def _new_detector(self, first_id: int = 1) -> ActionDetector:
+        return ActionDetector(self._parameters, frozenset(self._classifier.card.idle), first_id)
 
     def _refuse(self, header: Window) -> None:
         wanted = self._classifier.card.window.length
@@ -154,24 +154,24 @@ class Inference(Service):
 
     def _close_stream(self, header: Header) -> Iterator[Message]:
         self._last.pop(header.stream, None)
-        if header.stream in self._deciders:
-            yield from self._actions(header, self._deciders[header.stream].flush())
+        if header.stream in self._detectors:
+            yield from self._actions(header, self._detectors[header.stream].flush())
 
     def _actions(self, header: Header, events: Iterable[Event]) -> Iterator[Message]:
         for event in events:
             action = derive_header(header, Action, **event._asdict())
-            self._open.note(action, self._decider(header.stream).next_id)
+            self._open.record(action, self._detector(header.stream).next_id)
             yield Message(action)
 
-    def _end_what_crashed(self) -> Iterator[Message]:
+    def _end_inherited_actions(self) -> Iterator[Message]:
         """What was under way when the process before this one crashed ended with it, as far as anybody can know."""
-        left, self._open.left = self._open.left, {}
+        left, self._open.inherited = self._open.inherited, {}
         for stream, known in left.items():
-            self._deciders[stream] = self._new_decider(known.next_id)
+            self._detectors[stream] = self._new_detector(known.next_id)
             if known.action:
                 end_s = max(known.action.start_s, known.last_s)
                 ended = msgspec.structs.replace(known.action, event="ended", end_s=end_s)
-                self._open.note(ended, known.next_id)
+                self._open.record(ended, known.next_id)
                 yield Message(ended)
 
 

@@ -27,13 +27,13 @@ class Extractor(Service):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self._taker: FrameWorker | None = None
+        self._worker: FrameWorker | None = None
         self._graphs: dict[str, Holistic] = {}
         self._spare: Holistic | None = None  # built before the first frame comes, which then need not wait
         self._asked_at = -ASK_AGAIN_S
 
     def setup(self) -> None:
-        self._taker = FrameWorker(self.settings.bus.endpoints)  # connects meanwhile, to ask without delay
+        self._worker = FrameWorker(self.settings.bus.endpoints)  # connects meanwhile, to ask without delay
         self._spare = self._new_graph()
 
     def _new_graph(self) -> Holistic:
@@ -41,12 +41,12 @@ class Extractor(Service):
         return Holistic(options.min_detection_confidence, options.min_tracking_confidence)
 
     def step(self, inbox: list[Message]) -> Iterable[Message]:
-        assert self._taker is not None
+        assert self._worker is not None
         now = time.monotonic()
-        if now - self._asked_at > ASK_AGAIN_S and self._taker.request():
+        if now - self._asked_at > ASK_AGAIN_S and self._worker.request():
             self._asked_at = now
         try:
-            message = self._taker.receive(WAIT_MS)
+            message = self._worker.receive(WAIT_MS)
         except BadMessage as reason:
             log.warning("dropped a frame (%s)", reason)
             self.health.dropped += 1
@@ -57,19 +57,19 @@ class Extractor(Service):
 
     def _work_on(self, message: Message) -> None:
         header, values = message
-        assert isinstance(header, Frame) and self._taker is not None
+        assert isinstance(header, Frame) and self._worker is not None
         if header.end_of_stream:
-            self._forget(header.stream)
+            self._end_stream(header.stream)
             return
         assert values is not None
-        self.health.finished.discard(header.stream)
+        self.health.ended_streams.discard(header.stream)
         if not header.live:
-            self._taker.request(prefetch=True)
+            self._worker.request(prefetch=True)
         found = self._extract(header, values)
         size = {"width": header.width, "height": header.height}
         facts = {"detected_parts": found.detected_parts, "person_size_px": found.person_size_px, **size}
-        if self._taker.reply(derive_header(header, Keypoints, **facts), found.vector):
-            self.health.worked_on(header.ingested_ns)
+        if self._worker.reply(derive_header(header, Keypoints, **facts), found.vector):
+            self.health.record_latency(header.ingested_ns)
         else:
             self.health.dropped += 1
         self._asked_at = time.monotonic()
@@ -82,9 +82,9 @@ class Extractor(Service):
             if not np.isfinite(found.vector).all():
                 raise BadMessage("MediaPipe answers with NaN or infinity")
         except BadMessage as reason:
-            self._name(header, str(reason))
+            self._log_failure(header, str(reason))
         except Exception as error:  # noqa: BLE001 whatever MediaPipe raises
-            self._name(header, f"MediaPipe fails: {' '.join(str(error).split())[:200]}")
+            self._log_failure(header, f"MediaPipe fails: {' '.join(str(error).split())[:200]}")
             if graph := self._graphs.pop(header.stream, None):
                 with contextlib.suppress(Exception):  # it says once more why it failed
                     graph.close()
@@ -92,7 +92,7 @@ class Extractor(Service):
             return found
         return Result(np.zeros(SIZE, np.float32), (), 0.0)
 
-    def _name(self, header: Frame, reason: str) -> None:
+    def _log_failure(self, header: Frame, reason: str) -> None:
         log.warning("%s: frame %d counts as a picture of nobody: %s", header.stream, header.seq, reason)
         self.health.dropped += 1
 
@@ -102,23 +102,23 @@ class Extractor(Service):
             self._spare = None
         graph = self._graphs[header.stream]
         if not graph.accepts(header.captured_ns):
-            graph.forget()
+            graph.reset()
         return graph
 
-    def _forget(self, stream: str) -> None:
+    def _end_stream(self, stream: str) -> None:
         if graph := self._graphs.pop(stream, None):
             if self._spare:
                 self._spare.close()
-            graph.forget()
+            graph.reset()
             self._spare = graph
-        self.health.finished.add(stream)
+        self.health.ended_streams.add(stream)
 
     def close(self) -> None:
         for graph in (self._spare, *self._graphs.values()):
             if graph:
                 graph.close()
-        if self._taker:
-            self._taker.close()
+        if self._worker:
+            self._worker.close()
 
 
 if __name__ == "__main__":

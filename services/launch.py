@@ -17,7 +17,7 @@ from common import clock, config
 from common.config import PREFIX, Settings
 from common.errors import UserError, command
 from common.recognition.classifier import read_card
-from common.recognition.decision import parameters
+from common.recognition.decision import merge_parameters
 from common.recording.mcap_file import BusReader
 from common.recording.session import check_plan
 from common.video import sources
@@ -90,7 +90,7 @@ def _check_run(settings: Settings) -> None:
             f"The model {settings.model} takes windows of {card.window.length} frames, but windows.length "
             f"is {length}: leave that setting at null, or choose another model."
         )
-    parameters(card.decision, settings.decision)
+    merge_parameters(card.decision, settings.decision)
     if settings.logger.out and Path(settings.logger.out).is_file():
         raise UserError(f"{settings.logger.out} is a file: name a folder with OUT=.")
     if settings.logger.out and (Path(settings.logger.out) / "run.json").exists():
@@ -112,7 +112,7 @@ def _check_source(settings: Settings) -> str | int:
     source = settings.camera.source
     if isinstance(source, str) and "://" in source:
         return source  # it may come up later
-    chosen = sources.choose(settings.camera)
+    chosen = sources.open_source(settings.camera)
     chosen.close()
     if source == "auto":
         return chosen.name if chosen.name == "testcard" else int(chosen.name.removeprefix("camera "))
@@ -149,7 +149,7 @@ def _hand_over(chosen: dict[str, object], options: argparse.Namespace) -> None:
     binaries = Path(sys.executable).parent
     environment = {
         **os.environ,
-        **clock.hand_on(),
+        **clock.child_environment(),
         "PYTHONUNBUFFERED": "1",
         "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
     }

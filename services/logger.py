@@ -1,6 +1,5 @@
 """Predictions, actions and states in; predictions.jsonl, actions.jsonl and run.json out."""
 
-import os
 import platform
 import time
 from collections import defaultdict
@@ -13,13 +12,13 @@ from typing import Any
 
 import msgspec
 
-from common import RESTARTED
 from common.bus import __version__
 from common.bus.messages import Action, Header, Message, Prediction, Status
 from common.config import Settings
 from common.errors import UserError
 from common.files import JsonLinesWriter, atomic_write
-from common.runtime.presence import Roster
+from common.runtime import watchdog
+from common.runtime.presence import ServiceRegistry
 from common.runtime.service import Service, log, main
 from common.runtime.stream_record import NOBODY, TOO_EARLY, StreamRecord
 
@@ -36,43 +35,43 @@ class Logger(Service):
         super().__init__(settings)
         self._folder = Path(settings.logger.out) if settings.logger.out else None
         self._files: dict[str, JsonLinesWriter] = {}
-        self._roster = Roster()
+        self._registry = ServiceRegistry()
         self._last_status: dict[str, Status] = {}
-        self._lost: list[str] = []
+        self._lost_services: list[str] = []
         # What is replayed was perhaps recorded of a live stream, with gaps of its own.
         gapless = settings.replay.file is None
         self._streams: defaultdict[str, StreamRecord] = defaultdict(lambda: StreamRecord(gapless))
         self._open: dict[str, Action] = {}
         self._newest_s: dict[str, float] = {}  # of each stream, on its own clock
-        self._began = _now()
+        self._started_at = _now()
         self._retry_at = 0.0
 
     def setup(self) -> None:
         if self._folder is None:
             return
-        if (self._folder / "run.json").exists() and RESTARTED not in os.environ:
+        if (self._folder / "run.json").exists() and not watchdog.is_restart():
             raise UserError(f"{self._folder} already holds a run (logger.out): name another folder, or remove it.")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._files = {name: JsonLinesWriter(self._folder / f"{name}.jsonl") for name in ("predictions", "actions")}
-            if RESTARTED in os.environ:
-                self._go_on()
+            if watchdog.is_restart():
+                self._resume()
             self._write_run("running")
         except OSError as error:
             raise UserError(f"The folder {self._folder} (logger.out) cannot be written: {error.strerror}.") from error
 
-    def ends(self) -> set[str]:
+    def end_topics(self) -> set[str]:
         return {"prediction", "action"}  # each comes in a queue of its own
 
     def step(self, inbox: list[Message]) -> Iterable[Message]:
         now = time.monotonic()
         for header, _ in inbox:
             if isinstance(header, Status):
-                self._roster.hear(header, now)
+                self._registry.on_status(header, now)
                 self._last_status[header.stream] = header
                 continue
-            record = self._begun(header)
-            if record.is_over(header):
+            record = self._record_of(header)
+            if record.is_outdated(header):
                 continue
             if header.end_of_stream:
                 if record.end(header):
@@ -81,16 +80,16 @@ class Logger(Service):
                 self._prediction(header)
             elif isinstance(header, Action):
                 self._action(header)
-        for status in self._roster.take_silent(now):
-            self._lost.append(f"{_now()} {status.service} (process {status.pid}) fell silent")
+        for status in self._registry.pop_timed_out(now):
+            self._lost_services.append(f"{_now()} {status.service} (process {status.pid}) fell silent")
             log.warning("%s (process %d) fell silent: killed, or its machine is gone", status.service, status.pid)
         self._flush(now)
         return ()
 
-    def _begun(self, header: Header) -> StreamRecord:
+    def _record_of(self, header: Header) -> StreamRecord:
         """A live stream goes on after a pause; a file that starts over is as if it had not been there before."""
         record = self._streams[header.stream]
-        if not record.begins_anew(header):
+        if not record.is_new_start(header):
             return record
         if not header.live and record.counts:
             log.info("%s starts over: what was written of it is removed", header.stream)
@@ -100,16 +99,16 @@ class Logger(Service):
                     file.remove(header.stream)
             except OSError as error:
                 log.error("%s: what was written before stays, beside the new (%s)", header.stream, error.strerror)
-            record.forget()
+            record.reset()
         record.begin(header)
         return record
 
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
         """Take what the logger that crashed has written as if it had been written now."""
         assert self._folder is not None
-        self._lost.append(f"{_now()} the logger started again after a crash")
+        self._lost_services.append(f"{_now()} the logger started again after a crash")
         with suppress(OSError, msgspec.MsgspecError):
-            self._began = msgspec.json.decode((self._folder / "run.json").read_bytes())["began"]
+            self._started_at = msgspec.json.decode((self._folder / "run.json").read_bytes())["began"]
         for line in self._files["predictions"].records():
             self._streams[line["stream"]].read(line["seq"], line["label"], line.get("note", "").partition(":")[0])
         for line in self._files["actions"].records():
@@ -163,8 +162,8 @@ class Logger(Service):
         log.info("%s ended: %s", stream, ", ".join(f"{what} {n}" for what, n in counts.items()) or "no frame came")
         if record.live and record.before:
             log.info("%s: %d frames came before the first prediction", stream, record.before)
-        if record.passed_over:
-            log.info("%s: %d frames were not looked at, for the sake of the newest", stream, record.passed_over)
+        if record.skipped:
+            log.info("%s: %d frames were not looked at, for the sake of the newest", stream, record.skipped)
         if record.missing:
             ranges = ", ".join(f"{first}-{last}" for first, last in record.missing)
             log.error("%s: %d frames have no prediction: %s", stream, record.lost, ranges)
@@ -196,14 +195,14 @@ class Logger(Service):
         assert self._folder is not None
         record = {
             "state": state,
-            "began": self._began,
+            "began": self._started_at,
             "written": _now(),
             "settings": self.settings,
             "release": __version__,
             "versions": _versions(),
-            "streams": {stream: record.figures() for stream, record in self._streams.items()},
+            "streams": {stream: record.summary() for stream, record in self._streams.items()},
             "services": list(self._last_status.values()),
-            "lost": self._lost,
+            "lost": self._lost_services,
         }
         atomic_write(self._folder / "run.json", msgspec.json.format(msgspec.json.encode(record), indent=2))
 

@@ -15,19 +15,19 @@ from common import config
 from common.bus.messages import Status
 from common.bus.pubsub import Subscriber
 from common.errors import UserError, command
-from common.runtime.presence import Roster
+from common.runtime.presence import ServiceRegistry
 
 REFRESH_MS = 500
 COLUMNS = ("service", "process", "state", "per s", "age ms", "missed", "dropped", "cores", "MB")
 
 
-def table(roster: Roster, lost: list[str], now_s: float) -> Table:
+def table(roster: ServiceRegistry, lost: list[str], now_s: float) -> Table:
     """One row a process, and below it what fell silent."""
     shown = Table(box=box.SIMPLE, title="actionstream", caption="\n".join(lost[-5:]) or None)
     for column in COLUMNS:
         shown.add_column(column, no_wrap=column != "state", justify="left" if column in COLUMNS[:3] else "right")
     for seen in roster.all():
-        status, silent = seen.status, seen.is_silent(now_s)
+        status, silent = seen.status, seen.is_timed_out(now_s)
         shown.add_row(
             status.service,
             str(status.pid),
@@ -45,15 +45,15 @@ def table(roster: Roster, lost: list[str], now_s: float) -> Table:
 
 def watch(subscriber: Subscriber, once_s: float | None) -> None:
     """Show the table until interrupted; with once_s, listen so long and print it once."""
-    roster, lost, begun = Roster(), [], time.monotonic()
+    roster, lost, begun = ServiceRegistry(), [], time.monotonic()
     console = Console()
     with Live(console=console, auto_refresh=False, transient=once_s is not None) as live:
         while once_s is None or time.monotonic() - begun < once_s:
             now = time.monotonic()
             for header, _ in subscriber.receive(REFRESH_MS):
                 if isinstance(header, Status):
-                    roster.hear(header, now)
-            for status in roster.take_silent(now):
+                    roster.on_status(header, now)
+            for status in roster.pop_timed_out(now):
                 lost.append(f"{time.strftime('%H:%M:%S')} {status.service} (process {status.pid}) fell silent")
             live.update(table(roster, lost, now), refresh=True)
     if once_s is not None:

@@ -12,15 +12,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from common import RESTARTED
 from common.bus.messages import Frame, Header, Keypoints, Message
 from common.config import Settings
-from common.frames.pairing import make_room
+from common.frames.pairing import limit_memory
+from common.runtime import watchdog
 from common.runtime.service import Service, log, main
 from common.video.image import Decoder
-from common.video.mjpeg import Page
+from common.video.mjpeg import MjpegServer
 from common.video.view import View
-from common.video.writer import VideoFile
+from common.video.writer import VideoWriter
 
 DRAW_S = 0.3  # of one step: the heartbeat must come every second, whatever waits to be drawn
 
@@ -34,35 +34,35 @@ class Overlay(Service):
         super().__init__(settings)
         self._options = settings.overlay
         self._window = self._options.window is True or (self._options.window == "auto" and _has_display())
-        self._page: Page | None = None
+        self._server: MjpegServer | None = None
         self._views: dict[str, View] = {}
         self._beginnings: defaultdict[str, set[int]] = defaultdict(set)  # of each stream, those that were heard of
-        self._videos: dict[str, VideoFile] = {}  # that are open
+        self._videos: dict[str, VideoWriter] = {}  # that are open
         self._paths: dict[str, Path] = {}  # of the last video of each stream
         self._failed: set[str] = set()  # streams whose video cannot be written
         self._decode = Decoder()
         self._lost = 0  # pictures
 
-    def counted(self) -> tuple[str, ...]:
+    def tracked_topics(self) -> tuple[str, ...]:
         return ()  # what has arrived may wait: it counts when it is drawn
 
     def setup(self) -> None:
         if self._options.page:
-            self._page = Page(self._options.page_port)
-            log.info("live at %s", self._page.url)
+            self._server = MjpegServer(self._options.page_port)
+            log.info("live at %s", self._server.url)
 
     def step(self, inbox: list[Message]) -> Iterable[Message]:
         for stream, view in self._views.items():
             if view.is_drawn():
                 self._close_video(stream)
-                self.health.finished.add(stream)
+                self.health.ended_streams.add(stream)
             else:
-                self.health.finished.discard(stream)
+                self.health.ended_streams.discard(stream)
         for message in inbox:
             if view_of := self._view(message.header):
-                view_of.hear(message, self._is_shown(message.header.stream))
+                view_of.update(message, self._is_shown(message.header.stream))
         self._show_what_is_due()
-        make_room([view.pairing for view in self._views.values()])
+        limit_memory([view.pairing for view in self._views.values()])
         self.health.missed = self._lost + sum(view.missed for view in self._views.values())
         return ()
 
@@ -98,12 +98,12 @@ class Overlay(Service):
                 self._lost += 1
             else:
                 self._show(stream, view, pair.frame.header, pair.keypoints, image.copy())
-        self.health.worked_on(pair.keypoints.header.ingested_ns)
+        self.health.record_latency(pair.keypoints.header.ingested_ns)
         return True
 
     def _is_shown(self, stream: str) -> bool:
         """Whether anybody would see its pictures now."""
-        return bool(self._window or self._options.video or (self._page and self._page.watched(stream)))
+        return bool(self._window or self._options.video or (self._server and self._server.has_viewers(stream)))
 
     def _may_skip(self, view: View) -> bool:
         return not self._options.video and view.pairing.waiting > 0
@@ -113,8 +113,8 @@ class Overlay(Service):
         view.draw(image, keypoints.header, keypoints.array, self.health.missed)
         if self._options.video and stream not in self._failed:
             self._write_video(stream, frame, image)
-        if self._page and self._page.watched(stream):
-            self._page.show(stream, image)
+        if self._server and self._server.has_viewers(stream):
+            self._server.publish(stream, image)
         if self._window:
             self._show_window(stream, image)
 
@@ -126,7 +126,7 @@ class Overlay(Service):
                 path = self._path(stream, header.live)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 size = image.shape[1], image.shape[0]
-                self._paths[stream], self._videos[stream] = path, VideoFile(path, header.fps, size, header.live)
+                self._paths[stream], self._videos[stream] = path, VideoWriter(path, header.fps, size, header.live)
             self._videos[stream].write(image, header.captured_ns)
         except OSError as error:
             self.health.detail = f"the video ends here: {error}"
@@ -142,7 +142,7 @@ class Overlay(Service):
         stem = path.stem if stream == self.settings.camera.stream else f"{path.stem}-{stream}"
         names = (path.with_name(f"{stem}{f'-{n}' if n > 1 else ''}{path.suffix}") for n in count(1))
         taken = list(takewhile(Path.exists, names))
-        if taken and not live and os.environ.get(RESTARTED):
+        if taken and not live and watchdog.is_restart():
             return taken[-1]  # of the process that crashed
         return path.with_name(f"{stem}{f'-{len(taken) + 1}' if taken else ''}{path.suffix}")
 
@@ -160,7 +160,7 @@ class Overlay(Service):
         try:
             cv2.imshow(stream, image)
             if cv2.waitKey(1) & 0xFF in (27, ord("q")):
-                self.over = True
+                self.done = True
         except cv2.error as error:
             self._window = False
             log.error("No window can be shown (%s); set overlay.window=false, the page shows the same.", error.err)
@@ -168,8 +168,8 @@ class Overlay(Service):
     def close(self) -> None:
         for stream in list(self._videos):
             self._close_video(stream)
-        if self._page:
-            self._page.close()
+        if self._server:
+            self._server.close()
 
 
 def _has_display() -> bool:

@@ -40,10 +40,10 @@ class RecordBus(Service):
         self._flush_at = 0.0
         self._writer: BusWriter | None = None
 
-    def counted(self) -> tuple[str, ...]:
+    def tracked_topics(self) -> tuple[str, ...]:
         return self.topics
 
-    def depths(self) -> dict[str, int]:
+    def hwm(self) -> dict[str, int]:
         return dict.fromkeys(self.topics, DEPTH)
 
     def setup(self) -> None:
@@ -82,7 +82,7 @@ class RecordBus(Service):
                 ended = self._ended[header.stream]
                 ended.add(topic) if header.end_of_stream else ended.discard(topic)
         if self._ended and all(ended >= END_TOPICS & set(self.topics) for ended in self._ended.values()):
-            self._reason, self.over = "all streams ended", True
+            self._reason, self.done = "all streams ended", True
 
     def close(self) -> None:
         if self._writer is None:

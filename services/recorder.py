@@ -16,7 +16,7 @@ import numpy as np
 from common.bus.messages import Command, Frame, Header, Keypoints, Message, Recording, derive_header
 from common.config import Settings
 from common.errors import UserError
-from common.frames.pairing import Pair, Pairing, make_room
+from common.frames.pairing import FramePairing, Pair, limit_memory
 from common.recording.dataset_writer import DatasetWriter
 from common.recording.keyboard import KeyReader
 from common.recording.sequence import KeypointSequence
@@ -37,7 +37,7 @@ class Recorder(Service):
         self._closing = ExitStack()
         self._video: SequenceVideo | None = None
         self._known_starts: set[int] = set()  # of the stream
-        self._start, self._pairing = 0, Pairing()
+        self._start, self._pairing = 0, FramePairing()
         self._last_file = ""
         self._published: Recording | None = None
 
@@ -55,7 +55,7 @@ class Recorder(Service):
         self._keys = self._closing.enter_context(closing(KeyReader()))
         log.info("%s by %s: %s", options.out, options.subject, self._progress())
         log.info("keys: p pause and resume, r retake, s next label, q stop")
-        self.over = self._session.state == "finished"
+        self.done = self._session.state == "finished"
 
     def step(self, inbox: list[Message]) -> Iterator[Message]:
         """Follow keys and commands, capture frames and save sequences; yields the session's state."""
@@ -75,14 +75,14 @@ class Recorder(Service):
                 yield from self._capture(Pair(message, None))
         while pair := self._pairing.next():
             yield from self._capture(pair)
-        make_room([self._pairing])
-        self.over = self._session.state == "finished"
+        limit_memory([self._pairing])
+        self.done = self._session.state == "finished"
 
     def _is_old(self, header: Header) -> bool:
         """Whether a message is of an earlier start of the stream; a new start drops what waits of the earlier one."""
         if header.start not in self._known_starts:
             self._known_starts.add(header.start)
-            self._start, self._pairing = header.start, Pairing()
+            self._start, self._pairing = header.start, FramePairing()
         return header.start != self._start
 
     def _capture(self, pair: Pair) -> Iterator[Message]:

@@ -21,18 +21,18 @@ from common.bus.topics import TOPIC_OF
 from common.clock import now_ns
 from common.config import Settings
 from common.errors import UserError
-from common.frames.reliable_sender import Handover
+from common.frames.reliable_sender import ReliableSender
 from common.frames.sockets import FrameProducer, Refused
 from common.recording.mcap_file import BusReader, Received
-from common.runtime.run_control import Conductor
+from common.runtime.run_control import RunControl
 from common.runtime.service import Service, log, main
 
 WAIT_MS = 100
 IN_FLIGHT = 150  # frames sent of which no prediction has come: they fit into a half of the hub's queue (READER_QUEUE)
-LOOK_S = 0.005  # between two looks whether there is room
-SILENCE_S = 30.0  # predictions that have not come by then are lost: inference was killed
+POLL_S = 0.005  # between two looks whether there is room
+PREDICTION_TIMEOUT_S = 30.0  # predictions that have not come by then are lost: inference was killed
 OTHER_END: dict[str, type[Header]] = {"prediction": Action, "action": Prediction}  # who hears of one ends with both
-MOST_A_SECOND = 200  # of what nothing is made, so that nothing tells how fast the readers are
+MAX_RATE = 200  # of what nothing is made, so that nothing tells how fast the readers are
 
 
 class Replay(Service):
@@ -43,10 +43,10 @@ class Replay(Service):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._options = settings.replay
-        self._conductor = Conductor(settings)
+        self._run_control = RunControl(settings)
         self._hears_back = self._options.stage in ("keypoints", "windows") and "inference" in settings.camera.wait_for
-        self._handovers: dict[str, Handover] = {}
-        self._givers: dict[str, FrameProducer] = {}
+        self._senders: dict[str, ReliableSender] = {}
+        self._producers: dict[str, FrameProducer] = {}
         self._last: dict[str, Header] = {}  # sent of each stream
         self._answered: dict[str, int] = {}  # the newest frame of each stream that came back as a prediction
         self._came_back = 0  # predictions
@@ -71,7 +71,7 @@ class Replay(Service):
         self._begun_ns = self._next.received_ns
 
     def step(self, inbox: list[Message]) -> Iterator[Message]:
-        self._conductor.hear(inbox)
+        self._run_control.on_messages(inbox)
         for header, _ in inbox:
             mine = header.stream in self._last and header.start == self._last[header.stream].start
             if isinstance(header, Prediction) and mine and not header.end_of_stream:
@@ -85,12 +85,12 @@ class Replay(Service):
             ) from refused
 
     def _wait_for_others(self) -> Iterator[Message]:
-        if self._conductor.may_begin():
+        if self._run_control.ready():
             self.health.state, self.health.detail = "running", ""
             self._begun_s = self._answered_s = time.monotonic()
             self.poll_ms, self._phase = 0, self._play
         else:
-            self.health.state, self.health.detail = "waiting", self._conductor.detail
+            self.health.state, self.health.detail = "waiting", self._run_control.detail
         yield from ()
 
     # --- playing ----------------------------------------------------------------------------------
@@ -107,26 +107,26 @@ class Replay(Service):
             return
         message = self._next.message
         self._next = next(self._messages, None)
-        yield from self._send(self._as_new(message.header), message.array)
+        yield from self._send(self._renumbered(message.header), message.array)
 
     def _wait_s(self, heard: Received) -> float:
         """Seconds until the message may go."""
         now = time.monotonic()
-        if not self._has_room(now):
-            return LOOK_S
+        if not self._can_send(now):
+            return POLL_S
         if self._options.speed:
             return self._begun_s + (heard.received_ns - self._begun_ns) / 1e9 / self._options.speed - now
         if self._options.stage in OTHER_END:
-            return self._begun_s + self._sent / MOST_A_SECOND - now
+            return self._begun_s + self._sent / MAX_RATE - now
         return 0.0
 
-    def _has_room(self, now: float) -> bool:
+    def _can_send(self, now: float) -> bool:
         """Whether those who make something of what is sent can take more."""
-        if not all(handover.has_room() for handover in self._handovers.values()):
+        if not all(handover.can_send() for handover in self._senders.values()):
             return False
         if self._options.speed or not self._hears_back:
-            return not self._conductor.is_held_up()
-        if now - self._answered_s > SILENCE_S:
+            return not self._run_control.backpressured()
+        if now - self._answered_s > PREDICTION_TIMEOUT_S:
             self._answered, self._answered_s = {stream: last.seq for stream, last in self._last.items()}, now
         return self._in_flight() < IN_FLIGHT
 
@@ -140,15 +140,15 @@ class Replay(Service):
             self._answered.setdefault(header.stream, header.seq - 1)
         self._last[header.stream] = header
         self._sent += 1
-        self.health.worked_on(header.ingested_ns)
+        self.health.record_latency(header.ingested_ns)
         if isinstance(header, Frame):
-            self._handover(header.stream).add(header, array)
+            self._sender(header.stream).send(header, array)
         else:
             yield Message(header, array)
         if header.end_of_stream and self._options.stage in OTHER_END:
             yield Message(derive_header(header, OTHER_END[self._options.stage], end_of_stream=True))
 
-    def _as_new(self, header: Header) -> Header:
+    def _renumbered(self, header: Header) -> Header:
         """As of a file that is played now: nothing of it may be skipped, and it is as old as if it had just come.
 
         Where a camera had begun again, its stream goes on; where a file had started over, so does what is played.
@@ -164,14 +164,14 @@ class Replay(Service):
         seq = header.seq + self._shift.get(stream, 0)
         return msgspec.structs.replace(header, seq=seq, live=False, ingested_ns=now_ns(), start=start)
 
-    def _handover(self, stream: str) -> Handover:
-        if stream not in self._handovers:
-            self._givers[stream] = FrameProducer(self.settings.bus.endpoints)
-            self._handovers[stream] = self._new_handover(stream)
-        return self._handovers[stream]
+    def _sender(self, stream: str) -> ReliableSender:
+        if stream not in self._senders:
+            self._producers[stream] = FrameProducer(self.settings.bus.endpoints)
+            self._senders[stream] = self._new_sender(stream)
+        return self._senders[stream]
 
-    def _new_handover(self, stream: str) -> Handover:
-        return Handover(self._givers[stream], self.settings.camera.wait_for.count("keypoints"))
+    def _new_sender(self, stream: str) -> ReliableSender:
+        return ReliableSender(self._producers[stream], self.settings.camera.wait_for.count("keypoints"))
 
     def _end(self) -> Iterator[Message]:
         """End the streams that were cut or, like frames, do not say when they end."""
@@ -182,32 +182,32 @@ class Replay(Service):
             log.warning("%s is incomplete: it was cut while it was recorded", self._options.file)
         elif self._reader.end.get("missed", "0") != "0":
             log.warning("%s missed %s messages when it was recorded", self._options.file, self._reader.end["missed"])
-        self._conductor.last_frame_is_given(live=False)
-        self.poll_ms, self._phase = WAIT_MS, self._wait_for_finish
+        self._run_control.last_frame_sent(live=False)
+        self.poll_ms, self._phase = WAIT_MS, self._drain
 
     def _starts_over(self) -> bool:
         """Play from the beginning where a process has crashed that knew what came before."""
-        replaced = self._conductor.must_start_over()
+        replaced = self._run_control.replaced_readers()
         if replaced:
             log.warning("starts over: %s has crashed, and what it knew of the streams is lost", replaced)
             self._open(str(self._options.file))
-            self._handovers = {stream: self._new_handover(stream) for stream in self._givers}
+            self._senders = {stream: self._new_sender(stream) for stream in self._producers}
             self._last, self._answered, self._recorded, self._shift, self._starts = {}, {}, {}, {}, {}
             self._sent, self._came_back, self.poll_ms = 0, 0, WAIT_MS
-            self.health.finished.clear()
-            self._conductor.starts_over()
+            self.health.ended_streams.clear()
+            self._run_control.restart()
             self._phase = self._wait_for_others
         return bool(replaced)
 
-    def _wait_for_finish(self) -> Iterator[Message]:
+    def _drain(self) -> Iterator[Message]:
         if self._starts_over():
             return
-        taken = all(handover.is_over() for handover in self._handovers.values())
-        if not self.health.finished and self._conductor.have_finished(self._last, taken):
-            self.health.finished.update(self._last)
+        taken = all(handover.all_acked() for handover in self._senders.values())
+        if not self.health.ended_streams and self._run_control.drained(self._last, taken):
+            self.health.ended_streams.update(self._last)
             self._compare()
-        self.over = bool(self.health.finished) and not self._conductor.others_go_on("replay")
-        self.health.detail = self._conductor.detail
+        self.done = bool(self.health.ended_streams) and not self._run_control.others_running("replay")
+        self.health.detail = self._run_control.detail
         yield from ()
 
     def _compare(self) -> None:
@@ -218,7 +218,7 @@ class Replay(Service):
             log.error("%d of %d messages have no prediction", self.health.missed, asked)
 
     def close(self) -> None:
-        for giver in self._givers.values():
+        for giver in self._producers.values():
             giver.close()
 
 

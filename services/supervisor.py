@@ -21,10 +21,10 @@ from pathlib import Path
 
 import psutil
 
-from common import RESTARTED, clock
+from common import clock
 from common.errors import EXIT_USER_ERROR
 from common.runtime import watchdog
-from common.runtime.signals import when_asked_to_stop
+from common.runtime.signals import on_stop_signal
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +39,11 @@ class Child:
 
     def __init__(self, command: list[str], environment: dict[str, str], reports: bool) -> None:
         self.handed_on: dict[str, str] = {}  # for the environment of the next one
-        self._listener = watchdog.Listener()
-        told = self._listener.told
+        self._listener = watchdog.Watchdog()
+        told = self._listener.child_fd
         self._process = subprocess.Popen(command, env={**environment, watchdog.VARIABLE: str(told)}, pass_fds=[told])
-        self._listener.inherited()
-        self._allowed_s = self._left_s = float(watchdog.LONG_S) if reports else math.inf
+        self._listener.close_child_end()
+        self._allowed_s = self._left_s = float(watchdog.LONG_TIMEOUT_S) if reports else math.inf
         self._asked_to_stop = False
 
     def stop(self) -> None:
@@ -89,17 +89,17 @@ class Child:
         self._listener.close()
 
 
-class Keeper:
+class Supervisor:
     """One child at a time."""
 
     def __init__(self, command: list[str], name: str, memory_limit_mb: float, reports: bool = False) -> None:
         self._command, self._name, self._limit_mb, self._reports = command, name, memory_limit_mb, reports
-        self._environment = {**os.environ, **clock.hand_on()}
+        self._environment = {**os.environ, **clock.child_environment()}
         self._child: Child | None = None
         self._starters = _starters()
         self._stop = threading.Event()
         self._crashes: deque[float] = deque(maxlen=MAX_CRASHES)
-        when_asked_to_stop(self._pass_on)
+        on_stop_signal(self._pass_on)
 
     def _pass_on(self, number: int = signal.SIGTERM, frame: object = None) -> None:
         self._stop.set()
@@ -126,7 +126,7 @@ class Keeper:
             if self._stop.is_set():
                 return 0
             pause_s = min(2 * pause_s, BACK_OFF_S[1])
-            self._environment[RESTARTED] = "1"
+            self._environment[watchdog.RESTARTED] = "1"
 
     def _run_once(self) -> int:
         """From the start of a child to its end; its exit code, as subprocess has it."""
@@ -187,7 +187,7 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="keeper: %(message)s", stream=sys.stderr)
     command = [sys.executable, "-m", f"services.{options.service}", *options.arguments]
-    sys.exit(Keeper(command, options.service, options.memory_limit_mb, _reports(options.service)).run())
+    sys.exit(Supervisor(command, options.service, options.memory_limit_mb, _reports(options.service)).run())
 
 
 def _reports(service: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from common.bus.messages import Keypoints, Message
-from common.keypoints.landmarks import seen
+from common.keypoints.landmarks import detected_parts
 from common.keypoints.smoothing import PoseSmoother
 from common.video.testcard import TestCard
 
@@ -51,7 +51,7 @@ def keypoints(found: list[Found]) -> list[Message]:
     smoother, messages = PoseSmoother(), []
     for seq, (vector, scale_px) in enumerate(found):
         times = {"captured_ns": seq * PERIOD_NS, "ingested_ns": seq * PERIOD_NS}
-        header = Keypoints(stream="cam", seq=seq, **times, detected_parts=seen(vector))
+        header = Keypoints(stream="cam", seq=seq, **times, detected_parts=detected_parts(vector))
         messages.append(Message(header, smoother(vector, header.captured_ns, scale_px, (640, 480))))
     end = Keypoints(stream="cam", seq=len(found), captured_ns=0, ingested_ns=0, live=False, end_of_stream=True)
     return [*messages, Message(end)]

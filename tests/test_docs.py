@@ -17,7 +17,7 @@ from common.bus.messages import Action, Status
 from common.bus.testing import TestBus
 from common.recording.dataset_writer import DatasetWriter
 from common.video.testcard import TestCard
-from common.video.writer import VideoFile
+from common.video.writer import VideoWriter
 from docs.tools import reference
 from models.evaluation import calibration
 from models.training import adaptation
@@ -113,7 +113,7 @@ def people(folder: Path, *labels: str) -> None:
 
 def video(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    file, card = VideoFile(path, 25, (640, 480), live=False), TestCard(0)
+    file, card = VideoWriter(path, 25, (640, 480), live=False), TestCard(0)
     for number in range(12):
         file.write(card.frame(number / 25), number * 40_000_000)
     file.close()

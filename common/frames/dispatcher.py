@@ -17,15 +17,15 @@ Payload = TypeVar("Payload")
 Result = TypeVar("Result")
 
 SHARE_S = 10.0  # a stream that fell behind is shared for this long, then tried with one extractor again
-TURN_S = 0.1  # an extractor whose turn it is may keep a file waiting for this long
-IDLE_S = 3.0  # an extractor repeats its request every second; one that is silent for longer is gone
+ROUND_ROBIN_WAIT_S = 0.1  # an extractor whose turn it is may keep a file waiting for this long
+REQUEST_TIMEOUT_S = 3.0  # an extractor repeats its request every second; one that is silent for longer is gone
 FRAME_TIMEOUT_S = 5.0  # an extractor that has a live frame for longer than this has lost it
 FILE_TIMEOUT_S = 30.0  # a file can wait: a slow machine must not lose a frame by this
 OVERTAKEN_S = 1.0  # a live frame that is out for longer is not waited for when a later one is done
 MAX_TRIES = 2  # a file's frame that so many extractors failed on is given up
 
 
-class Gift(NamedTuple, Generic[Payload]):
+class Assignment(NamedTuple, Generic[Payload]):
     """A frame to be sent to an extractor."""
 
     extractor: bytes
@@ -33,7 +33,7 @@ class Gift(NamedTuple, Generic[Payload]):
     payload: Payload
 
 
-class Release(NamedTuple, Generic[Result]):
+class OrderedResult(NamedTuple, Generic[Result]):
     """The next of a stream, in order: a result, none where the frame was given up, or the end of the stream."""
 
     camera: bytes  # to be told so
@@ -42,7 +42,7 @@ class Release(NamedTuple, Generic[Result]):
 
 
 @dataclass(eq=False)
-class _Slot(Generic[Payload, Result]):
+class _PendingFrame(Generic[Payload, Result]):
     """One frame on its way: waiting -> with an extractor -> done, then released when it is its turn."""
 
     header: Frame
@@ -60,15 +60,15 @@ class Stream(Generic[Payload, Result]):
 
     start: int
     camera: bytes
-    slots: deque[_Slot[Payload, Result]] = field(default_factory=deque)
+    pending: deque[_PendingFrame[Payload, Result]] = field(default_factory=deque)
     last: Frame | None = None
     owner: bytes | None = None
     shared_until: float = 0.0
-    given_at: float = 0.0
-    turns: dict[bytes, int] = field(default_factory=dict)  # extractor -> the number of its last frame
+    assigned_at: float = 0.0
+    last_seq_of: dict[bytes, int] = field(default_factory=dict)  # extractor -> the number of its last frame
 
-    def waiting(self) -> list[_Slot[Payload, Result]]:
-        return [slot for slot in self.slots if slot.extractor is None and not slot.done]
+    def unassigned(self) -> list[_PendingFrame[Payload, Result]]:
+        return [slot for slot in self.pending if slot.extractor is None and not slot.done]
 
 
 class Dispatcher(Generic[Payload, Result]):
@@ -81,26 +81,30 @@ class Dispatcher(Generic[Payload, Result]):
         self.given_up = 0  # frames of files on which MAX_TRIES extractors failed; they are released without a result
         self._ended: dict[str, int] = {}  # stream -> the start of its last beginning that came to its end
         self._idle: dict[bytes, float] = {}  # extractor -> when it first asked for the frame it waits for
-        self._ahead: dict[bytes, float] = {}  # extractor -> when it asked for a file's frame beside the one it has
-        self._heard: dict[bytes, float] = {}  # extractor -> when it last said anything
+        self._prefetching: dict[
+            bytes, float
+        ] = {}  # extractor -> when it asked for a file's frame beside the one it has
+        self._last_heard: dict[bytes, float] = {}  # extractor -> when it last said anything
 
-    def offer(self, header: Frame, payload: Payload, camera: bytes, now: float) -> Literal["new", "again", "released"]:
+    def submit(self, header: Frame, payload: Payload, camera: bytes, now: float) -> Literal["new", "again", "released"]:
         """A camera hands in a frame, or the end of its stream: a new one, one that is here, or that was released."""
         if self._ended.get(header.stream) == header.start:
             return "released"
         stream = self._stream(header, camera)
         stream.camera = camera  # it has another name after it was disconnected
         if stream.last is not None and header.seq <= stream.last.seq:  # sent again by a camera that was not sure
-            return "again" if stream.slots and header.seq >= stream.slots[0].header.seq else "released"
+            return "again" if stream.pending and header.seq >= stream.pending[0].header.seq else "released"
         if stream.last is not None and stream.last.end_of_stream:
             return "again"
         stream.last = header
         if header.live and not header.end_of_stream:
             self._make_room(stream, now)
-        stream.slots.append(_Slot(header, None if header.end_of_stream else payload, now, done=header.end_of_stream))
+        stream.pending.append(
+            _PendingFrame(header, None if header.end_of_stream else payload, now, done=header.end_of_stream)
+        )
         return "new"
 
-    def camera(self, header: Frame) -> bytes | None:
+    def previous_camera(self, header: Frame) -> bytes | None:
         """Who hands in the stream of this name as it began before, if that is not over."""
         stream = self.streams.get(header.stream)
         return stream.camera if stream is not None and stream.start != header.start else None
@@ -109,13 +113,13 @@ class Dispatcher(Generic[Payload, Result]):
         before = self.streams.get(header.stream)
         if before is None or before.start != header.start:
             # Of a camera that began again, what was on its way belongs to a stream that is no more.
-            self.lost += sum(not slot.header.end_of_stream for slot in before.slots) if before else 0
+            self.lost += sum(not slot.header.end_of_stream for slot in before.pending) if before else 0
             self.streams[header.stream] = Stream(header.start, camera)
         return self.streams[header.stream]
 
     def _make_room(self, stream: Stream[Payload, Result], now: float) -> None:
-        for slot in stream.waiting():
-            stream.slots.remove(slot)
+        for slot in stream.unassigned():
+            stream.pending.remove(slot)
             self.dropped += 1
             if self._owned(stream.owner) > 1:
                 stream.owner = None  # its extractor has others to look after: let one with fewer take it
@@ -125,28 +129,28 @@ class Dispatcher(Generic[Payload, Result]):
     def _owned(self, extractor: bytes | None) -> int:
         return sum(stream.owner == extractor for stream in self.streams.values()) if extractor else 0
 
-    def ask(self, extractor: bytes, now: float) -> None:
+    def request(self, extractor: bytes, now: float) -> None:
         """An extractor is free."""
-        self._heard[extractor] = now
-        self._ahead.pop(extractor, None)
+        self._last_heard[extractor] = now
+        self._prefetching.pop(extractor, None)
         if not self._held(extractor):  # else its repeated request crossed a frame on its way
             self._idle.setdefault(extractor, now)
 
-    def ask_ahead(self, extractor: bytes, now: float) -> None:
+    def prefetch(self, extractor: bytes, now: float) -> None:
         """An extractor that works on a file's frame would have another ready; of a live stream it would be old."""
-        self._heard[extractor] = now
+        self._last_heard[extractor] = now
         if self._held(extractor) < 2:
-            self._ahead.setdefault(extractor, now)
+            self._prefetching.setdefault(extractor, now)
 
     def _held(self, extractor: bytes) -> int:
         return sum(
-            slot.extractor == extractor and not slot.done for stream in self.streams.values() for slot in stream.slots
+            slot.extractor == extractor and not slot.done for stream in self.streams.values() for slot in stream.pending
         )
 
     def result(self, extractor: bytes, header: Header, result: Result, now: float) -> bool:
         """An extractor answers; False if that frame was not, or is no longer, with it."""
-        self._heard[extractor] = now
-        found = self._with(extractor, header)
+        self._last_heard[extractor] = now
+        found = self._assigned(extractor, header)
         if found is None:
             return False
         _, slot = found
@@ -155,133 +159,137 @@ class Dispatcher(Generic[Payload, Result]):
 
     def failed(self, extractor: bytes, header: Header, now: float) -> None:
         """An extractor's answer cannot be used."""
-        self._heard[extractor] = now
-        if found := self._with(extractor, header):
-            self._take_back(*found, blamed=True)
+        self._last_heard[extractor] = now
+        if found := self._assigned(extractor, header):
+            self._requeue(*found, blamed=True)
 
-    def _with(self, extractor: bytes, header: Header) -> tuple[Stream[Payload, Result], _Slot[Payload, Result]] | None:
+    def _assigned(
+        self, extractor: bytes, header: Header
+    ) -> tuple[Stream[Payload, Result], _PendingFrame[Payload, Result]] | None:
         """The frame that an extractor's answer is about, if it has it."""
         stream = self.streams.get(header.stream)
-        for slot in stream.slots if stream and stream.start == header.start else ():
+        for slot in stream.pending if stream and stream.start == header.start else ():
             if slot.header.seq == header.seq and slot.extractor == extractor and not slot.done:
                 return stream, slot  # type: ignore[return-value]
         return None
 
-    def _take_back(self, stream: Stream[Payload, Result], slot: _Slot[Payload, Result], blamed: bool) -> None:
+    def _requeue(self, stream: Stream[Payload, Result], slot: _PendingFrame[Payload, Result], blamed: bool) -> None:
         """A live frame is lost, a file's goes to another extractor, or is given up."""
         slot.extractor = None
         slot.tries += blamed
         if slot.header.live:
-            stream.slots.remove(slot)
+            stream.pending.remove(slot)
             self.lost += 1
         elif slot.tries >= MAX_TRIES:
             slot.done, slot.payload = True, None
             self.given_up += 1
 
-    def busy(self, now: float, for_s: float) -> set[bytes]:
+    def busy_workers(self, now: float, for_s: float) -> set[bytes]:
         """Extractors that have had a frame for longer than for_s."""
-        return {slot.extractor for _, slot in self._out() if slot.extractor and now - slot.since > for_s}
+        return {slot.extractor for _, slot in self._in_progress() if slot.extractor and now - slot.since > for_s}
 
-    def _out(self) -> list[tuple[Stream[Payload, Result], _Slot[Payload, Result]]]:
+    def _in_progress(self) -> list[tuple[Stream[Payload, Result], _PendingFrame[Payload, Result]]]:
         """The frames that are with an extractor, the oldest of each extractor first."""
         out = [
             (stream, slot)
             for stream in self.streams.values()
-            for slot in stream.slots
+            for slot in stream.pending
             if slot.extractor is not None and not slot.done
         ]
         return sorted(out, key=lambda pair: pair[1].since)
 
-    def gone(self, extractor: bytes) -> int:
+    def remove_worker(self, extractor: bytes) -> int:
         """An extractor is dead: a file's frame goes to another, a live one is lost. Returns how many."""
         self._idle.pop(extractor, None)
-        self._ahead.pop(extractor, None)
-        self._heard.pop(extractor, None)
+        self._prefetching.pop(extractor, None)
+        self._last_heard.pop(extractor, None)
         for stream in self.streams.values():
             if stream.owner == extractor:
                 stream.owner = None
-        held = [(stream, slot) for stream, slot in self._out() if slot.extractor == extractor]
+        held = [(stream, slot) for stream, slot in self._in_progress() if slot.extractor == extractor]
         for place, (stream, slot) in enumerate(held):
-            self._take_back(stream, slot, blamed=not place)  # it worked on the first, the other was given ahead
+            self._requeue(stream, slot, blamed=not place)  # it worked on the first, the other was given ahead
         return len(held)
 
     def tick(self, now: float) -> int:
         """Give up on extractors that have been silent for too long; returns how many frames they had."""
         silent = {
-            extractor for extractor, heard in self._heard.items() if now - heard > IDLE_S and extractor in self._idle
+            extractor
+            for extractor, heard in self._last_heard.items()
+            if now - heard > REQUEST_TIMEOUT_S and extractor in self._idle
         }
         late = {
             slot.extractor
-            for _, slot in self._out()
+            for _, slot in self._in_progress()
             if slot.extractor and now - slot.since > (FRAME_TIMEOUT_S if slot.header.live else FILE_TIMEOUT_S)
         }
-        return sum(self.gone(extractor) for extractor in silent | late) + self._give_up_overtaken(now)
+        return sum(self.remove_worker(extractor) for extractor in silent | late) + self._drop_overtaken(now)
 
-    def _give_up_overtaken(self, now: float) -> int:
+    def _drop_overtaken(self, now: float) -> int:
         """One extractor that hangs must not hold up what others have found in a live stream."""
         overtaken = [
             (stream, slot)
-            for stream, slot in self._out()
+            for stream, slot in self._in_progress()
             if slot.header.live
             and now - slot.since > OVERTAKEN_S
             and any(
                 later.done and later.header.seq > slot.header.seq and not later.header.end_of_stream
-                for later in stream.slots
+                for later in stream.pending
             )
         ]
         for stream, slot in overtaken:
             if stream.owner == slot.extractor:
                 stream.owner = None
-            self._take_back(stream, slot, blamed=True)
+            self._requeue(stream, slot, blamed=True)
         return len(overtaken)
 
-    def match(self, now: float) -> Iterator[Gift[Payload]]:
+    def assignments(self, now: float) -> Iterator[Assignment[Payload]]:
         """Frames for free extractors: those that asked first, the stream that waited longest."""
-        while gift := self._next_gift(now):
+        while gift := self._next_assignment(now):
             yield gift
 
-    def _next_gift(self, now: float) -> Gift[Payload] | None:
+    def _next_assignment(self, now: float) -> Assignment[Payload] | None:
         idle = sorted(self._idle, key=lambda e: (self._owned(e), self._idle[e]))
-        live_waits = any(slot.header.live for stream in self.streams.values() for slot in stream.waiting()[:1])
-        ahead = [] if live_waits else sorted(self._ahead, key=self._ahead.__getitem__)
+        live_waits = any(slot.header.live for stream in self.streams.values() for slot in stream.unassigned()[:1])
+        ahead = [] if live_waits else sorted(self._prefetching, key=self._prefetching.__getitem__)
         for extractor in idle + ahead:
             slots = [
                 (stream, slot)
                 for stream in self.streams.values()
-                for slot in stream.waiting()[:1]
-                if self._may_take(extractor, stream, now)
+                for slot in stream.unassigned()[:1]
+                if self._is_eligible(extractor, stream, now)
             ]
             if slots:
-                stream, slot = min(slots, key=lambda pair: (pair[0].given_at, pair[1].since))
-                return self._gift(extractor, stream, slot, now)
+                stream, slot = min(slots, key=lambda pair: (pair[0].assigned_at, pair[1].since))
+                return self._assign(extractor, stream, slot, now)
         return None
 
-    def _may_take(self, extractor: bytes, stream: Stream[Payload, Result], now: float) -> bool:
+    def _is_eligible(self, extractor: bytes, stream: Stream[Payload, Result], now: float) -> bool:
         if stream.last is not None and not stream.last.live:
-            return now - stream.given_at > TURN_S or extractor == self._turn(stream)
+            return now - stream.assigned_at > ROUND_ROBIN_WAIT_S or extractor == self._next_in_turn(stream)
         return extractor in self._idle and (stream.owner in (None, extractor) or now < stream.shared_until)
 
-    def _turn(self, stream: Stream[Payload, Result]) -> bytes:
+    def _next_in_turn(self, stream: Stream[Payload, Result]) -> bytes:
         """Whose turn a file's next frame is: tracking is steadier where every extractor gets every n-th frame."""
-        return min(self._heard, key=lambda extractor: stream.turns.get(extractor, -1))
+        return min(self._last_heard, key=lambda extractor: stream.last_seq_of.get(extractor, -1))
 
-    def _gift(
-        self, extractor: bytes, stream: Stream[Payload, Result], slot: _Slot[Payload, Result], now: float
-    ) -> Gift[Payload]:
+    def _assign(
+        self, extractor: bytes, stream: Stream[Payload, Result], slot: _PendingFrame[Payload, Result], now: float
+    ) -> Assignment[Payload]:
         stream.owner = stream.owner or extractor
-        stream.given_at, stream.turns[extractor] = now, slot.header.seq
+        stream.assigned_at, stream.last_seq_of[extractor] = now, slot.header.seq
         slot.extractor, slot.since = extractor, now
         self._idle.pop(extractor, None)
-        self._ahead.pop(extractor, None)
+        self._prefetching.pop(extractor, None)
         assert slot.payload is not None
-        return Gift(extractor, slot.header, slot.payload)
+        return Assignment(extractor, slot.header, slot.payload)
 
-    def released(self) -> Iterator[Release[Result]]:
+    def ordered_results(self) -> Iterator[OrderedResult[Result]]:
         """All results whose turn it is, each stream in order."""
         for name, stream in list(self.streams.items()):
-            while stream.slots and stream.slots[0].done:
-                slot = stream.slots.popleft()
-                yield Release(stream.camera, slot.header, slot.result)
+            while stream.pending and stream.pending[0].done:
+                slot = stream.pending.popleft()
+                yield OrderedResult(stream.camera, slot.header, slot.result)
                 if slot.header.end_of_stream:
                     self._ended[name] = stream.start
                     del self.streams[name]

@@ -7,7 +7,9 @@ from typing import Final, NamedTuple
 
 from common.bus.messages import Message
 
-MOST_BYTES: Final = 500_000_000  # of pictures of all streams that wait for their keypoints: 20 of 4K, 80 of 1080p
+MEMORY_LIMIT_BYTES: Final = (
+    500_000_000  # of pictures of all streams that wait for their keypoints: 20 of 4K, 80 of 1080p
+)
 HEADER_BYTES: Final = 1_000  # about; a frame counts without its picture too
 LATE_S: Final = 1.0  # a picture that is not there so long after its keypoints was lost
 
@@ -19,7 +21,7 @@ class Pair(NamedTuple):
     frame: Message | None
 
 
-class Pairing:
+class FramePairing:
     """Holds pictures until their keypoints come, and keypoints until it is clear what became of their picture."""
 
     def __init__(self) -> None:
@@ -63,7 +65,7 @@ class Pairing:
         self.held_bytes -= _bytes(message)
 
 
-def make_room(pairings: Collection[Pairing], most_bytes: int = MOST_BYTES) -> None:
+def limit_memory(pairings: Collection[FramePairing], most_bytes: int = MEMORY_LIMIT_BYTES) -> None:
     """Drop pictures until all together hold no more than that; whoever holds most loses its oldest."""
     while sum(pairing.held_bytes for pairing in pairings) > most_bytes:
         max(pairings, key=lambda pairing: pairing.held_bytes).drop_oldest()

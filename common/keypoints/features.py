@@ -19,18 +19,18 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from common.keypoints.landmarks import SHAPES, SIZE, SLICES, VECTORS
+from common.keypoints.landmarks import SHAPES, SIZE, SLICES, VECTOR_SIZES
 
 Part = Literal["pose", "face", "hands", "joints", "left_hand", "right_hand"]  # hands: the left one, then the right
 Floats = NDArray[np.float32]
-Truths = NDArray[np.bool_]
+Mask = NDArray[np.bool_]
 
 METRIC: Final = np.array([4 / 3, 1, 4 / 3], np.float32)  # x and z are in widths of a picture, most often 640 x 480
 MIRROR: Final = np.array([-1, 1], np.float32)
-LIMIT: Final = np.float32(5)  # shoulder widths or palms: what is farther off is an error of the extraction
+CLIP: Final = np.float32(5)  # shoulder widths or palms: what is farther off is an error of the extraction
 LOWEST: Final = 1.7  # shoulder widths below the mouth; where a hand hangs lower is mostly guessed
 SEEN: Final = 0.5  # a hand in view counts as much as one held half a shoulder width higher
-SMALLEST: Final = np.float32(1e-4)  # nothing is divided by less
+EPS: Final = np.float32(1e-4)  # nothing is divided by less
 
 # Nose, shoulders, elbows, wrists, and the corners of the mouth; hands and face say the rest better.
 _POSE: Final = (0, 11, 12, 13, 14, 15, 16, 9, 10)
@@ -77,7 +77,7 @@ BODY: Final = Features(kind="body")
 
 def raw_of(numbers: int) -> Features:
     """Other people's vectors of so many numbers, one of VECTORS."""
-    held = {part.split("_")[-1].replace("hand", "hands") for part in VECTORS[numbers]}
+    held = {part.split("_")[-1].replace("hand", "hands") for part in VECTOR_SIZES[numbers]}
     return Features(kind="raw", parts=tuple(part for part in RAW.parts if part in held))
 
 
@@ -103,15 +103,15 @@ def _body(vectors: Floats, parts: tuple[Part, ...]) -> Floats:
     pose, face, hands = _landmarks(vectors)
     person, in_view = pose.any((2, 3)), hands.any((3, 4))  # (n, T) and (n, T, 2)
     nobody = ~person.any(axis=1)
-    origin, unit = _place(pose, person)
-    pose = _filled((pose - origin) / unit, person)
+    origin, unit = _body_frame(pose, person)
+    pose = _interpolate_missing((pose - origin) / unit, person)
     mouth, wrists = pose[:, :, _MOUTH].mean(axis=2)[:, :, None], pose[:, :, _WRISTS, None]
     tips = (hands[..., _TIPS, :2] - origin[:, :, None]) / unit[:, :, None] - wrists
-    tips = wrists + _filled(tips, in_view & ~nobody[:, None, None]) - mouth[:, :, None]
-    face = _filled((face - origin) / unit - mouth, face.any((2, 3)) & ~nobody[:, None])
-    shape = _filled(_shape(hands), in_view)
+    tips = wrists + _interpolate_missing(tips, in_view & ~nobody[:, None, None]) - mouth[:, :, None]
+    face = _interpolate_missing((face - origin) / unit - mouth, face.any((2, 3)) & ~nobody[:, None])
+    shape = _interpolate_missing(_shape(hands), in_view)
 
-    left_acts = _raised(tips, in_view)
+    left_acts = _left_hand_raised(tips, in_view)
     for pair in (tips, shape, in_view):
         pair[left_acts] = pair[left_acts][:, :, ::-1]
     tips[left_acts] *= MIRROR
@@ -122,11 +122,11 @@ def _body(vectors: Floats, parts: tuple[Part, ...]) -> Floats:
         "pose": (pose[:, :, _ARMS], person),
         "face": (face,),
         "hands": (tips, tips[:, :, 1] - tips[:, :, 0], shape, in_view),
-        "joints": (_filled(_joints(vectors), person),) if "joints" in parts else (),
+        "joints": (_interpolate_missing(_joint_angles(vectors), person),) if "joints" in parts else (),
     }
     n, frames = person.shape
     chosen = [values.reshape(n, frames, -1) for part in parts for values in of_part[part]]
-    return np.clip(np.concatenate(chosen, axis=-1, dtype=np.float32), -LIMIT, LIMIT)
+    return np.clip(np.concatenate(chosen, axis=-1, dtype=np.float32), -CLIP, CLIP)
 
 
 def _landmarks(vectors: Floats) -> tuple[Floats, Floats, Floats]:
@@ -137,7 +137,7 @@ def _landmarks(vectors: Floats) -> tuple[Floats, Floats, Floats]:
     return pose[..., :2], face[..., :2], hands.reshape(n, frames, 2, -1, 3)
 
 
-def _place(pose: Floats, person: Truths) -> tuple[Floats, Floats]:
+def _body_frame(pose: Floats, person: Mask) -> tuple[Floats, Floats]:
     """The middle of the shoulders (n, 1, 1, 2) and the unit of length (n, 1, 1, 1) of windows.
 
     The unit is the shoulders' width, or the neck's height where a person who stands sideways has less width.
@@ -147,27 +147,27 @@ def _place(pose: Floats, person: Truths) -> tuple[Floats, Floats]:
     length = np.maximum(width, _length(pose[:, :, _NOSE] - middle))[..., None]
     weight = person[..., None] / np.maximum(person.sum(axis=1), 1)[:, None, None].astype(np.float32)
     origin, unit = ((values * weight).sum(axis=1)[:, None, None] for values in (middle, length))
-    return origin, np.maximum(unit, SMALLEST)
+    return origin, np.maximum(unit, EPS)
 
 
-def _filled(values: Floats, seen: Truths) -> Floats:
+def _interpolate_missing(values: Floats, seen: Mask) -> Floats:
     """Values (n, T, ...) where they were seen (n, T) or (n, T, 2); else interpolated in time, zeros if never seen."""
     frames = seen.shape[1]
     time = np.arange(frames).reshape(-1, *[1] * (seen.ndim - 2))
     before = np.maximum.accumulate(np.where(seen, time, -1), axis=1)
     after = np.minimum.accumulate(np.where(seen, time, frames)[:, ::-1], axis=1)[:, ::-1]
-    values = np.where(_beside(seen, values), values, np.float32(0))
+    values = np.where(_expand_like(seen, values), values, np.float32(0))
     window, at, *part = gaps = np.nonzero(~seen)
     first, last = before[gaps], after[gaps]
     first, last = np.where(first < 0, last, first), np.where(last == frames, first, last)
     share = ((at - first) / np.maximum(last - first, 1)).astype(np.float32)
     first, last = (np.clip(frame, 0, frames - 1) for frame in (first, last))  # if never seen, zeros are found there
     start, end = values[(window, first, *part)], values[(window, last, *part)]
-    values[gaps] = start + (end - start) * _beside(share, start)
+    values[gaps] = start + (end - start) * _expand_like(share, start)
     return values
 
 
-def _beside(few: NDArray, many: NDArray) -> NDArray:
+def _expand_like(few: NDArray, many: NDArray) -> NDArray:
     """`few` with as many dimensions as `many`, to be broadcast over its last ones."""
     return few.reshape(*few.shape, *[1] * (many.ndim - few.ndim))
 
@@ -176,9 +176,9 @@ def _shape(hands: Floats) -> Floats:
     """How the hands (n, T, 2, 21, 3) are formed and turned, (n, T, 2, 34); of the left one, as if it were right."""
     shape = hands - hands[..., :1, :]
     shape[:, :, 0, :, 0] *= -1
-    shape /= np.maximum(_length(shape[..., _KNUCKLES, :]).mean(axis=-1), SMALLEST)[..., None, None]
+    shape /= np.maximum(_length(shape[..., _KNUCKLES, :]).mean(axis=-1), EPS)[..., None, None]
     bones = shape[..., _BONES[:, 1], :] - shape[..., _BONES[:, 0], :]
-    bones /= np.maximum(_length(bones), SMALLEST)[..., None]
+    bones /= np.maximum(_length(bones), EPS)[..., None]
     bends = (bones[..., _JOINTS, :] * bones[..., _JOINTS + 1, :]).sum(axis=-1)
     spans = _length(shape[..., _SPANS[:, 0], :] - shape[..., _SPANS[:, 1], :]) / 2
     index, middle, little = (shape[..., knuckle, :] for knuckle in _KNUCKLES)
@@ -186,16 +186,16 @@ def _shape(hands: Floats) -> Floats:
     return np.concatenate([bends, spans, middle, normal], axis=-1)
 
 
-def _joints(vectors: Floats) -> Floats:
+def _joint_angles(vectors: Floats) -> Floats:
     """How far the body is bent, (n, T, 12): cosines at _BENT, of the straighter side each and then of the other."""
     pose = vectors[..., SLICES["pose"]].reshape(*vectors.shape[:2], *SHAPES["pose"])[..., :2] * METRIC[:2]
     one, at, other = (pose[:, :, np.stack([_BENT[:, place], _BENT[:, place] + 1])] for place in range(3))
-    one, other = ((end - at) / np.maximum(_length(end - at), SMALLEST)[..., None] for end in (one, other))
+    one, other = ((end - at) / np.maximum(_length(end - at), EPS)[..., None] for end in (one, other))
     cosines = (one * other).sum(axis=-1)  # (n, T, 2 sides, 6)
     return np.concatenate([cosines.min(axis=2), cosines.max(axis=2)], axis=-1)
 
 
-def _raised(tips: Floats, in_view: Truths) -> Truths:
+def _left_hand_raised(tips: Floats, in_view: Mask) -> Mask:
     """In which windows (n,) the left hand is the more raised one."""
     height = -np.minimum(tips[..., 0, 1], LOWEST) + SEEN * in_view
     left, right = height.mean(axis=1).T

@@ -35,7 +35,7 @@ SLICES: Final = _slices()
 SIZE: Final = SLICES["right_hand"].stop
 
 # Other people's vectors hold all parts or some of them, one after the other; their size says which.
-VECTORS: Final[dict[int, tuple[str, ...]]] = {
+VECTOR_SIZES: Final[dict[int, tuple[str, ...]]] = {
     SIZE: PARTS,
     258: ("pose", "left_hand", "right_hand"),
     132: ("pose",),
@@ -70,7 +70,7 @@ def split(vectors: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
     return {part: vectors[..., SLICES[part]].reshape(*vectors.shape[:-1], *SHAPES[part]) for part in PARTS}
 
 
-def seen(vector: NDArray[np.float32]) -> tuple[str, ...]:
+def detected_parts(vector: NDArray[np.float32]) -> tuple[str, ...]:
     """The parts of a (1662,) that are not all zeros."""
     return tuple(part for part in PARTS if vector[SLICES[part]].any())
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from common.keypoints.landmarks import LEFT_ANKLE, PARTS, RIGHT_ANKLE, SHAPES, SIZE, SLICES
 
-MIN_PRESENT = 0.5  # share of a window's frames with a person in view, below which there is nobody
+MIN_PERSON_RATIO = 0.5  # share of a window's frames with a person in view, below which there is nobody
 CLEARLY_SEEN = 0.7  # visibility of an ankle; what is no person has less: docs/decisions/0008
 _POSE = PARTS.index("pose")
 CONFIRMING = [place for place, part in enumerate(PARTS) if part != "pose"]
@@ -50,7 +50,7 @@ class Windower:
             self.clear()
         self._times.append(captured_ns)
         self._vectors.append(vector)
-        self._seen.append(seen_parts(vector))
+        self._seen.append(parts_detected(vector))
         self._forget()
         filled = self._filled()
         if filled < self.length:
@@ -99,7 +99,7 @@ class Windower:
 
     def _window(self) -> TimeWindow:
         vectors, times, seen = np.stack(self._vectors), np.array(self._times, np.int64), np.stack(self._seen)
-        has_legs = self._legs_confirm and bool(legs_seen(vectors).mean() >= MIN_PRESENT)
+        has_legs = self._legs_confirm and bool(legs_detected(vectors).mean() >= MIN_PERSON_RATIO)
         if self.fps is not None:
             wanted = times[-1] - np.arange(self.length - 1, -1, -1) * self._period_ns
             vectors = resample(vectors, times - times[-1], wanted - times[-1], seen)
@@ -116,12 +116,12 @@ def _person_ratio(seen: NDArray[np.bool_], has_legs: bool = False) -> float:
     return float(seen[:, _POSE].mean()) if confirmed else 0.0
 
 
-def seen_parts(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
+def parts_detected(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Which of PARTS are not all zeros: (..., 1662) to (..., 4)."""
     return np.stack([vectors[..., SLICES[part]].any(axis=-1) for part in PARTS], axis=-1)
 
 
-def legs_seen(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
+def legs_detected(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Where an ankle, and so the leg above it, is in view: (..., 1662) to (...)."""
     return (vectors[..., _ANKLES] >= CLEARLY_SEEN).any(axis=-1)
 
@@ -149,7 +149,7 @@ def resample(
     result -= earlier
     result *= share[:, None]
     result += earlier
-    seen = seen_parts(vectors) if seen is None else seen
+    seen = parts_detected(vectors) if seen is None else seen
     nearest = np.where(share < 0.5, before, after)
     broken = seen[before] != seen[after]
     for part in np.flatnonzero(broken.any(axis=0)):

@@ -29,7 +29,7 @@ SKOPS_TRUSTED: Final = (  # scikit-learn's own, which skops does not trust by it
 class Network(NamedTuple):
     """Weights that are ready to run, on one thread: the cores are Holistic's."""
 
-    wants: tuple[int, ...]  # (length, size) of a window
+    input_shape: tuple[int, ...]  # (length, size) of a window
     batches: tuple[int, ...]  # how many windows `run` takes at once, rising
     run: Run
     names: tuple[str, ...] = ()  # of the labels, where the weights say them
@@ -41,7 +41,7 @@ class Network(NamedTuple):
             batch = windows[first : first + most]
             missing = next(size for size in self.batches if size >= len(batch)) - len(batch)
             if missing:
-                batch = np.concatenate([batch, np.zeros((missing, *self.wants), np.float32)])
+                batch = np.concatenate([batch, np.zeros((missing, *self.input_shape), np.float32)])
             rows.append(self.run(batch)[: len(batch) - missing])
         return np.concatenate(rows)
 
@@ -55,7 +55,7 @@ def load(path: Path, shape: tuple[int, int], labels: list[str]) -> Network:
     refuse_pointer(path)
     try:
         with quiet():  # whatever is wrong is raised
-            network = KINDS[path.suffix](path, shape)
+            network = LOADERS[path.suffix](path, shape)
             _check(path, network, shape, labels)
     except UserError:
         raise
@@ -79,7 +79,7 @@ def _check(path: Path, network: Network, shape: tuple[int, int], labels: list[st
         if weights != card:
             raise UserError(f"{path} {what} {weights}, but its card says {card}: they do not belong together.")
 
-    compare("takes windows of", network.wants, shape)
+    compare("takes windows of", network.input_shape, shape)
     for size in network.batches:
         gives = network.run(np.zeros((size, *shape), np.float32)).shape
         compare("gives probabilities of shape (windows, labels)", gives, (size, len(labels)))
@@ -96,7 +96,7 @@ def _keras(path: Path, shape: tuple[int, int]) -> Network:
     from common.recognition.fast_lstm import accelerated
 
     model = tf.keras.models.load_model(path, compile=False)  # safe_mode refuses code inside the file
-    wants, batches = _wanted(model.input_shape, shape, (1, BATCH, XLA_BATCH))
+    wants, batches = _input_spec(model.input_shape, shape, (1, BATCH, XLA_BATCH))
     fast = accelerated(model)
     function = tf.function(lambda windows: fast(windows, training=False), jit_compile=True)
     compiled = {size: function.get_concrete_function(tf.TensorSpec((size, *wants))) for size in batches}
@@ -122,7 +122,7 @@ def _litert(path: Path, shape: tuple[int, int]) -> Network:
 
     first = prepared()
     source, target = first.get_input_details()[0], first.get_output_details()[0]
-    wants, batches = _wanted([int(one) if one > 0 else None for one in source["shape_signature"]], shape)
+    wants, batches = _input_spec([int(one) if one > 0 else None for one in source["shape_signature"]], shape)
     interpreters = {size: prepared(size) for size in batches}
     return Network(wants, batches, run)
 
@@ -136,7 +136,7 @@ def _onnx(path: Path, shape: tuple[int, int]) -> Network:
     options.log_severity_level = 4  # what is wrong is raised
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     (source,), (target, *_) = session.get_inputs(), session.get_outputs()
-    wants, batches = _wanted([one if isinstance(one, int) else None for one in source.shape], shape)
+    wants, batches = _input_spec([one if isinstance(one, int) else None for one in source.shape], shape)
     return Network(wants, batches, lambda windows: session.run([target.name], {source.name: windows})[0])
 
 
@@ -158,7 +158,7 @@ def _skops(path: Path, shape: tuple[int, int]) -> Network:
     return Network(shape if whole else (length, model.n_features_in_), (1, SKOPS_BATCH), run, names)
 
 
-def _wanted(
+def _input_spec(
     told: Any, shape: tuple[int, int], batches: tuple[int, ...] = (1, BATCH)
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """What windows and batches an input of the told shape takes; what it leaves open (None) is as we like it."""
@@ -168,7 +168,7 @@ def _wanted(
     return (length or shape[0], size or shape[1]), (batch,) if batch else batches
 
 
-KINDS: Final[dict[str, Callable[[Path, tuple[int, int]], Network]]] = {
+LOADERS: Final[dict[str, Callable[[Path, tuple[int, int]], Network]]] = {
     ".keras": _keras,
     ".tflite": _litert,
     ".onnx": _onnx,

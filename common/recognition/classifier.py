@@ -19,20 +19,20 @@ CARD = "card.json"
 WEIGHTS = "model.keras"  # of what is trained here
 
 
-class WindowShape(msgspec.Struct, kw_only=True, frozen=True):
+class WindowSpec(msgspec.Struct, kw_only=True, frozen=True):
     """Frames in a window, and their rate; fps None: as they came."""
 
     length: Annotated[int, Meta(ge=1)]
     fps: Annotated[float, Meta(gt=0)] | None
 
 
-class Card(msgspec.Struct, kw_only=True, frozen=True):
+class ModelCard(msgspec.Struct, kw_only=True, frozen=True):
     """What a model folder says of itself in card.json."""
 
     layout: str
     labels: Annotated[list[str], Meta(min_length=2)]
     idle: list[str]  # labels that mean "nothing"
-    window: WindowShape
+    window: WindowSpec
     features: Features  # what its network is given of a window
     temperature: Annotated[float, Meta(gt=0)] = (
         1.0  # makes confidence mean what it says: models/evaluation/calibration.py
@@ -49,14 +49,14 @@ class Card(msgspec.Struct, kw_only=True, frozen=True):
     trained: str  # date
 
 
-def read_card(folder: str | Path) -> Card:
+def read_card(folder: str | Path) -> ModelCard:
     """The card of a model folder; raises UserError if it is missing, broken or of another layout."""
     path = Path(folder) / CARD
     if not path.is_file():
         raise UserError(f"{folder} is not a model folder: it has no {CARD}. Train one with python -m models.train.")
     refuse_pointer(path)
     try:
-        card = msgspec.json.decode(path.read_bytes(), type=Card)
+        card = msgspec.json.decode(path.read_bytes(), type=ModelCard)
     except (OSError, msgspec.MsgspecError) as error:
         raise UserError(
             f"{path} is not a model card of this release: {error}; train, adapt or import it again."
@@ -70,10 +70,12 @@ def read_card(folder: str | Path) -> Card:
 
 def weights_of(folder: Path) -> Path:
     """The one file of weights in a model folder; raises UserError."""
-    found = [path for suffix in backends.KINDS if (path := folder / f"model{suffix}").is_file()]
+    found = [path for suffix in backends.LOADERS if (path := folder / f"model{suffix}").is_file()]
     if len(found) != 1:
         there = " and ".join(path.name for path in found) or "none"
-        raise UserError(f"{folder} must hold one file of weights, model{' or '.join(backends.KINDS)}: it has {there}.")
+        raise UserError(
+            f"{folder} must hold one file of weights, model{' or '.join(backends.LOADERS)}: it has {there}."
+        )
     return found[0]
 
 
@@ -92,10 +94,10 @@ class Classifier:
             raise ValueError(f"the model takes windows of {(length, SIZE)}, not of {windows.shape[1:]}")
         if not len(windows):
             return np.zeros((0, len(self.card.labels)), np.float32)
-        return tempered(self._network(features(windows, self.card.features)), self.card.temperature)
+        return temperature_scale(self._network(features(windows, self.card.features)), self.card.temperature)
 
 
-def tempered(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+def temperature_scale(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
     """Less sure for a temperature above 1, surer below: a softmax of its logits divided by it (Guo et al. 2017)."""
     if temperature == 1:
         return probabilities

@@ -24,18 +24,21 @@ class Parameters(msgspec.Struct, kw_only=True, frozen=True):
     """How sure and how long; a model's card carries the ones that fit it."""
 
     smoothing_s: float = 0.2  # time constant of the exponential mean; 0: none
-    enter: float = 0.7  # an action may start where its votes, smoothed, reach this
-    leave: float = 0.4  # and ends below this one
+    start_threshold: float = 0.7  # an action may start where its votes, smoothed, reach this
+    end_threshold: float = 0.4  # and ends below this one
     min_duration_s: float = 0.3  # it must last this long before it is reported
     refractory_s: float = 0.5  # after its end, before the same label may start again
 
 
-def parameters(card: Parameters, settings: Decision) -> Parameters:
+def merge_parameters(card: Parameters, settings: Decision) -> Parameters:
     """The card's, with what the settings say instead; raises UserError if they contradict each other."""
     chosen = {key: value for key, value in msgspec.structs.asdict(settings).items() if value is not None}
     merged = msgspec.structs.replace(card, **chosen)
-    if merged.leave > merged.enter:
-        raise UserError(f"decision.leave is {merged.leave}: it must not be above decision.enter, {merged.enter}.")
+    if merged.end_threshold > merged.start_threshold:
+        raise UserError(
+            f"decision.end_threshold is {merged.end_threshold}: it must not be above "
+            f"decision.start_threshold, {merged.start_threshold}."
+        )
     return merged
 
 
@@ -56,12 +59,12 @@ class Event(NamedTuple):
         return self.label if self.verdict is None else f"{self.label}/{self.verdict}"
 
 
-_Rival = tuple[str, bool]  # the first level of some labels, and whether they are idle, which stand apart
+_Action = tuple[str, bool]  # the first level of some labels, and whether they are idle, which stand apart
 
 
 @dataclass
 class _Candidate:
-    rival: _Rival
+    action: _Action
     id: int
     start_s: float
     evidence: dict[str, float]  # by label, summed over its windows
@@ -71,17 +74,17 @@ class _Candidate:
 
     def event(self, event: Literal["started", "ended"], end_s: float | None = None) -> Event:
         verdict = split_label(max(self.evidence, key=self.evidence.__getitem__)).verdict
-        return Event(event, self.id, self.rival[0], self.start_s, end_s, self.confidence, verdict)
+        return Event(event, self.id, self.action[0], self.start_s, end_s, self.confidence, verdict)
 
 
-class Decider:
+class ActionDetector:
     """Decides for one stream. Times must rise; a jump is for the caller to answer with `flush`."""
 
     def __init__(self, parameters: Parameters, idle: frozenset[str] = frozenset(), first_id: int = 1) -> None:
         self._parameters, self._idle = parameters, idle
         self.next_id = first_id
         self.smoothed: dict[str, float] = {}  # by label
-        self._votes: dict[_Rival, float] = {}  # smoothed as well
+        self._votes: dict[_Action, float] = {}  # smoothed as well
         self._time_s: float | None = None
         self._current: _Candidate | None = None
         self._ended_s: dict[str, float] = {}
@@ -92,8 +95,8 @@ class Decider:
         self.smoothed = _mean(self.smoothed, probabilities, weight)
         self._votes = _mean(self._votes, self._vote(probabilities), weight)
         best = max(self._votes, key=self._votes.__getitem__, default=("", True))
-        yield from self._leave(time_s, best)
-        self._enter(time_s, best)
+        yield from self._end_if_below(time_s, best)
+        self._start_candidate(time_s, best)
         yield from self._report(time_s)
 
     def flush(self) -> Iterator[Event]:
@@ -106,14 +109,14 @@ class Decider:
         tau, before, self._time_s = self._parameters.smoothing_s, self._time_s, time_s
         return 1.0 if before is None or tau <= 0 else 1 - math.exp(-max(0.0, time_s - before) / tau)
 
-    def _rival(self, label: str) -> _Rival:
+    def _action_of(self, label: str) -> _Action:
         return label.partition("/")[0], label in self._idle
 
-    def _vote(self, probabilities: Mapping[str, float]) -> dict[_Rival, float]:
+    def _vote(self, probabilities: Mapping[str, float]) -> dict[_Action, float]:
         """What one window says for each rival."""
-        votes: dict[_Rival, float] = {}
+        votes: dict[_Action, float] = {}
         for label, probability in probabilities.items():
-            rival = self._rival(label)
+            rival = self._action_of(label)
             votes[rival] = votes.get(rival, 0.0) + probability
         actions = {rival: vote for rival, vote in votes.items() if not rival[1]}
         best, acting = max(actions, key=actions.__getitem__, default=None), sum(actions.values())
@@ -121,24 +124,24 @@ class Decider:
             votes |= dict.fromkeys(actions, 0.0) | {best: acting}
         return votes
 
-    def _enters(self, rival: _Rival) -> bool:
+    def _reaches_start(self, rival: _Action) -> bool:
         action, idle = rival
-        return action != "" and not idle and self._votes[rival] >= self._parameters.enter
+        return action != "" and not idle and self._votes[rival] >= self._parameters.start_threshold
 
-    def _leave(self, time_s: float, best: _Rival) -> Iterator[Event]:
+    def _end_if_below(self, time_s: float, best: _Action) -> Iterator[Event]:
         current = self._current
         if current is None:
             return
-        overtaken = best != current.rival and self._enters(best)
-        if self._votes.get(current.rival, -1.0) < self._parameters.leave or overtaken:
+        overtaken = best != current.action and self._reaches_start(best)
+        if self._votes.get(current.action, -1.0) < self._parameters.end_threshold or overtaken:
             yield from self._end(time_s)
 
-    def _enter(self, time_s: float, best: _Rival) -> None:
-        if self._current is not None or not self._enters(best):
+    def _start_candidate(self, time_s: float, best: _Action) -> None:
+        if self._current is not None or not self._reaches_start(best):
             return
         if time_s - self._ended_s.get(best[0], -math.inf) < self._parameters.refractory_s:
             return
-        evidence = {label: 0.0 for label in self.smoothed if self._rival(label) == best}
+        evidence = {label: 0.0 for label in self.smoothed if self._action_of(label) == best}
         self._current = _Candidate(best, self.next_id, time_s, evidence)
 
     def _report(self, time_s: float) -> Iterator[Event]:
@@ -159,11 +162,11 @@ class Decider:
         current, self._current = self._current, None
         if current is not None and current.reported:
             end_s = current.last_s if time_s is None else time_s
-            self._ended_s[current.rival[0]] = end_s
+            self._ended_s[current.action[0]] = end_s
             yield current.event("ended", end_s)
 
 
-_Key = TypeVar("_Key", str, _Rival)
+_Key = TypeVar("_Key", str, _Action)
 
 
 def _mean(before: Mapping[_Key, float], now: Mapping[_Key, float], weight: float) -> dict[_Key, float]:

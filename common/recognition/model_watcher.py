@@ -4,14 +4,14 @@ import math
 from pathlib import Path
 from typing import Final
 
-LOOK_S: Final = 1.0  # between two looks
+POLL_S: Final = 1.0  # between two looks
 
 WATCHED: Final = ("card.", "model.")  # reports and logs may lie beside them
 
 State = tuple[tuple[str, int, int, int], ...]  # of each file: name, number on the disk, time of change, size
 
 
-class Watch:
+class ModelWatcher:
     """Compares a folder with what it was at the start, or when it was last said to be replaced."""
 
     def __init__(self, folder: Path) -> None:
@@ -21,7 +21,7 @@ class Watch:
 
     def replaced(self, now_s: float) -> bool:
         """True once for each replacement: when two looks a second apart find the folder changed, and alike."""
-        if now_s - self._looked_s < LOOK_S:
+        if now_s - self._looked_s < POLL_S:
             return False
         before, self._seen, self._looked_s = self._seen, _state(self._folder), now_s
         if self._seen != before or self._seen == self._known:

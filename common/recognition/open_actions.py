@@ -12,13 +12,13 @@ from common.runtime import watchdog
 
 log = logging.getLogger(__name__)
 
-VARIABLE: Final = "ACTIONSTREAM_OPEN_ACTIONS"
-TELL_S: Final = 1.0  # how far the end of an action may be off that a crash cut
+VARIABLE: Final = "_ACTIONSTREAM_OPEN_ACTIONS"
+SAVE_S: Final = 1.0  # how far the end of an action may be off that a crash cut
 
 _left = os.environ.pop(VARIABLE, "{}")  # what the process before this one has handed on
 
 
-class Known(msgspec.Struct):
+class StreamState(msgspec.Struct):
     """What is known of a stream."""
 
     next_id: int
@@ -30,32 +30,32 @@ class OpenActions:
     """Handed on when an action starts or ends, and every second while one is under way."""
 
     def __init__(self) -> None:
-        self.left = _decoded(_left)  # by stream, as the process that crashed knew them
-        self._streams = dict(self.left)
-        self._told_s = 0.0
+        self.inherited = _decoded(_left)  # by stream, as the process that crashed knew them
+        self._streams = dict(self.inherited)
+        self._saved_s = 0.0
 
-    def note(self, action: Action, next_id: int) -> None:
+    def record(self, action: Action, next_id: int) -> None:
         """An action started or ended."""
         under_way = action if action.event == "started" else None
-        self._streams[action.stream] = Known(next_id, under_way, action.captured_ns / 1e9)
-        self._tell()
+        self._streams[action.stream] = StreamState(next_id, under_way, action.captured_ns / 1e9)
+        self._save()
 
-    def pass_by(self, stream: str, time_s: float) -> None:
+    def advance(self, stream: str, time_s: float) -> None:
         """A stream has come to this time."""
         known = self._streams.get(stream)
         if known and known.action:
             known.last_s = time_s
-            if time.monotonic() - self._told_s >= TELL_S:
-                self._tell()
+            if time.monotonic() - self._saved_s >= SAVE_S:
+                self._save()
 
-    def _tell(self) -> None:
-        self._told_s = time.monotonic()
-        watchdog.hand_on(VARIABLE, msgspec.json.encode(self._streams).decode())
+    def _save(self) -> None:
+        self._saved_s = time.monotonic()
+        watchdog.pass_to_successor(VARIABLE, msgspec.json.encode(self._streams).decode())
 
 
-def _decoded(text: str) -> dict[str, Known]:
+def _decoded(text: str) -> dict[str, StreamState]:
     try:
-        return msgspec.json.decode(text, type=dict[str, Known])
+        return msgspec.json.decode(text, type=dict[str, StreamState])
     except msgspec.MsgspecError as error:
         log.warning("what was under way before the crash is not known: %s", error)
         return {}

@@ -5,7 +5,7 @@ from typing import Final
 
 from common.bus.messages import Frame, Message
 from common.video.image import Decoder
-from common.video.writer import VideoFile
+from common.video.writer import VideoWriter
 
 DRAFT: Final = ".sequence.mp4.part"  # DatasetWriter removes what is left of it after a crash
 
@@ -15,7 +15,7 @@ class SequenceVideo:
 
     def __init__(self, folder: Path) -> None:
         self._draft = folder / DRAFT
-        self._video: VideoFile | None = None
+        self._video: VideoWriter | None = None
         self._decode = Decoder()
         self.frames = 0  # written
 
@@ -25,7 +25,7 @@ class SequenceVideo:
             return
         if self._video is None:
             size = image.shape[1], image.shape[0]
-            self._video = VideoFile(self._draft, frame.header.fps, size, live=False)
+            self._video = VideoWriter(self._draft, frame.header.fps, size, live=False)
         self._video.write(image, frame.header.captured_ns)
         self.frames += 1
 

@@ -24,7 +24,7 @@ from common.keypoints.landmarks import (
     RIGHT_WRIST,
     split,
 )
-from common.keypoints.window import CONFIRMING, MIN_PRESENT, legs_seen, seen_parts
+from common.keypoints.window import CONFIRMING, MIN_PERSON_RATIO, legs_detected, parts_detected
 from common.labels import checked_label, checked_name
 
 MAX_RETAKES: Final = 2  # of a bad sequence, in a row; the next is kept, with its issues in the manifest
@@ -218,10 +218,10 @@ def capture_issues(captured_ns: NDArray[np.int64], keypoints: NDArray[np.float32
         found[f"{missed} of {total + missed} frames missed"] = gaps > MAX_BAD_FRACTION * total
     if not gaps and (abs(intervals - 1) > 0.5).mean() > MAX_BAD_FRACTION:
         found["frames came unevenly"] = True
-    seen = seen_parts(keypoints)
+    seen = parts_detected(keypoints)
     lost = int((~seen[:, PARTS.index("pose")]).sum())
     if lost:
         found[f"nobody in view in {lost} of {total} frames"] = lost > MAX_BAD_FRACTION * total
-    if lost < total and not (seen[:, CONFIRMING].any() or legs_seen(keypoints).mean() >= MIN_PRESENT):
+    if lost < total and not (seen[:, CONFIRMING].any() or legs_detected(keypoints).mean() >= MIN_PERSON_RATIO):
         found["neither face, hand nor leg in view"] = True  # see docs/decisions/0008
     return found

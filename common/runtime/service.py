@@ -26,13 +26,13 @@ from common.bus.topics import END_TOPICS, TOPIC_OF
 from common.clock import now_ns
 from common.errors import EXIT_USER_ERROR, UserError
 from common.runtime import watchdog
-from common.runtime.signals import when_asked_to_stop
+from common.runtime.signals import on_stop_signal
 
 log = logging.getLogger(__name__)
 
 THIS_START: Final = secrets.token_hex(4)  # tells starts apart: containers and restarts may have the same process id
 HEARTBEAT_S = 1.0
-BUNDLE_S = 0.15  # how long a reader lets the messages of a file come together
+BATCH_WAIT_S = 0.15  # how long a reader lets the messages of a file come together
 
 
 @dataclass
@@ -41,17 +41,17 @@ class Health:
 
     state: Literal["starting", "running", "waiting", "stopping"] = "starting"
     detail: str = ""
-    done: int = 0
+    processed: int = 0
     missed: int = 0
     gaps: int = 0  # frames that never reached it, counted by the runner
     dropped: int = 0
-    finished: set[str] = field(default_factory=set)
-    ages_ms: list[float] = field(default_factory=list)
+    ended_streams: set[str] = field(default_factory=set)
+    latencies_ms: list[float] = field(default_factory=list)
 
-    def worked_on(self, ingested_ns: int) -> None:
+    def record_latency(self, ingested_ns: int) -> None:
         """One more message or frame is done; it entered the pipeline at this Unix time."""
-        self.done += 1
-        self.ages_ms.append((now_ns() - ingested_ns) / 1e6)
+        self.processed += 1
+        self.latencies_ms.append((now_ns() - ingested_ns) / 1e6)
 
 
 class Service:
@@ -64,17 +64,17 @@ class Service:
     def __init__(self, settings: config.Settings) -> None:
         self.settings = settings
         self.health = Health()
-        self.over = False  # set it when there is nothing left to do: the process ends with exit code 0
+        self.done = False  # set it when there is nothing left to do: the process ends with exit code 0
 
-    def counted(self) -> tuple[str, ...]:
+    def tracked_topics(self) -> tuple[str, ...]:
         """The topics whose missed messages, rate and age are reported."""
         return self.topics[:1]
 
-    def ends(self) -> set[str]:
+    def end_topics(self) -> set[str]:
         """The topics whose end, all of them together, means that a stream is dealt with."""
-        return END_TOPICS & set(self.counted())
+        return END_TOPICS & set(self.tracked_topics())
 
-    def depths(self) -> dict[str, int]:
+    def hwm(self) -> dict[str, int]:
         """Queue depths that differ from the topics' own."""
         return {}
 
@@ -97,11 +97,11 @@ class Heartbeat:
         self._process = psutil.Process()
         self._seq = 0
         self._since = time.monotonic()
-        self._done = 0
+        self._processed = 0
         self._cpu_s = 0.0
         self._rate = 0.0
-        self._busy = 0.0
-        self._age_ms = self._least_age_ms = 0.0
+        self._cpu_cores = 0.0
+        self._latency_ms = self._min_latency_ms = 0.0
 
     def due(self) -> bool:
         return time.monotonic() - self._since >= HEARTBEAT_S
@@ -110,11 +110,14 @@ class Heartbeat:
         elapsed = time.monotonic() - self._since
         cpu_s = sum(self._process.cpu_times()[:2])
         if elapsed >= HEARTBEAT_S:
-            self._rate, self._busy = (health.done - self._done) / elapsed, (cpu_s - self._cpu_s) / elapsed
-            self._age_ms = statistics.median(health.ages_ms) if health.ages_ms else 0.0
-            self._least_age_ms = min(health.ages_ms, default=0.0)
-            self._since, self._done, self._cpu_s = time.monotonic(), health.done, cpu_s
-            health.ages_ms.clear()
+            self._rate, self._cpu_cores = (
+                (health.processed - self._processed) / elapsed,
+                (cpu_s - self._cpu_s) / elapsed,
+            )
+            self._latency_ms = statistics.median(health.latencies_ms) if health.latencies_ms else 0.0
+            self._min_latency_ms = min(health.latencies_ms, default=0.0)
+            self._since, self._processed, self._cpu_s = time.monotonic(), health.processed, cpu_s
+            health.latencies_ms.clear()
         now = now_ns()
         self._seq += 1
         return Message(
@@ -132,12 +135,12 @@ class Heartbeat:
                 rate=self._rate,
                 missed=health.missed + health.gaps,
                 dropped=health.dropped + subscriber.conflated + subscriber.malformed,
-                latency_ms=self._age_ms,
-                min_latency_ms=self._least_age_ms,
-                cpu_cores=self._busy,
+                latency_ms=self._latency_ms,
+                min_latency_ms=self._min_latency_ms,
+                cpu_cores=self._cpu_cores,
                 cpu_s=cpu_s,
                 memory_mb=self._process.memory_info().rss / 1e6,
-                ended_streams=tuple(sorted(health.finished)),
+                ended_streams=tuple(sorted(health.ended_streams)),
             )
         )
 
@@ -149,12 +152,12 @@ class Runner:
         self._service = service
         self._stopping = False
         self._in_setup = True
-        self._ended: defaultdict[str, set[str]] = defaultdict(set)  # of each stream, the topics that have ended
+        self._ended_topics: defaultdict[str, set[str]] = defaultdict(set)  # of each stream, the topics that have ended
         endpoints = service.settings.bus.endpoints
         self._publisher = Publisher(endpoints)
-        self._subscriber = Subscriber(endpoints, service.topics, hwm=service.depths(), conflate=service.conflate)
+        self._subscriber = Subscriber(endpoints, service.topics, hwm=service.hwm(), conflate=service.conflate)
         self._heartbeat = Heartbeat(name)
-        when_asked_to_stop(self._stop)
+        on_stop_signal(self._stop)
 
     def _stop(self, number: int, frame: object) -> None:
         self._stopping = True
@@ -164,57 +167,57 @@ class Runner:
     def run(self) -> None:
         health = self._service.health
         try:
-            self._report(watchdog.LONG_S)
+            self._report(watchdog.LONG_TIMEOUT_S)
             self._service.setup()
             self._in_setup = False
             gc.freeze()  # what was imported stays: no need to look through it again and again
             if health.state == "starting":
                 health.state = "running"
             self._report()
-            while not (self._stopping or self._service.over):
+            while not (self._stopping or self._service.done):
                 self._turn()
             if self._service.poll_ms:
                 self._turn()  # what has arrived by now is still dealt with
         finally:
             self._in_setup = False
             health.state = "stopping"
-            watchdog.beat(watchdog.LONG_S)
+            watchdog.beat(watchdog.LONG_TIMEOUT_S)
             self._service.close()
             self._report()
             self._publisher.close()
             self._subscriber.close()
 
     def _turn(self) -> None:
-        health, finished = self._service.health, set(self._service.health.finished)
+        health, finished = self._service.health, set(self._service.health.ended_streams)
         inbox = self._subscriber.receive(self._service.poll_ms) if self._service.topics else []
         for message in self._service.step(inbox):
             self._publisher.send(*message)
         self._count(inbox)
-        if self._heartbeat.due() or health.finished != finished:
+        if self._heartbeat.due() or health.ended_streams != finished:
             self._report()
         if inbox and self._service.poll_ms and not any(header.live for header, _ in inbox):
-            time.sleep(BUNDLE_S)  # nobody waits for a file's messages, and each waking up costs
+            time.sleep(BATCH_WAIT_S)  # nobody waits for a file's messages, and each waking up costs
 
     def _count(self, inbox: list[Message]) -> None:
         """Rate, age and finished streams of a service that reads."""
-        health, main = self._service.health, self._service.counted()
+        health, main = self._service.health, self._service.tracked_topics()
         health.gaps = sum(self._subscriber.missed[topic] for topic in main)
         for header, _ in inbox:
             topic = TOPIC_OF[type(header)].name
             if header.end_of_stream:
                 self._note_end(header.stream, topic)
             elif topic in main and not isinstance(header, Status):
-                self._ended.pop(header.stream, None)
-                health.finished.discard(header.stream)
-                health.worked_on(header.ingested_ns)
+                self._ended_topics.pop(header.stream, None)
+                health.ended_streams.discard(header.stream)
+                health.record_latency(header.ingested_ns)
 
     def _note_end(self, stream: str, topic: str) -> None:
-        needed, ended = self._service.ends(), self._ended[stream]
+        needed, ended = self._service.end_topics(), self._ended_topics[stream]
         ended.add(topic)
         if needed and ended >= needed:
-            self._service.health.finished.add(stream)
+            self._service.health.ended_streams.add(stream)
 
-    def _report(self, allowed_s: int = watchdog.SILENT_S) -> None:
+    def _report(self, allowed_s: int = watchdog.TIMEOUT_S) -> None:
         """To everybody how it goes, to the keeper that it goes on; without its keeper it ends."""
         self._publisher.send(*self._heartbeat.status(self._service.health, self._subscriber))
         self._stopping |= not watchdog.beat(allowed_s)

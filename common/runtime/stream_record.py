@@ -19,15 +19,15 @@ class StreamRecord:
     counts: Counter[str] = field(default_factory=Counter)
     missing: list[tuple[int, int]] = field(default_factory=list)  # first and last of frames that should have a line
     frames: int | None = None  # as its end says
-    begun_at: int | None = None  # the first frame since `start` that has a line
+    first: int | None = None  # the first frame since `start` that has a line
     lines: int = 0  # since `start`
     last: int = -1  # the newest frame with a line
-    goes_on: bool = False  # what came before was read from the disk, and lines may be missing in between
+    resumed: bool = False  # what came before was read from the disk, and lines may be missing in between
     _stride: int = 1
     _starts: set[int] = field(default_factory=set)
     _ended: set[type[Header]] = field(default_factory=set)
 
-    def begins_anew(self, header: Header) -> bool:
+    def is_new_start(self, header: Header) -> bool:
         """Whether this is of a beginning that was not heard of before.
 
         Actions come in a queue of their own: one may be late, from before a beginning that predictions told of.
@@ -37,40 +37,40 @@ class StreamRecord:
         )
         return header.start not in self._starts and not is_late
 
-    def is_over(self, header: Header) -> bool:
+    def is_outdated(self, header: Header) -> bool:
         """Whether this comes late, of a file that has started over since: it is as if it had not been there."""
         return not header.live and header.start != self.start
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """A file starts over: nothing of it was there."""
         self.counts.clear()
         self.missing.clear()
-        self.goes_on = False
+        self.resumed = False
 
     def begin(self, header: Header) -> None:
         """A live stream goes on with another beginning."""
-        self.goes_on = self.goes_on and header.seq > self.last
+        self.resumed = self.resumed and header.seq > self.last
         self.start, self.live, self.frames = header.start, header.live, None
         self._starts.add(header.start)
         self._ended.clear()
-        if not self.goes_on:
-            self.begun_at, self.lines, self.last = None, 0, -1
+        if not self.resumed:
+            self.first, self.lines, self.last = None, 0, -1
 
     def read(self, seq: int, label: str | None, note: str) -> None:
         """A line that a process before this one has written."""
         self._count(label, note)
-        self.begun_at = seq if self.begun_at is None else self.begun_at
-        self.last, self.lines, self.goes_on = seq, self.lines + 1, True
+        self.first = seq if self.first is None else self.first
+        self.last, self.lines, self.resumed = seq, self.lines + 1, True
 
     def add(self, header: Prediction, note: str) -> bool:
         """Count a prediction; False for one that was there before."""
-        if self.begun_at is not None and header.seq <= self.last:
+        if self.first is not None and header.seq <= self.last:
             return False
-        must_follow = self.gapless and (not header.live or self.goes_on)
+        must_follow = self.gapless and (not header.live or self.resumed)
         if must_follow and header.seq - self.last > max(self._stride, header.stride):
             self.missing.append((self.last + 1, header.seq - 1))
-        self.goes_on = False
-        self.begun_at = header.seq if self.begun_at is None else self.begun_at
+        self.resumed = False
+        self.first = header.seq if self.first is None else self.first
         self.last, self._stride, self.lines = header.seq, header.stride, self.lines + 1
         self._count(header.label, note)
         self.counts["with a person"] += header.person_ratio > 0
@@ -93,10 +93,10 @@ class StreamRecord:
     @property
     def before(self) -> int:
         """Frames that a live stream had given before the first that was predicted."""
-        return self.begun_at if self.begun_at is not None else self.frames or 0
+        return self.first if self.first is not None else self.frames or 0
 
     @property
-    def passed_over(self) -> int:
+    def skipped(self) -> int:
         """Frames of a live stream that were not looked at, for the sake of the newest."""
         looked_at = self.lines * self._stride
         return max(0, (self.frames or 0) - self.before - looked_at) if self.live else 0
@@ -105,8 +105,8 @@ class StreamRecord:
     def lost(self) -> int:
         return sum(last - first + 1 for first, last in self.missing)
 
-    def figures(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """For run.json."""
         before = self.before if self.live else 0
-        more = {"before the first prediction": before, "not looked at": self.passed_over, "missing": self.missing}
+        more = {"before the first prediction": before, "not looked at": self.skipped, "missing": self.missing}
         return {**self.counts, **{what: figure for what, figure in more.items() if figure}}

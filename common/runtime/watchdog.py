@@ -8,9 +8,10 @@ import os
 from contextlib import suppress
 from typing import Final
 
-VARIABLE: Final = "ACTIONSTREAM_WATCHDOG_FD"
-SILENT_S: Final = 15  # of a service that runs; its loop reports every second, and a step takes a few
-LONG_S: Final = 180  # for what takes long on a slow, busy machine: imports, opening a camera, loading a model
+RESTARTED: Final = "_ACTIONSTREAM_RESTARTED"  # environment variable: the process replaces one that crashed
+VARIABLE: Final = "_ACTIONSTREAM_WATCHDOG_FD"
+TIMEOUT_S: Final = 15  # of a service that runs; its loop reports every second, and a step takes a few
+LONG_TIMEOUT_S: Final = 180  # for what takes long on a slow, busy machine: imports, opening a camera, loading a model
 
 _fd = int(os.environ.pop(VARIABLE, "-1"))  # no business of what this process may start
 if _fd >= 0:
@@ -18,17 +19,22 @@ if _fd >= 0:
     os.set_blocking(_fd, False)
 
 
-def beat(allowed_s: int = SILENT_S) -> bool:
+def is_restart() -> bool:
+    """Whether this process replaces one that crashed."""
+    return RESTARTED in os.environ
+
+
+def beat(allowed_s: int = TIMEOUT_S) -> bool:
     """Tell the keeper that all is well, and how long the next silence may be; False if the keeper is dead."""
-    return _tell(str(allowed_s))
+    return _write(str(allowed_s))
 
 
-def hand_on(variable: str, value: str) -> None:
+def pass_to_successor(variable: str, value: str) -> None:
     """Put this into the environment of the process that takes over if this one crashes."""
-    _tell(f"{variable}={value}")
+    _write(f"{variable}={value}")
 
 
-def _tell(line: str) -> bool:
+def _write(line: str) -> bool:
     try:
         if _fd >= 0:
             with suppress(BlockingIOError):  # full: the keeper itself has been stopped for hours
@@ -38,16 +44,16 @@ def _tell(line: str) -> bool:
     return True
 
 
-class Listener:
+class Watchdog:
     """The keeper's end. `told` is the file descriptor that the service inherits."""
 
     def __init__(self) -> None:
-        self._heard, self.told = os.pipe()
+        self._heard, self.child_fd = os.pipe()
         os.set_blocking(self._heard, False)
 
-    def inherited(self) -> None:
+    def close_child_end(self) -> None:
         """The service has its end now: from here on it alone holds it."""
-        os.close(self.told)
+        os.close(self.child_fd)
 
     def lines(self) -> list[str]:
         """What the service has said since the last call."""

@@ -101,7 +101,7 @@ def draw_recording(picture: Picture, recording: Recording) -> None:
         _announce(picture, text, scale, 0.66 + 0.13 * row)
 
 
-def draw_figures(picture: Picture, text: str) -> None:
+def draw_status(picture: Picture, text: str) -> None:
     """Rate, age and losses, along the bottom."""
     size = _text_size(picture)
     _write(picture, text, (10, picture.shape[0] - round(12 * size)), 0.5 * size)

@@ -8,12 +8,12 @@ from common.bus.errors import BadMessage, log_malformed
 from common.bus.messages import Frame, Message
 from common.config import Camera
 
-Picture = NDArray[np.uint8]
+Image = NDArray[np.uint8]
 
 _ROTATIONS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 
-def arrange(picture: Picture, options: Camera) -> Picture:
+def apply_camera_settings(picture: Image, options: Camera) -> Image:
     """Rotated, mirrored and resized; with only one of width and height set, the other keeps the proportions."""
     if options.rotate:
         picture = cv2.rotate(picture, _ROTATIONS[options.rotate])  # type: ignore[assignment]
@@ -28,12 +28,12 @@ def arrange(picture: Picture, options: Camera) -> Picture:
     return picture
 
 
-def to_jpeg(picture: Picture, quality: int) -> Picture:
+def to_jpeg(picture: Image, quality: int) -> Image:
     """A JPEG file as uint8 (bytes,)."""
     return np.asarray(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], np.uint8)
 
 
-def decode(header: Frame, values: Picture) -> Picture:
+def decode(header: Frame, values: Image) -> Image:
     """The picture of a frames message, whatever its encoding; raises BadMessage if it is none."""
     if header.encoding == "raw":
         return values
@@ -52,7 +52,7 @@ class Decoder:
     def __init__(self) -> None:
         self.bad = 0
 
-    def __call__(self, message: Message) -> Picture | None:
+    def __call__(self, message: Message) -> Image | None:
         header, values = message
         assert isinstance(header, Frame) and values is not None
         try:

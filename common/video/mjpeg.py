@@ -26,7 +26,7 @@ BOUNDARY = "picture"
 STYLE = "body{background:#111;color:#ddd;font:16px sans-serif;text-align:center}img{max-width:100%;max-height:92vh}"
 
 
-class Page:
+class MjpegServer:
     """Shows the newest picture of each stream to everybody who has the page open."""
 
     def __init__(self, port: int) -> None:
@@ -57,12 +57,12 @@ class Page:
         self._running.set()
         await self._server.serve(sockets=[self._listener])
 
-    def watched(self, stream: str) -> bool:
+    def has_viewers(self, stream: str) -> bool:
         """Whether anybody looks at the stream, so that nobody draws in vain; also makes the stream known."""
         self._streams.add(stream)
         return any(name == stream for name, _ in tuple(self._viewers))
 
-    def show(self, stream: str, picture: NDArray[np.uint8]) -> None:
+    def publish(self, stream: str, picture: NDArray[np.uint8]) -> None:
         """Send a BGR picture to all who look at the stream; a slow viewer skips pictures."""
         self._loop.call_soon_threadsafe(self._hand_out, stream, to_jpeg(picture, QUALITY).tobytes())
 

@@ -28,14 +28,14 @@ DEFAULT_FPS = 25.0
 TEST_CARD_SIZE = (640, 480)
 DEVICES = Path("/dev")  # where Linux has its cameras, as video0, video1, ...
 MAX_CAMERAS = 10  # looked for where they cannot be listed
-ANSWER_MS = 5000  # a network camera that keeps silent for longer is lost
+RESPONSE_TIMEOUT_MS = 5000  # a network camera that keeps silent for longer is lost
 
 
-class Shot(NamedTuple):
+class CapturedFrame(NamedTuple):
     """One picture, BGR uint8 (height, width, 3), and its time on the source's own clock."""
 
     captured_ns: int
-    picture: NDArray[np.uint8]
+    image: NDArray[np.uint8]
 
 
 class SourceLost(Exception):
@@ -48,9 +48,9 @@ class Source(Protocol):
     name: str
     fps: float  # nominal
     live: bool  # pictures that nobody takes in time are gone
-    scripted: bool  # has a first picture worth waiting for
+    waits_for_readers: bool  # has a first picture worth waiting for
 
-    def read(self) -> Shot | None:
+    def read(self) -> CapturedFrame | None:
         """The next picture, None when there are no more; raises SourceLost."""
 
     def close(self) -> None: ...
@@ -59,7 +59,7 @@ class Source(Protocol):
 class TestCardSource:
     """The test card at its own pace, like a camera: what is not read in time is gone."""
 
-    live = scripted = True
+    live = waits_for_readers = True
 
     def __init__(self, seed: int, width: int, height: int, fps: float) -> None:
         self.name, self.fps = "testcard", fps
@@ -67,7 +67,7 @@ class TestCardSource:
         self._begun_s: float | None = None
         self._next = 0
 
-    def read(self) -> Shot:
+    def read(self) -> CapturedFrame:
         now = time.monotonic()
         if self._begun_s is None:
             self._begun_s = now
@@ -76,7 +76,7 @@ class TestCardSource:
         time.sleep(max(0.0, self._begun_s + number / self.fps - now))
         self._next = number + 1
         captured_s = number / self.fps
-        return Shot(round(captured_s * 1e9), self._card.frame(captured_s))
+        return CapturedFrame(round(captured_s * 1e9), self._card.frame(captured_s))
 
     def close(self) -> None:
         pass
@@ -85,7 +85,7 @@ class TestCardSource:
 class FileSource:
     """A video file, every frame of it; with live=True at its own pace, as a camera would show it."""
 
-    scripted = True
+    waits_for_readers = True
 
     def __init__(self, path: Path, live: bool = False, loop: bool = False) -> None:
         self.name, self.live = str(path), live
@@ -97,9 +97,9 @@ class FileSource:
         self._clock = FileClock(self.fps)
         self._read = 0
         self._next: _Decoded | None = None  # the picture after the one that was read last
-        self._pace = Pace() if live else None
+        self._pace = RealTimePacer() if live else None
 
-    def read(self) -> Shot | None:
+    def read(self) -> CapturedFrame | None:
         decoded = self._next or self._decode()
         if decoded is None and self._loop and self._read:
             self._capture.release()
@@ -113,7 +113,7 @@ class FileSource:
         captured_ns = self._clock.time(decoded.stamp_ns, self._next and self._next.stamp_ns)
         if self._pace:
             self._pace.wait_until(captured_ns)
-        return Shot(captured_ns, decoded.picture)
+        return CapturedFrame(captured_ns, decoded.image)
 
     def _decode(self) -> "_Decoded | None":
         ok, picture = self._capture.read()
@@ -138,13 +138,13 @@ class FileSource:
 
 class _Decoded(NamedTuple):
     stamp_ns: int | None  # what the container says
-    picture: NDArray[np.uint8]
+    image: NDArray[np.uint8]
 
 
 class FolderSource:
     """The images of a folder in the natural order of their names, as frames of one file."""
 
-    scripted = True
+    waits_for_readers = True
 
     def __init__(self, path: Path, fps: float, live: bool = False, loop: bool = False) -> None:
         self.name, self.fps, self.live = str(path), fps, live
@@ -152,9 +152,9 @@ class FolderSource:
         if not self._files:
             raise UserError(f"The folder {path} holds no images ({', '.join(sorted(IMAGES))}).")
         self._loop, self._next, self._read = loop, 0, 0
-        self._pace = Pace() if live else None
+        self._pace = RealTimePacer() if live else None
 
-    def read(self) -> Shot | None:
+    def read(self) -> CapturedFrame | None:
         while self._next < len(self._files) or self._loop:
             path, captured_ns = self._files[self._next % len(self._files)], round(self._next / self.fps * 1e9)
             self._next += 1
@@ -166,7 +166,7 @@ class FolderSource:
             self._read += 1
             if self._pace:
                 self._pace.wait_until(captured_ns)
-            return Shot(captured_ns, np.asarray(picture, np.uint8))
+            return CapturedFrame(captured_ns, np.asarray(picture, np.uint8))
         return None
 
     def _leave_out(self, path: Path) -> None:
@@ -184,7 +184,7 @@ class FolderSource:
 class CameraSource:
     """A camera by number or device, or an rtsp:// or http:// address. It is open when it has given a picture."""
 
-    live, scripted = True, False
+    live, waits_for_readers = True, False
 
     def __init__(self, address: int | str, width: int | None, height: int | None) -> None:
         self.name = f"camera {address}" if isinstance(address, int) else address
@@ -197,24 +197,24 @@ class CameraSource:
                     self._capture.set(key, value)
             self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # an older picture is of no use
             self.fps = _fps(self._capture)
-            self._first: Shot | None = self._grab("opens, but gives no picture")
+            self._first: CapturedFrame | None = self._grab("opens, but gives no picture")
 
-    def read(self) -> Shot:
+    def read(self) -> CapturedFrame:
         shot, self._first = self._first, None
         return shot or self._grab("gives no more pictures")
 
-    def _grab(self, otherwise: str) -> Shot:
+    def _grab(self, otherwise: str) -> CapturedFrame:
         ok, picture = self._capture.read()
         if not ok:
             self.close()
             raise SourceLost(f"{self.name} {otherwise}")
-        return Shot(now_ns(), np.asarray(picture, np.uint8))
+        return CapturedFrame(now_ns(), np.asarray(picture, np.uint8))
 
     def close(self) -> None:
         self._capture.release()
 
 
-class Pace:
+class RealTimePacer:
     """Shows times of a file as they would pass."""
 
     def __init__(self) -> None:
@@ -227,7 +227,7 @@ class Pace:
         time.sleep(max(0.0, self._origin_s + captured_ns / 1e9 - now))
 
 
-def choose(options: Camera, again: bool = False) -> Source:
+def open_source(options: Camera, again: bool = False) -> Source:
     """The source that the settings name; raises UserError, or SourceLost for what may come (back).
 
     That is an address which does not answer, and `again`, in a run that has begun, a camera which is not there.
@@ -309,7 +309,7 @@ def _open_device(address: int | str) -> cv2.VideoCapture:
 
 
 def _open_address(address: int | str) -> cv2.VideoCapture:
-    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, ANSWER_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, ANSWER_MS]
+    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, RESPONSE_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, RESPONSE_TIMEOUT_MS]
     return cv2.VideoCapture(str(address), cv2.CAP_FFMPEG, limits)
 
 

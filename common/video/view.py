@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from common.bus.messages import Action, Frame, Header, Keypoints, Message, Prediction, Recording
 from common.clock import now_ns
-from common.frames.pairing import Pairing
+from common.frames.pairing import FramePairing
 from common.video import drawing
 
 SENTENCE_WORDS: Final = 12
@@ -22,7 +22,7 @@ class View:
 
     def __init__(self, start: int) -> None:
         self.start = start
-        self.pairing = Pairing()
+        self.pairing = FramePairing()
         self.ended = False
         self.missed = 0  # keypoints that never came
         self._next_seq: int | None = None
@@ -31,7 +31,7 @@ class View:
         self._sentence: deque[Action] = deque(maxlen=SENTENCE_WORDS)
         self._shown_s: deque[float] = deque(maxlen=RATE_FRAMES)
 
-    def hear(self, message: Message, shown: bool) -> None:
+    def update(self, message: Message, shown: bool) -> None:
         """Anything about the stream; pictures are kept only where they are to be shown."""
         header = message.header
         if isinstance(header, Keypoints):
@@ -69,7 +69,7 @@ class View:
         if self._recording:
             drawing.draw_recording(image, self._recording)
         age_ms = (now_ns() - header.ingested_ns) / 1e6
-        drawing.draw_figures(image, f"{self._rate():.1f} frames/s   {age_ms:.0f} ms   {missed} missed")
+        drawing.draw_status(image, f"{self._rate():.1f} frames/s   {age_ms:.0f} ms   {missed} missed")
 
     def _active(self) -> Action | None:
         """What is under way."""

@@ -23,7 +23,7 @@ CONTAINER: Final = {"movflags": "hybrid_fragmented+empty_moov", "frag_duration":
 QUALITY: Final = {"qmin": "3", "qmax": "3"}
 
 
-class VideoFile:
+class VideoWriter:
     """Opens with the first picture; every picture is shown once, at its own time, until the next one comes.
 
     A long pause is shortened. A live stream whose clock begins again is shown on.

@@ -13,7 +13,7 @@ from common.errors import UserError
 from common.keypoints.landmarks import SIZE
 from common.keypoints.smoothing import PoseSmoother
 from common.quiet import quiet
-from common.video.sources import FileSource, FolderSource, Shot, Source
+from common.video.sources import CapturedFrame, FileSource, FolderSource, Source
 from data.extraction.videos import Video
 
 
@@ -49,14 +49,14 @@ class Extractor:
                 failure = str(error)
             except OSError as error:
                 failure = f"{video.path} cannot be read: {error.strerror}."
-            self._holistic.forget()
+            self._holistic.reset()
         keypoints = np.array([frame.vector for frame in tracked], np.float32).reshape(-1, SIZE)
         captured_ns = np.array([frame.captured_ns for frame in tracked], np.int64)
         return ExtractionResult(
             keypoints, captured_ns, fps, time.perf_counter() - started_s, failure, tuple(warnings.texts)
         )
 
-    def _track(self, frames: Iterator[Shot]) -> Iterator["_Frame"]:
+    def _track(self, frames: Iterator[CapturedFrame]) -> Iterator["_Frame"]:
         smoother = PoseSmoother()
         for captured_ns, image in frames:
             vector, _, scale_px = self._holistic(image, captured_ns)
@@ -75,7 +75,7 @@ def _open(video: Video) -> Source:
     return FolderSource(video.path, video.fps) if video.fps else FileSource(video.path)
 
 
-def _between(source: Source, video: Video) -> Iterator[Shot]:
+def _between(source: Source, video: Video) -> Iterator[CapturedFrame]:
     """The frames from start to end; those before are decoded too, since only then are the times exact."""
     start_s, end_s = video.start_s or 0.0, math.inf if video.end_s is None else video.end_s
     while (frame := source.read()) and frame.captured_ns < end_s * 1e9:

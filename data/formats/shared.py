@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import UserError
-from common.keypoints.landmarks import SIZE, SLICES, VECTORS, split
+from common.keypoints.landmarks import SIZE, SLICES, VECTOR_SIZES, split
 from common.labels import checked_label
 from common.recording.sequence import OUTDATED, OUTDATED_KEY, UNKNOWN_SUBJECT, KeypointSequence, check_sequence
 
@@ -22,7 +22,9 @@ CONTAINER: Final = re.compile("data|video|clip|keypoint|landmark")
 MAX_LABELS: Final = 5  # labels in a sentence
 SIDECAR: Final = "sequences.jsonl"
 # The known vectors, for messages.
-KNOWN_SIZES: Final = ", ".join(f"{size} ({' + '.join(parts)})" for size, parts in VECTORS.items()).replace("_", " ")
+KNOWN_SIZES: Final = ", ".join(f"{size} ({' + '.join(parts)})" for size, parts in VECTOR_SIZES.items()).replace(
+    "_", " "
+)
 
 
 class MisplacedFile(UserError):
@@ -183,11 +185,11 @@ def _is_verdict(name: str) -> bool:
 
 def to_holistic(path: Path, rows: NDArray[np.number]) -> NDArray[np.float32]:
     """Keypoints (frames, 1662) from (frames, 1662, 258, 132 or 126), with zeros for missing parts; raises UserError."""
-    if rows.ndim != 2 or rows.shape[1] not in VECTORS or rows.dtype.kind not in "fiu":
-        known = ", ".join(map(str, VECTORS))
+    if rows.ndim != 2 or rows.shape[1] not in VECTOR_SIZES or rows.dtype.kind not in "fiu":
+        known = ", ".join(map(str, VECTOR_SIZES))
         raise UserError(f"{path} holds {rows.dtype} {rows.shape}: not frames of {known} numbers.")
     vectors, first = np.zeros((len(rows), SIZE), np.float32), 0
-    for part in VECTORS[rows.shape[1]]:
+    for part in VECTOR_SIZES[rows.shape[1]]:
         width = SLICES[part].stop - SLICES[part].start
         vectors[:, SLICES[part]] = rows[:, first : first + width]
         first += width

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import UserError
-from common.keypoints.landmarks import PARTS, SHAPES, SIZE, SLICES, VECTORS
+from common.keypoints.landmarks import PARTS, SHAPES, SIZE, SLICES, VECTOR_SIZES
 from common.recording.sequence import KeypointSequence
 from data.formats.columns import how_to_fix, mismatch, why_unreadable, with_subject
 from data.formats.shared import KNOWN_SIZES, build_sequence, default_metadata, numbered, to_holistic
@@ -26,7 +26,7 @@ from data.formats.shared import KNOWN_SIZES, build_sequence, default_metadata, n
 COLUMNS: Final = ("class", "sequence", "subject", "stream", "fps", "captured_ns")
 # Four numbers per point, even where it has no visibility.
 WITH_FOURTH: Final = {4 * 501: ("pose", "face"), 4 * 543: PARTS}
-WIDTHS: Final = (*VECTORS, *WITH_FOURTH)
+WIDTHS: Final = (*VECTOR_SIZES, *WITH_FOURTH)
 SAMPLED_LINES: Final = 20  # by which columns are interpreted
 
 MISSING: Final = frozenset(("", "na", "null", "none"))
@@ -56,7 +56,7 @@ def write(path: Path, sequences: Iterable[KeypointSequence]) -> None:
 
 def _numbers(width: int) -> Iterator[tuple[str, int, str]]:
     """Part, point and axis of each number of a frame."""
-    for part in VECTORS.get(width) or WITH_FOURTH[width]:
+    for part in VECTOR_SIZES.get(width) or WITH_FOURTH[width]:
         points, values = SHAPES[part]
         for point in range(points):
             yield from ((part, point, axis) for axis in "xyzv"[: 4 if width in WITH_FOURTH else values])

@@ -8,15 +8,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from common.recognition.classifier import tempered
+from common.recognition.classifier import temperature_scale
 from common.recognition.decision import Parameters
 from models.evaluation import event_metrics, metrics
 from models.simulation.pipeline import SimulatedStream, detect_actions
 
 TEMPERATURES: Final = np.geomspace(0.1, 10, 101)
 GRID: Final = {
-    "enter": (0.5, 0.6, 0.7, 0.8, 0.9),
-    "leave": (0.6, 0.75, 0.9, 1.0),  # of `enter`
+    "start_threshold": (0.5, 0.6, 0.7, 0.8, 0.9),
+    "end_threshold": (0.6, 0.75, 0.9, 1.0),  # of `start_threshold`
     "smoothing_s": (0.1, 0.2, 0.3),
     "min_duration_s": (0.15, 0.3, 0.45),
 }
@@ -31,7 +31,10 @@ def fit_temperature(probabilities: NDArray[np.float32], targets: NDArray[np.intp
     """
     weights = np.where(probabilities > 0, prior / (probabilities.shape[1] - 1), 0)
     weights[np.arange(len(targets)), targets] = 1 - prior
-    losses = [-(weights * np.log(np.maximum(tempered(probabilities, one), metrics.EPS))).sum() for one in TEMPERATURES]
+    losses = [
+        -(weights * np.log(np.maximum(temperature_scale(probabilities, one), metrics.EPS))).sum()
+        for one in TEMPERATURES
+    ]
     return float(TEMPERATURES[int(np.argmin(losses))])
 
 
@@ -43,7 +46,9 @@ def error_prior(windows: int, subjects: int | None) -> float:
 def fit_decision(streams: Row[SimulatedStream], idle: Collection[str]) -> Parameters:
     """Return the parameters of GRID with the best objective, its neighbours included; of equals the middle ones."""
     grid = [
-        Parameters(enter=enter, leave=enter * leave, smoothing_s=smoothing_s, min_duration_s=min_duration_s)
+        Parameters(
+            start_threshold=enter, end_threshold=enter * leave, smoothing_s=smoothing_s, min_duration_s=min_duration_s
+        )
         for enter, leave, smoothing_s, min_duration_s in product(*GRID.values())
     ]
     shape = [len(values) for values in GRID.values()]

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from common.config import Decision
 from common.errors import UserError
-from common.recognition.classifier import Card, WindowShape
-from common.recognition.decision import parameters
+from common.recognition.classifier import ModelCard, WindowSpec
+from common.recognition.decision import merge_parameters
 from common.recording.sequence import KeypointSequence
 from models.evaluation import event_metrics
 from models.evaluation.event_metrics import EventScores
@@ -21,7 +21,9 @@ from models.evaluation.provenance import check_labels, warnings
 from models.simulation.pipeline import BATCH, Classify, detect_actions, live_windows, simulate_stream
 from models.simulation.spans import Detection, Span
 
-NO_OVERRIDES: Final = Decision(smoothing_s=None, enter=None, leave=None, min_duration_s=None, refractory_s=None)
+NO_OVERRIDES: Final = Decision(
+    smoothing_s=None, start_threshold=None, end_threshold=None, min_duration_s=None, refractory_s=None
+)
 
 
 class Case(msgspec.Struct, kw_only=True, frozen=True):
@@ -49,7 +51,7 @@ class Result(msgspec.Struct, kw_only=True, frozen=True):
 
 
 def evaluate(
-    classify: Classify, card: Card, named: Mapping[str, KeypointSequence], stride: int = 1, seed: int = 0
+    classify: Classify, card: ModelCard, named: Mapping[str, KeypointSequence], stride: int = 1, seed: int = 0
 ) -> Result:
     """Evaluate on named sequences; raises UserError where model and data do not fit.
 
@@ -57,7 +59,7 @@ def evaluate(
     """
     items, sequences = list(named.items()), list(named.values())
     check_labels({sequence.label for sequence in sequences}, card.labels)
-    notes, decision = warnings(card, sequences), parameters(card.decision, NO_OVERRIDES)
+    notes, decision = warnings(card, sequences), merge_parameters(card.decision, NO_OVERRIDES)
     sequence_of, rows = classify_windows(classify, sequences, card.window, stride)
     long = np.unique(sequence_of)
     if short := len(sequences) - len(long):
@@ -87,7 +89,7 @@ def evaluate(
 
 
 def classify_windows(
-    classify: Classify, sequences: Row[KeypointSequence], shape: WindowShape, stride: int
+    classify: Classify, sequences: Row[KeypointSequence], shape: WindowSpec, stride: int
 ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
     """Return the index of each window's sequence (n,), and its probabilities (n, labels).
 

@@ -8,7 +8,7 @@ import msgspec
 
 from common.errors import UserError
 from common.labels import normalize_label
-from common.recognition.classifier import Card
+from common.recognition.classifier import ModelCard
 from common.recording.sequence import UNKNOWN_SUBJECT, KeypointSequence
 from models.simulation.pipeline import can_confirm_person, parts_present
 
@@ -62,13 +62,13 @@ def check_labels(data: Collection[str], model: Collection[str]) -> None:
         )
 
 
-def warnings(card: Card, sequences: Collection[KeypointSequence]) -> list[str]:
+def warnings(card: ModelCard, sequences: Collection[KeypointSequence]) -> list[str]:
     """Return why metrics may be too good or mean little; raises UserError for a card whose `data` cannot be read."""
     trained_on = data_provenance(card)
     return [*_leakage(trained_on, sequences), *_limits(card, trained_on.parts, sequences)]
 
 
-def data_provenance(card: Card) -> DataProvenance:
+def data_provenance(card: ModelCard) -> DataProvenance:
     """Read a card's `data`; raises UserError if it cannot be read."""
     try:
         return msgspec.convert(card.data, DataProvenance)
@@ -93,7 +93,7 @@ def _leakage(trained_on: DataProvenance, sequences: Collection[KeypointSequence]
         yield "The data does not name its subjects: whether the model was trained on them is unknown."
 
 
-def _limits(card: Card, parts: Collection[str], sequences: Collection[KeypointSequence]) -> Iterator[str]:
+def _limits(card: ModelCard, parts: Collection[str], sequences: Collection[KeypointSequence]) -> Iterator[str]:
     labels, present = {sequence.label for sequence in sequences}, parts_present(sequences)
     if len(labels) == 1:
         yield f"The data has one label, {labels.pop()!r}: a model that always predicts it would be right."

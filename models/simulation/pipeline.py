@@ -1,7 +1,7 @@
 """Run recordings through the windows, classifier and decision of the live pipeline.
 
-It uses the Windower and Decider of the live services, and repeats the steps of services/inference.py around them; a
-test compares both.
+It uses the Windower and ActionDetector of the live services, and repeats the steps of services/inference.py around
+them; a test compares both.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.keypoints.landmarks import PARTS
-from common.keypoints.window import MIN_PRESENT, TimeWindow, Windower, seen_parts
-from common.recognition.classifier import WindowShape
-from common.recognition.decision import Decider, Event, Parameters
+from common.keypoints.window import MIN_PERSON_RATIO, TimeWindow, Windower, parts_detected
+from common.recognition.classifier import WindowSpec
+from common.recognition.decision import ActionDetector, Event, Parameters
 from common.recording.sequence import KeypointSequence
 from models.simulation import streams
 from models.simulation.spans import Detection, Span
@@ -41,7 +41,7 @@ class SimulatedStream(NamedTuple):
     predictions: list[FramePrediction]
 
 
-def live_windows(sequence: KeypointSequence, shape: WindowShape, stride: int) -> Iterator[NDArray[np.float32]]:
+def live_windows(sequence: KeypointSequence, shape: WindowSpec, stride: int) -> Iterator[NDArray[np.float32]]:
     """Yield the windows (length, 1662) of a sequence, as the live windows stage cuts them."""
     windower = Windower(shape.length, shape.fps, stride)
     for captured_ns, vector in zip(sequence.captured_ns.tolist(), sequence.keypoints, strict=True):
@@ -54,7 +54,7 @@ def parts_present(sequences: Iterable[KeypointSequence]) -> list[str]:
     """Return the parts that are present in any frame."""
     present = np.zeros(len(PARTS), bool)
     for sequence in sequences:
-        present |= seen_parts(sequence.keypoints).any(axis=0)
+        present |= parts_detected(sequence.keypoints).any(axis=0)
     return [part for part, is_present in zip(PARTS, present, strict=True) if is_present]
 
 
@@ -78,7 +78,7 @@ class OfflinePipeline:
         self,
         classify: Classify,
         labels: Row[str],
-        shape: WindowShape,
+        shape: WindowSpec,
         *,
         stride: int = 1,
         confirmed: bool = True,
@@ -112,15 +112,15 @@ class OfflinePipeline:
     def _has_person(self, window: TimeWindow) -> bool:
         if window.filled < self._windower.length:
             return False
-        ratio = window.person_ratio if self._confirmed else seen_parts(window.vectors).any(axis=-1).mean()
-        return bool(ratio >= MIN_PRESENT)
+        ratio = window.person_ratio if self._confirmed else parts_detected(window.vectors).any(axis=-1).mean()
+        return bool(ratio >= MIN_PERSON_RATIO)
 
 
 def detect_actions(
     predictions: Iterable[FramePrediction], parameters: Parameters, idle: Collection[str]
 ) -> list[Detection]:
     """Return the actions that are reported, in the order of their reports, each with its final full label."""
-    decider, detections = Decider(parameters, frozenset(idle)), dict[int, Detection]()
+    decider, detections = ActionDetector(parameters, frozenset(idle)), dict[int, Detection]()
     captured_s = 0.0
     for captured_s, window_center_s, probabilities in predictions:
         events = decider.flush() if probabilities is None else decider.update(window_center_s, probabilities)
@@ -142,7 +142,7 @@ def simulate_stream(
     classify: Classify,
     labels: Row[str],
     idle: Row[str],
-    shape: WindowShape,
+    shape: WindowSpec,
     sequences: Row[KeypointSequence],
     *,
     whole_body: bool,

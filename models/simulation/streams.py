@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from common.errors import UserError
 from common.keypoints.landmarks import LEFT_SHOULDER, LEFT_WRIST, PARTS, RIGHT_SHOULDER, RIGHT_WRIST, split
-from common.keypoints.window import resample, seen_parts
+from common.keypoints.window import parts_detected, resample
 from common.recording.sequence import KeypointSequence
 from models.simulation.spans import Span
 
@@ -164,7 +164,7 @@ def idle_frame_indices(frames: NDArray[np.float32]) -> NDArray[np.intp]:
 
 def _in_view(frames: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return where there is a pose, and where there is a hand, bool (n,) each."""
-    pose, _, left, right = (seen_parts(frames)[:, place] for place in range(len(PARTS)))
+    pose, _, left, right = (parts_detected(frames)[:, place] for place in range(len(PARTS)))
     return pose, left | right
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from common.errors import UserError
-from common.recognition.classifier import CARD, Card
+from common.recognition.classifier import CARD, ModelCard
 
 
 @contextlib.contextmanager
@@ -67,6 +67,6 @@ def check_free(out: Path) -> None:
         raise UserError(f"{out} is there already: choose another --out, or remove it.")
 
 
-def write_card(folder: Path, card: Card) -> None:
+def write_card(folder: Path, card: ModelCard) -> None:
     """Write the card, after all other files: a folder without a card is no model folder."""
     (folder / CARD).write_bytes(msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n")

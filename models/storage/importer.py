@@ -10,9 +10,9 @@ import numpy as np
 
 from common.errors import UserError
 from common.keypoints.features import HOLDS, Features, Part, raw_of, size
-from common.keypoints.landmarks import LAYOUT, SHAPES, VECTORS
+from common.keypoints.landmarks import LAYOUT, SHAPES, VECTOR_SIZES
 from common.labels import checked_label
-from common.recognition.classifier import Card, Classifier, WindowShape, weights_of
+from common.recognition.classifier import Classifier, ModelCard, WindowSpec, weights_of
 from common.recognition.decision import Parameters
 from models.storage.conversion import NetworkInfo, convert
 from models.storage.folder import new_model_folder, write_card
@@ -28,7 +28,7 @@ def import_model(
     fps: float | None,
     length: int | None,
     layout: tuple[Part, ...] = (),
-) -> Card:
+) -> ModelCard:
     """Write the model folder `out` for the network of `file`, and return its card; raises UserError.
 
     idle: the labels that mean that no action is performed. fps: frame rate of the recordings it was trained on; None:
@@ -40,11 +40,11 @@ def import_model(
     with new_model_folder(out) as draft:
         named = Features(kind="raw", parts=layout) if layout else None
         network = convert(file, draft, size(named) if named else None)
-        card = Card(
+        card = ModelCard(
             layout=LAYOUT,
             labels=labels,
             idle=idle,
-            window=WindowShape(length=_window_length(file, network, labels, length), fps=fps),
+            window=WindowSpec(length=_window_length(file, network, labels, length), fps=fps),
             features=named or _guess_features(file, network.size),
             decision=Parameters(),
             layers=network.layers,
@@ -100,8 +100,8 @@ def _check_runs(file: Path, folder: Path) -> None:
 
 def _guess_features(file: Path, numbers: int) -> Features:
     """Return the features that most often have so many numbers; raises UserError for an unknown size."""
-    if numbers not in VECTORS:
-        known = ", ".join(map(str, VECTORS))
+    if numbers not in VECTOR_SIZES:
+        known = ", ".join(map(str, VECTOR_SIZES))
         raise UserError(
             f"{file} takes frames of {numbers} numbers; known are {known}, and what --layout can name: {sizes()}."
         )

@@ -10,7 +10,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.labels import check_distinct, is_idle
-from common.recognition.classifier import CARD, WEIGHTS, Card, read_card, weights_of
+from common.recognition.classifier import CARD, WEIGHTS, ModelCard, read_card, weights_of
 from common.recording.sequence import KeypointSequence
 from models.evaluation import provenance
 from models.storage.folder import printable
@@ -61,7 +61,7 @@ def adapt(folder: Path, sequences: Row[KeypointSequence], seed: int = 0) -> Trai
     return TrainedModel(adapted, classifier, together)
 
 
-def _recipe(folder: Path, card: Card) -> Recipe:
+def _recipe(folder: Path, card: ModelCard) -> Recipe:
     changes = {"epochs": EPOCHS, "learning_rate": LEARNING_RATE, "features": card.features}
     try:
         return msgspec.convert(card.recipe | changes, Recipe)
@@ -69,7 +69,7 @@ def _recipe(folder: Path, card: Card) -> Recipe:
         raise UserError(f"`recipe` of {folder / CARD} cannot be read: {error}; train the model again.") from error
 
 
-def new_training_set(card: Card, sequences: Row[KeypointSequence], seed: int) -> TrainingSet:
+def new_training_set(card: ModelCard, sequences: Row[KeypointSequence], seed: int) -> TrainingSet:
     """Return the training set of new sequences; raises UserError for a label without a window."""
     shape, idle = card.window, [card.labels.index(label) for label in card.idle]
     cut = windows.cut_windows(sequences, card.labels, shape, STRIDE)
@@ -98,7 +98,7 @@ def balance(rehearsed: TrainingSet, new: TrainingSet) -> TrainingSet:
     )
 
 
-def _data(card: Card, source: str, sequences: Row[KeypointSequence]) -> dict[str, Any]:
+def _data(card: ModelCard, source: str, sequences: Row[KeypointSequence]) -> dict[str, Any]:
     """Return the card's `data` with the new sequences."""
     before = provenance.data_provenance(card)
     return card.data | {

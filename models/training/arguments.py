@@ -5,7 +5,7 @@ from typing import get_args
 
 from common.errors import UserError
 from common.keypoints.features import BODY, RAW, Features, Part
-from common.recognition.classifier import WindowShape
+from common.recognition.classifier import WindowSpec
 from models.training.recipe import Recipe, TrainingConfig
 
 
@@ -42,7 +42,7 @@ def config_from_args(args: argparse.Namespace) -> TrainingConfig:
     return TrainingConfig(
         recipe=Recipe(architecture=args.architecture, features=features, epochs=args.epochs),
         idle=args.idle,
-        window=WindowShape(length=args.window_length, fps=args.fps or None),
+        window=WindowSpec(length=args.window_length, fps=args.fps or None),
         stride=args.stride,
         folds=args.folds,
         seed=args.seed,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from common.recognition.classifier import WEIGHTS, Card, weights_of
+from common.recognition.classifier import WEIGHTS, ModelCard, weights_of
 from models.simulation.pipeline import Classify
 from models.storage.folder import write_card
 from models.training.fit import FittedClassifier
@@ -19,7 +19,7 @@ from models.training_data.training_set import TrainingSet
 class TrainedModel(NamedTuple):
     """A model in memory."""
 
-    card: Card
+    card: ModelCard
     classifier: FittedClassifier
     training_set: TrainingSet
 
@@ -55,7 +55,7 @@ def commit() -> str:
     return "unknown"
 
 
-def print_summary(out: Path, card: Card) -> None:
+def print_summary(out: Path, card: ModelCard) -> None:
     """Print what cross-validation measured."""
     metrics, subjects = card.metrics["validation"], len(card.metrics["accuracy_by_subject"])
     folds = f"grouped by {subjects} subjects" if card.metrics["subject_independent"] else "stratified by label"

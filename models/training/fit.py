@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from common.files import atomic_write
 from common.keypoints.features import Features, features
 from common.quiet import quiet_tensorflow
-from common.recognition.classifier import WEIGHTS, tempered
+from common.recognition.classifier import WEIGHTS, temperature_scale
 from models.simulation.pipeline import Classify
 from models.training.progress import Progress
 from models.training.recipe import SKLEARN_MODELS, Recipe
@@ -37,7 +37,7 @@ class FittedClassifier(NamedTuple):
 
     def calibrated(self, options: Features, temperature: float) -> Classify:
         """Return a classifier of windows of raw keypoints (n, length, 1662)."""
-        return lambda windows: tempered(self.predict(features(windows, options)), temperature)
+        return lambda windows: temperature_scale(self.predict(features(windows, options)), temperature)
 
 
 def fit(

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from common.keypoints.features import BODY, Features
-from common.recognition.classifier import WindowShape
+from common.recognition.classifier import WindowSpec
 
 NETWORKS: Final = ("conv", "gru", "transformer", "lstm")
 SKLEARN_MODELS: Final = ("forest", "boosting", "ridge", "logistic")
@@ -38,7 +38,7 @@ class TrainingConfig(msgspec.Struct, kw_only=True, frozen=True):
 
     recipe: Recipe = Recipe()
     idle: tuple[str, ...] = ()  # labels that mean that no action is performed, beside IDLE_NAMES
-    window: WindowShape = WindowShape(length=30, fps=25.0)
+    window: WindowSpec = WindowSpec(length=30, fps=25.0)
     stride: int = 3  # frames between two windows
     folds: int = 3  # of the cross-validation
     seed: int = 0

@@ -17,7 +17,7 @@ from common.errors import UserError
 from common.files import atomic_write
 from common.keypoints.landmarks import LAYOUT
 from common.labels import NOTHING, check_distinct, is_idle
-from common.recognition.classifier import Card, tempered
+from common.recognition.classifier import ModelCard, temperature_scale
 from common.recognition.decision import Parameters
 from common.recording.sequence import KeypointSequence
 from models.evaluation import calibration, metrics, provenance
@@ -116,7 +116,7 @@ class Trainer:
         subject_independent = folds.are_subject_independent(self._folds, self.sequences)
         subjects = len({sequence.subject for sequence in self.sequences}) if subject_independent else None
         temperature = calibration.fit_temperature(known, targets, calibration.error_prior(len(known), subjects))
-        scores = metrics.score(tempered(known, temperature), targets, self._subjects, self.labels)
+        scores = metrics.score(temperature_scale(known, temperature), targets, self._subjects, self.labels)
         streams = [
             self._simulate(classifier, temperature, [self.sequences[number] for number in np.flatnonzero(fold)])
             for classifier, fold in zip(classifiers, self._folds, strict=True)
@@ -156,9 +156,9 @@ class Trainer:
             seed=config.seed,
         )
 
-    def _card(self, classifier: FittedClassifier, validation: CrossValidation) -> Card:
+    def _card(self, classifier: FittedClassifier, validation: CrossValidation) -> ModelCard:
         config, sequences = self.config, self.sequences
-        return Card(
+        return ModelCard(
             layout=LAYOUT,
             labels=self.labels,
             idle=self.idle,

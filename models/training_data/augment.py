@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from common.keypoints.features import METRIC
 from common.keypoints.landmarks import LEFT_SHOULDER, PARTS, RIGHT_SHOULDER, SHAPES, SIZE, SLICES, split
-from common.keypoints.window import resample, seen_parts
+from common.keypoints.window import parts_detected, resample
 
 Windows = NDArray[np.float32]
 
@@ -63,7 +63,7 @@ def mirror(windows: Windows) -> Windows:
     """Mirror windows: swap the hands, and every landmark of pose and face with its opposite."""
     mirrored = windows[..., MIRROR_INDEX]
     mirrored[..., X] = 1 - mirrored[..., X]
-    return _mask_absent(seen_parts(windows[..., MIRROR_INDEX]), mirrored)
+    return _mask_absent(parts_detected(windows[..., MIRROR_INDEX]), mirrored)
 
 
 def shift_zoom(windows: Windows, rng: np.random.Generator) -> Windows:
@@ -78,7 +78,7 @@ def shift_zoom(windows: Windows, rng: np.random.Generator) -> Windows:
         points[..., 0] = (points[..., 0] - 0.5) * zoom + 0.5 + shift[0]
         points[..., 1] = (points[..., 1] - 0.5) * zoom + 0.5 + shift[1]
         points[..., 2] *= zoom
-    return _mask_absent(seen_parts(windows), shifted)
+    return _mask_absent(parts_detected(windows), shifted)
 
 
 def time_warp(windows: Windows, rng: np.random.Generator) -> Windows:
@@ -97,7 +97,7 @@ def switch_hands(windows: Windows, rng: np.random.Generator) -> Windows:
     n, length, _ = windows.shape
     start = np.where(rng.random(n) < SWITCH_RATE, rng.integers(0, length + 1, n), length)
     mirrored = mirror(windows)
-    seen = seen_parts(mirrored)
+    seen = parts_detected(mirrored)
     mirrored[..., X] += 2 * windows[..., SHOULDERS].mean(axis=-1, keepdims=True) - 1
     later = (np.arange(length) >= start[:, None])[..., None]
     return np.where(later, _mask_absent(seen, mirrored), windows)
@@ -113,7 +113,7 @@ def camera_affine(windows: Windows, rng: np.random.Generator) -> Windows:
         x, y = (points[..., 0] - 0.5) * METRIC[0] * np.exp(stretch), points[..., 1] - 0.5
         points[..., 0] = (np.cos(angle) * x + (shear - np.sin(angle)) * y) / METRIC[0] + 0.5
         points[..., 1] = np.sin(angle) * x + np.cos(angle) * y + 0.5
-    return _mask_absent(seen_parts(windows), transformed)
+    return _mask_absent(parts_detected(windows), transformed)
 
 
 def reshape_hands(windows: Windows, rng: np.random.Generator) -> Windows:
@@ -130,7 +130,7 @@ def reshape_hands(windows: Windows, rng: np.random.Generator) -> Windows:
         pose[..., wrist, :3] += shift[:, :, 0] / METRIC
         pose[..., elbow, :3] += shift[:, :, 0] / METRIC / 2
     reshaped[..., SLICES["pose"]] = pose.reshape(n, length, -1)
-    return _mask_absent(seen_parts(windows), reshaped)
+    return _mask_absent(parts_detected(windows), reshaped)
 
 
 def _rotations(n: int, rng: np.random.Generator) -> NDArray[np.floating]:
@@ -149,13 +149,13 @@ def jitter(windows: Windows, rng: np.random.Generator) -> Windows:
     """Add the noise of keypoint extraction to each coordinate; the pose's visibility stays."""
     noise = rng.standard_normal(windows.shape, np.float32) * np.float32(JITTER)
     noise[..., VISIBILITY] = 0
-    return _mask_absent(seen_parts(windows), windows + noise)
+    return _mask_absent(parts_detected(windows), windows + noise)
 
 
 def hand_dropout(windows: Windows, rng: np.random.Generator) -> Windows:
     """Drop hands in single frames, for a while, or altogether, as keypoint extraction does."""
     n, length, _ = windows.shape
-    seen = seen_parts(windows)
+    seen = parts_detected(windows)
     for part, _ in ARMS:
         flicker = rng.random((n, length)) < rng.uniform(0, MAX_MISSED, (n, 1))
         start, end = np.sort(rng.integers(0, length + 1, (2, n, 1)), axis=0)

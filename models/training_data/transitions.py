@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.keypoints.landmarks import PARTS, SLICES
-from common.keypoints.window import seen_parts
+from common.keypoints.window import parts_detected
 from common.recording.sequence import KeypointSequence
 from models.simulation.streams import idle_frame_indices, jitter
 from models.training_data.windows import WindowSet, concatenate
@@ -74,7 +74,7 @@ def interpolate(one: NDArray[np.float32], other: NDArray[np.float32], frames: in
     at = (np.arange(1, frames + 1, dtype=np.float32) / (frames + 1))[:, None]
     between = one[:, None] + (other - one)[:, None] * at
     nearer = np.where(at < 0.5, one[:, None], other[:, None])
-    differs = seen_parts(one) != seen_parts(other)
+    differs = parts_detected(one) != parts_detected(other)
     for place, part in enumerate(PARTS):
         rows = differs[:, place]
         between[rows, :, SLICES[part]] = nearer[rows, :, SLICES[part]]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from common.errors import UserError
 from common.keypoints.landmarks import SIZE
-from common.recognition.classifier import WindowShape
+from common.recognition.classifier import WindowSpec
 from common.recording.sequence import KeypointSequence
 from models.simulation import pipeline
 
@@ -28,7 +28,7 @@ class WindowSet(NamedTuple):
         return WindowSet._make(column[index] for column in self)
 
 
-def cut_windows(sequences: Iterable[KeypointSequence], labels: Row[str], shape: WindowShape, stride: int) -> WindowSet:
+def cut_windows(sequences: Iterable[KeypointSequence], labels: Row[str], shape: WindowSpec, stride: int) -> WindowSet:
     """Cut every stride-th window of each sequence, by the code that runs live; a short sequence has none."""
     sets = [
         WindowSet(
@@ -44,7 +44,7 @@ def cut_windows(sequences: Iterable[KeypointSequence], labels: Row[str], shape: 
 
 
 def drop_short(
-    sequences: Row[KeypointSequence], windows: WindowSet, shape: WindowShape
+    sequences: Row[KeypointSequence], windows: WindowSet, shape: WindowSpec
 ) -> tuple[list[KeypointSequence], WindowSet]:
     """Drop sequences without a window; raises UserError for a label that fewer than two sequences are left of."""
     kept, renumbered = np.unique(windows.sequences, return_inverse=True)

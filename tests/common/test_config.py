@@ -109,7 +109,7 @@ def test_several_files_in_the_variable_are_all_read(tmp_path: Path, monkeypatch:
         ("bus.port", "80", "1024"),
         ("bus.port", "65533", "65532"),  # four ports in a row
         ("bus.port", "null", "int"),
-        ("decision.enter", "1.1", "1"),
+        ("decision.start_threshold", "1.1", "1"),
         ("keypoints.smooth", "perhaps", "bool"),
         ("overlay.window", "maybe", "auto"),
     ],

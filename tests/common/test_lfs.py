@@ -56,4 +56,4 @@ def test_a_source_of_pointers_is_refused_as_such(tmp_path: Path, name: str) -> N
     path.write_text(POINTER)
     source = path.parent if path.suffix == ".jpg" else path
     with pytest.raises(UserError, match="Git LFS pointer"):
-        sources.choose(load(sets=[f"camera.source={source}"]).camera).read()
+        sources.open_source(load(sets=[f"camera.source={source}"]).camera).read()

@@ -10,12 +10,12 @@ import pytest
 
 from common.errors import UserError
 from common.keypoints.landmarks import SIZE, SLICES
-from common.recognition.classifier import WindowShape
+from common.recognition.classifier import WindowSpec
 from common.recording.dataset_writer import DatasetWriter
 from common.recording.sequence import UNKNOWN_SUBJECT, KeypointSequence
 from data import dataset
 from data.formats import table
-from data.formats.shared import SIDECAR, VECTORS, to_holistic
+from data.formats.shared import SIDECAR, VECTOR_SIZES, to_holistic
 from models.training_data.windows import cut_windows
 
 RNG = np.random.default_rng(0)
@@ -78,7 +78,7 @@ def test_arrays_of_all_sequences(tmp_path: Path, y: np.ndarray):
     assert not first.keypoints[:, SLICES["face"]].any()
 
 
-@pytest.mark.parametrize(("numbers", "parts"), list(VECTORS.items()))
+@pytest.mark.parametrize(("numbers", "parts"), list(VECTOR_SIZES.items()))
 def test_shorter_vectors_are_placed(tmp_path: Path, numbers: int, parts: tuple[str, ...]):
     values = rows(2, numbers)
     placed = to_holistic(tmp_path, values)
@@ -264,7 +264,7 @@ def test_the_notebooks_folder_is_read_as_it_is(shared: Path):
     assert len(sequences) == 24
     assert {sequence.label for sequence in sequences} == {"hello", "iloveyou", "thanks"}
     assert {sequence.keypoints.shape for sequence in sequences} == {(30, SIZE)}
-    examples = cut_windows(sequences, ["hello", "iloveyou", "thanks"], WindowShape(length=30, fps=None), 1)
+    examples = cut_windows(sequences, ["hello", "iloveyou", "thanks"], WindowSpec(length=30, fps=None), 1)
     assert (examples.windows == np.stack([sequence.keypoints for sequence in sequences])).all(), "and trained on"
 
 

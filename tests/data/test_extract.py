@@ -25,7 +25,7 @@ from common.labels import checked_name
 from common.recording import sequence as sequences
 from common.recording.dataset_writer import DatasetWriter, read_manifest
 from common.video.testcard import TestCard
-from common.video.writer import VideoFile
+from common.video.writer import VideoWriter
 from data.extraction.extractor import ExtractionResult, Extractor
 from data.extraction.report import REPORT, Report, key, result_row
 from data.extraction.run import to_valid_name
@@ -54,7 +54,7 @@ def rows(out: Path) -> dict[str, dict[str, Any]]:
 def film(path: Path, frames: int, seed: int | None = 0) -> None:
     """A video of the test card, or of nobody."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    card, video = None if seed is None else TestCard(seed, *SIZE_PX), VideoFile(path, FPS, SIZE_PX, live=False)
+    card, video = None if seed is None else TestCard(seed, *SIZE_PX), VideoWriter(path, FPS, SIZE_PX, live=False)
     for number in range(frames):
         video.write(card.frame(number / FPS) if card else np.zeros((*SIZE_PX[::-1], 3), np.uint8), 0)
     video.close()

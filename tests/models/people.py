@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from common.keypoints.features import RAW
 from common.keypoints.landmarks import LAYOUT, LEFT_WRIST, RIGHT_WRIST, SIZE, split
-from common.recognition.classifier import Card, WindowShape
+from common.recognition.classifier import ModelCard, WindowSpec
 from common.recognition.decision import Parameters
 from common.recording.sequence import KeypointSequence
 
@@ -32,12 +32,12 @@ def sequence(
     return KeypointSequence(label, person([label] * frames, seed), times, subject, "cam", 25.0)
 
 
-def card(**other: object) -> Card:
+def card(**other: object) -> ModelCard:
     fields: dict[str, object] = {
         "layout": LAYOUT,
         "labels": LABELS,
         "idle": LABELS[:1],
-        "window": WindowShape(length=10, fps=25.0),
+        "window": WindowSpec(length=10, fps=25.0),
         "features": RAW,
         "decision": Parameters(),
         "layers": "",
@@ -49,7 +49,7 @@ def card(**other: object) -> Card:
         "commit": "",
         "trained": "",
     }
-    return Card(**(fields | other))  # type: ignore[arg-type]
+    return ModelCard(**(fields | other))  # type: ignore[arg-type]
 
 
 def read_number(windows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ import pytest
 from common.bus.messages import Message
 from common.errors import UserError
 from common.keypoints.landmarks import SLICES
-from common.recognition.classifier import WindowShape
+from common.recognition.classifier import WindowSpec
 from common.recognition.decision import Parameters
 from common.recording.dataset_writer import DatasetWriter
 from common.recording.sequence import KeypointSequence
@@ -112,11 +112,11 @@ def test_a_card_that_was_edited(cards: Path, tmp_path: Path):
     [
         ({"data": {"subjects": "anna"}}, "`data` of the model's card cannot be read"),
         (
-            {"decision": Parameters(enter=0.2, leave=0.9)},
-            "decision.leave is 0.9: it must not be above decision.enter, 0.2",
+            {"decision": Parameters(start_threshold=0.2, end_threshold=0.9)},
+            "decision.end_threshold is 0.9: it must not be above decision.start_threshold, 0.2",
         ),
         (
-            {"window": WindowShape(length=30, fps=0.5)},
+            {"window": WindowSpec(length=30, fps=0.5)},
             "windows of 30 frames at 0.5 frames/s, but the longest sequence has",
         ),
     ],

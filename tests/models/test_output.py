@@ -58,7 +58,7 @@ def test_training_adapting_evaluating_and_exporting(data: Path, model: Path, tmp
     output = printed("evaluate", model, data, "--report", tmp_path / "report")
     of_others = re.sub("(?m)^Warning: .*$", "", output)
     assert not set(re.findall("(?i)warning|tensorflow|retracing|deprecat", of_others)), output
-    only(r"(Warning: .*\n)+(enter .*\n){2}\S+.*\n", printed("tune_decision", model, data))
+    only(r"(Warning: .*\n)+(start_threshold .*\n){2}\S+.*\n", printed("tune_decision", model, data))
     for kind in ("tflite", "onnx"):
         output = printed("export", model, "--to", kind, "--data", data, "--out", tmp_path / kind)
         only(r"\S+: on \d+ windows probabilities differ by .*\n", output)

@@ -109,7 +109,7 @@ def test_the_card_describes_data_and_recipe(data: Path, model: Path):
     assert card.data["sha256"] == provenance.digest(sequences)
     assert card.data["fingerprints"] == [provenance.fingerprint(one) for one in sequences]
     assert card.data["subjects"] == ["anna", "bert"] and 0 <= card.metrics["validation"]["accuracy"] <= 1
-    assert card.recipe["epochs"] == 4 and card.decision.leave <= card.decision.enter
+    assert card.recipe["epochs"] == 4 and card.decision.end_threshold <= card.decision.start_threshold
     assert {path.name for path in model.parent.iterdir()} == {"forest"}
 
 

@@ -26,7 +26,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_bad_parameters_are_replaced_and_good_ones_stay(tmp_path: Path, model: Path):
     data = collected(tmp_path / "carl", group("idle", *HEIGHTS, each=2, subjects=("carl",), frames=30))
-    insensitive = Parameters(enter=1.0, leave=1.0, min_duration_s=5.0)
+    insensitive = Parameters(start_threshold=1.0, end_threshold=1.0, min_duration_s=5.0)
     card = msgspec.structs.replace(read_card(model), decision=insensitive)
     write_card(model, card)
     first = run("models.tune_decision", model, data)

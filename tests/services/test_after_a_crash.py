@@ -7,11 +7,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from common import RESTARTED, config
+from common import config
 from common.bus.messages import Action, Frame, Message, Prediction
 from common.keypoints.landmarks import SIZE
 from common.recognition.open_actions import VARIABLE
 from common.runtime.service import Service
+from common.runtime.watchdog import RESTARTED
 from services.inference import Inference
 from services.keypoints import Extractor
 from services.logger import Logger
@@ -38,7 +39,7 @@ def windows(recording: list[Message]) -> list[Message]:
 def handed_on(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """What the keeper has heard for the next process."""
     heard: dict[str, str] = {}
-    monkeypatch.setattr("common.runtime.watchdog.hand_on", heard.__setitem__)
+    monkeypatch.setattr("common.runtime.watchdog.pass_to_successor", heard.__setitem__)
     return heard
 
 

@@ -11,7 +11,7 @@ from common import config
 from common.bus.connection import Endpoints
 from common.bus.messages import Frame, Keypoints, Message, derive_header
 from common.frames.dispatcher import MAX_TRIES
-from common.frames.reliable_sender import Handover
+from common.frames.reliable_sender import ReliableSender
 from common.frames.sockets import FrameProducer, FrameWorker, Refused
 from common.keypoints.landmarks import SIZE
 from services.hub import Hub
@@ -88,14 +88,14 @@ def give(bench: Bench, giver: FrameProducer, *headers: Frame) -> None:
 
 def test_a_frame_is_kept_until_its_keypoints_are_published(bench: Bench) -> None:
     giver, taker = bench.camera(), bench.extractor()
-    handover = Handover(giver)
-    handover.add(frame(0), PICTURE)
-    handover.add(frame(1, end_of_stream=True), None)
+    handover = ReliableSender(giver)
+    handover.send(frame(0), PICTURE)
+    handover.send(frame(1, end_of_stream=True), None)
     got = bench.take(taker)
-    assert not handover.is_over()
+    assert not handover.all_acked()
     assert not bench.published
     answer(taker, got.header)
-    bench.until(handover.is_over)
+    bench.until(handover.all_acked)
     assert [message.header.end_of_stream for message in bench.published] == [False, True]
 
 

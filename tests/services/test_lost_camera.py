@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from common import RESTARTED
 from common.errors import EXIT_USER_ERROR
+from common.runtime.watchdog import RESTARTED
 from tests.pace import patience
 from tests.pipeline import ROOT, free_ports, pipeline
 

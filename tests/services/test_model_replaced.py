@@ -8,7 +8,7 @@ import pytest
 
 from common import config
 from common.bus.messages import Action, Message, Prediction
-from common.recognition.classifier import CARD, WindowShape, read_card
+from common.recognition.classifier import CARD, WindowSpec, read_card
 from services.inference import Inference
 from services.windows import Windows
 from tests.pipeline import ROOT
@@ -78,7 +78,7 @@ def test_a_half_written_model_is_not_taken_until_it_is_whole(inference, model, w
 
 
 def test_a_model_for_other_windows_is_not_taken(inference, model, windows):
-    change_card(model, window=WindowShape(length=30, fps=15.0))
+    change_card(model, window=WindowSpec(length=30, fps=15.0))
     assert play(inference, windows[30:40])[0]
     assert "fps=15.0" in inference.health.detail
     assert "fps=25.0" in inference.health.detail

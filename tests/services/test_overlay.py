@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from common import RESTARTED, config
+from common import config
 from common.bus.messages import Frame, Keypoints, Message
-from common.frames.pairing import HEADER_BYTES, MOST_BYTES
+from common.frames.pairing import HEADER_BYTES, MEMORY_LIMIT_BYTES
 from common.keypoints.landmarks import SIZE
 from common.runtime.service import HEARTBEAT_S
+from common.runtime.watchdog import RESTARTED
 from common.video.sources import FileSource
 from services.overlay import DRAW_S, Overlay
 from tests.pace import patience
@@ -81,8 +82,8 @@ def stages() -> Iterator[list[Overlay]]:
 def test_the_video_lasts_as_long_as_the_file_and_shows_every_picture(name: str, shared: Path, tmp_path: Path) -> None:
     source, stage, seq = FileSource(shared / "cases" / f"{name}.webm"), made(tmp_path), 0
     while picture := source.read():
-        height, width = picture.picture.shape[:2]
-        about = {"picture": picture.picture, "fps": source.fps, "live": False}
+        height, width = picture.image.shape[:2]
+        about = {"picture": picture.image, "fps": source.fps, "live": False}
         play(stage, shot(seq, picture.captured_ns, (width, height), **about))
         seq, last_ns = seq + 1, picture.captured_ns
     play(stage, [end(seq)])
@@ -101,12 +102,12 @@ def test_a_step_is_short_whatever_waits_and_the_end_counts_when_all_is_drawn(tmp
     messages = [message for seq in range(60) for message in shot(seq, size=(1280, 960), live=False)]
     inbox, steps_s, finished_at = [*messages, end(60)], [], 0
     deadline = time.monotonic() + patience(60)
-    while not stage.health.finished:
+    while not stage.health.ended_streams:
         assert time.monotonic() < deadline
         began_s = time.monotonic()
         stage.step(inbox)
         steps_s.append(time.monotonic() - began_s)
-        inbox, finished_at = [], stage.health.done
+        inbox, finished_at = [], stage.health.processed
     stage.close()
     assert finished_at == 60 and stage.health.missed == 0
     assert len(steps_s) > 1
@@ -147,9 +148,9 @@ def test_a_file_that_begins_anew_writes_its_video_over(tmp_path: Path) -> None:
     anew = [message for seq in range(5) for message in shot(seq, start=2, live=False)]
     play(stage, [*anew[:4], *late, *anew[4:]])  # messages of different topics may overtake each other
     play(stage, [end(8, start=1)])
-    assert not stage.health.finished
+    assert not stage.health.ended_streams
     play(stage, [end(5, start=2)])
-    assert stage.health.finished == {"cam"}
+    assert stage.health.ended_streams == {"cam"}
     stage.close()
     assert [path.name for path in tmp_path.iterdir()] == ["o.mp4"]
     assert shades(tmp_path / "o.mp4") == pytest.approx([0, 10, 20, 30, 40], abs=4)
@@ -227,13 +228,13 @@ def test_pictures_that_nobody_would_see_are_not_kept_and_not_missed(stages: list
     assert not any(picture() is not None for picture in held)
     for seq in range(4):
         play(stage, [shot(seq)[1]])
-    assert stage.health.done == 4 and stage.health.missed == 0
+    assert stage.health.processed == 4 and stage.health.missed == 0
 
 
 def test_all_streams_together_keep_no_more_pictures_than_one_may(tmp_path: Path, stages: list[Overlay]) -> None:
     stages.append(made(tmp_path))
-    held = without_keypoints(stages[0], ("one", "two", "three"), MOST_BYTES // (2160 * 3840 * 3) + 2)
+    held = without_keypoints(stages[0], ("one", "two", "three"), MEMORY_LIMIT_BYTES // (2160 * 3840 * 3) + 2)
     kept = {stream: [seq for seq, picture in enumerate(of) if picture() is not None] for stream, of in held.items()}
-    assert sum(map(len, kept.values())) == MOST_BYTES // (2160 * 3840 * 3 + HEADER_BYTES)
+    assert sum(map(len, kept.values())) == MEMORY_LIMIT_BYTES // (2160 * 3840 * 3 + HEADER_BYTES)
     assert {len(seqs) for seqs in kept.values()} <= {6, 7}
     assert all(seqs[-1] == len(held["one"]) - 1 for seqs in kept.values())  # the newest

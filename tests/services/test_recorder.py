@@ -185,7 +185,7 @@ def test_a_disk_that_is_full_pauses_and_nothing_is_lost(
     (tmp_path / "set/away").rename(tmp_path / "set/nod")
     go_on = Message(Command(stream="recorder", seq=0, captured_ns=0, ingested_ns=0, command="pause"))
     list(made.step([go_on, *frames[2 * FRAMES : 4 * FRAMES]]))
-    assert made.over
+    assert made.done
     made.close()
     assert len(files(tmp_path / "set")) == 3
     assert isinstance(frames[0].header, Keypoints)

@@ -8,11 +8,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from common import RESTARTED, config
+from common import config
 from common.bus.messages import Action, Frame, Keypoints, Message, Prediction, Status, Window, derive_header
 from common.errors import UserError
 from common.keypoints.landmarks import SIZE
 from common.runtime.service import Service
+from common.runtime.watchdog import RESTARTED
 from common.video.testcard import TestCard, schedule
 from services.inference import Inference
 from services.logger import Logger
@@ -134,7 +135,7 @@ def test_the_logger_writes_every_line(predictions, tmp_path: Path):
     stage = Logger(config.load(sets=[f"logger.out={tmp_path / 'run'}"]))
     stage.setup()
     play(stage, predictions)
-    stage.health.finished.add("cam")
+    stage.health.ended_streams.add("cam")
     stage.close()
     lines = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]
     assert [line["seq"] for line in lines] == list(range(len(lines)))

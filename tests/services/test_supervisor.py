@@ -1,4 +1,4 @@
-"""The keeper with real children: what crashes, hangs, grows or does not stop, and who goes when others are gone."""
+"""The supervisor with real children: what crashes, hangs, grows or does not stop, and who goes when others are gone."""
 
 import fcntl
 import json
@@ -24,14 +24,14 @@ from services import supervisor
 from tests.pace import patience
 from tests.pipeline import PAGE_OFFSET, ROOT, Pipeline, pipeline
 
-KEEPER = """
+SUPERVISOR = """
 import logging, sys
 from services import supervisor
-logging.basicConfig(format="keeper: %(message)s", stream=sys.stderr)
-keeper.STOP_S = 2.0
-sys.exit(keeper.Keeper([sys.executable, "-u", "-c", sys.argv[1]], "child", 200).run())
+logging.basicConfig(format="supervisor: %(message)s", stream=sys.stderr)
+supervisor.STOP_S = 2.0
+sys.exit(supervisor.Supervisor([sys.executable, "-u", "-c", sys.argv[1]], "child", 200).run())
 """
-SAY = "import os, signal, sys, time; from common import RESTARTED, watchdog; print(RESTARTED in os.environ);"
+SAY = "import os, signal, sys, time; from common.runtime import watchdog; print(watchdog.is_restart());"
 
 
 def until(found: Callable[[], object], seconds: float, what: str) -> None:
@@ -42,13 +42,13 @@ def until(found: Callable[[], object], seconds: float, what: str) -> None:
 
 
 def keep(child: str) -> "subprocess.Popen[str]":
-    """A keeper of a small program."""
-    command = [sys.executable, "-c", KEEPER, SAY + child]
+    """A supervisor of a small program."""
+    command = [sys.executable, "-c", SUPERVISOR, SAY + child]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def kept(child: str) -> tuple[int, str]:
-    """The exit code of a keeper that ends by itself, and what was said."""
+    """The exit code of a supervisor that ends by itself, and what was said."""
     with keep(child) as started:
         try:
             said, _ = started.communicate(timeout=patience(30))
@@ -61,7 +61,7 @@ def kept(child: str) -> tuple[int, str]:
 
 
 def test_a_child_that_is_silent_for_longer_than_it_said_is_started_anew():
-    code, said = kept("watchdog.beat(1); RESTARTED in os.environ or os.kill(os.getpid(), signal.SIGSTOP)")
+    code, said = kept("watchdog.beat(1); watchdog.is_restart() or os.kill(os.getpid(), signal.SIGSTOP)")
     assert code == 0
     assert said.splitlines()[0] == "False"
     assert "child hangs, silent for 1 s; it is killed" in said
@@ -76,11 +76,11 @@ def test_a_child_that_speaks_in_time_or_never_has_spoken_is_left_alone():
 
 @pytest.mark.parametrize(("reports", "killed"), [(True, True), (False, False)])
 def test_a_service_that_hangs_before_its_first_word_is_started_anew(monkeypatch, reports: bool, killed: bool):
-    monkeypatch.setattr(watchdog, "LONG_S", 2)
+    monkeypatch.setattr(watchdog, "LONG_TIMEOUT_S", 2)
     monkeypatch.setattr(supervisor, "MAX_CRASHES", 1)
-    monkeypatch.setattr(supervisor, "when_asked_to_stop", lambda _: None)  # signals are for the test's own process
+    monkeypatch.setattr(supervisor, "on_stop_signal", lambda _: None)  # signals are for the test's own process
     hangs = [sys.executable, "-c", "import time; time.sleep(5)"]
-    assert supervisor.Keeper(hangs, "child", 200, reports).run() == (128 + signal.SIGKILL if killed else 0)
+    assert supervisor.Supervisor(hangs, "child", 200, reports).run() == (128 + signal.SIGKILL if killed else 0)
 
 
 @pytest.mark.parametrize(("service", "reports"), [("hub", True), ("camera", True), ("robot", False), ("none", False)])
@@ -89,13 +89,15 @@ def test_a_service_of_the_runner_is_known_to_report(service: str, reports: bool)
 
 
 def test_what_a_child_hands_on_is_known_to_the_next():
-    code, said = kept("print(os.environ.get('A')); watchdog.hand_on('A', 'b=c'); sys.exit(9 - 9 * ('A' in os.environ))")
+    code, said = kept(
+        "print(os.environ.get('A')); watchdog.pass_to_successor('A', 'b=c'); sys.exit(9 - 9 * ('A' in os.environ))"
+    )
     assert code == 0
-    assert [line for line in said.splitlines() if "keeper" not in line] == ["False", "None", "True", "b=c"]
+    assert [line for line in said.splitlines() if "supervisor" not in line] == ["False", "None", "True", "b=c"]
 
 
 def test_a_child_that_uses_too_much_memory_is_started_anew():
-    code, said = kept("RESTARTED in os.environ and sys.exit(0); held = b'x' * 300_000_000; time.sleep(60)")
+    code, said = kept("watchdog.is_restart() and sys.exit(0); held = b'x' * 300_000_000; time.sleep(60)")
     assert code == 0
     assert "child uses more than 200 MB; it is killed" in said
 
@@ -118,11 +120,11 @@ def test_a_child_that_does_not_stop_is_killed(number: signal.Signals):
             said, _ = started.communicate(timeout=patience(10))
         finally:
             started.kill()
-    assert said == "keeper: child does not stop for 2 s; it is killed\n"
+    assert said == "supervisor: child does not stop for 2 s; it is killed\n"
     assert started.returncode == 128 + signal.SIGKILL
 
 
-def test_nohup_keeps_a_keeper_and_its_child_when_the_terminal_is_closed():
+def test_nohup_keeps_a_supervisor_and_its_child_when_the_terminal_is_closed():
     handler = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         started = keep("print('ready', signal.getsignal(signal.SIGHUP) == signal.SIG_IGN); time.sleep(2)")
@@ -210,7 +212,7 @@ def test_when_the_terminal_is_closed_all_ends(tmp_path: Path, monkeypatch: pytes
         all_is_over(children, running, tmp_path / "out")
 
 
-def test_when_a_keeper_is_killed_its_service_ends_and_so_does_the_run(tmp_path: Path):
+def test_when_a_supervisor_is_killed_its_service_ends_and_so_does_the_run(tmp_path: Path):
     with running_pipeline(tmp_path) as running:
         children = psutil.Process(running.process.pid).children(recursive=True)
         os.kill(psutil.Process(running.pids_now("windows")[0]).ppid(), signal.SIGKILL)

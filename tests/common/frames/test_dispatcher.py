@@ -13,12 +13,12 @@ from common.bus.messages import Frame
 from common.frames.dispatcher import (
     FILE_TIMEOUT_S,
     FRAME_TIMEOUT_S,
-    IDLE_S,
     MAX_TRIES,
     OVERTAKEN_S,
+    REQUEST_TIMEOUT_S,
     SHARE_S,
     Dispatcher,
-    Release,
+    OrderedResult,
 )
 
 STEP_S = 0.01
@@ -51,12 +51,12 @@ class Hub:
     extractors: dict[bytes, Extractor]
     dispatcher: Dispatcher[str, int] = field(default_factory=Dispatcher)
     now: float = 0.0
-    released: dict[str, list[Release[int]]] = field(default_factory=lambda: defaultdict(list))
+    released: dict[str, list[OrderedResult[int]]] = field(default_factory=lambda: defaultdict(list))
     offered: int = 0
 
     def offer(self, header: Frame) -> None:
         self.offered += not header.end_of_stream
-        self.dispatcher.offer(header, "picture", b"camera", self.now)
+        self.dispatcher.submit(header, "picture", b"camera", self.now)
 
     def run(self, until: float) -> None:
         while self.now < until:
@@ -67,27 +67,27 @@ class Hub:
         for name, extractor in self.extractors.items():
             self._work(name, extractor)
         self.dispatcher.tick(self.now)
-        for gift in list(self.dispatcher.match(self.now)):
+        for gift in list(self.dispatcher.assignments(self.now)):
             self._give(gift.extractor, gift.header)
-        for release in self.dispatcher.released():
+        for release in self.dispatcher.ordered_results():
             self.released[release.header.stream].append(release)
 
     def _work(self, name: bytes, extractor: Extractor) -> None:
         if self.now >= min(extractor.dies_at, extractor.silent_at):
             return
         if extractor.frame is None and self.now >= extractor.next_ask:
-            self.dispatcher.ask(name, self.now)
+            self.dispatcher.request(name, self.now)
             extractor.next_ask = self.now + 1.0
         elif extractor.frame is not None and self.now >= extractor.ready_at:
             done, extractor.frame = extractor.frame, None
             self.dispatcher.result(name, done, done.seq, self.now)
-            self.dispatcher.ask(name, self.now)
+            self.dispatcher.request(name, self.now)
             extractor.next_ask = self.now + 1.0
 
     def _give(self, name: bytes, header: Frame) -> None:
         extractor = self.extractors[name]
         if self.now >= extractor.dies_at:
-            self.dispatcher.gone(name)
+            self.dispatcher.remove_worker(name)
             return
         assert extractor.frame is None, "two frames at once for one extractor"
         extractor.frame, extractor.ready_at = header, self.now + extractor.work_s
@@ -142,12 +142,12 @@ def simulate(world: dict) -> Hub:
         for i, count in enumerate(world["files"]):
             name = f"file{i}"
             seq, waiting = given_to_hub[name], hub.dispatcher.streams.get(name)
-            if seq <= count and (waiting is None or len(waiting.waiting()) < 4):
+            if seq <= count and (waiting is None or len(waiting.unassigned()) < 4):
                 header = frame(name, seq, live=False, end_of_stream=seq == count)
                 hub.offer(header)
                 given_to_hub[name] += 1
                 if rng.random() < 0.3:
-                    hub.dispatcher.offer(header, "picture", b"camera", hub.now)  # sent again
+                    hub.dispatcher.submit(header, "picture", b"camera", hub.now)  # sent again
         for i, (count, fps) in enumerate(world["cameras"]):
             name = f"camera{i}"
             if shown[name] <= count and hub.now >= shown[name] / fps:
@@ -274,21 +274,21 @@ def test_nobody_waits_long_for_an_extractor_whose_turn_it_is() -> None:
 
 def test_the_stream_that_waited_longest_comes_first() -> None:
     dispatcher: Dispatcher[str, int] = Dispatcher()
-    dispatcher.offer(frame("late", 0), "x", b"camera", 2.0)
-    dispatcher.offer(frame("early", 0), "x", b"camera", 1.0)
-    dispatcher.ask(A, 3.0)
-    assert [gift.header.stream for gift in dispatcher.match(3.0)] == ["early"]
+    dispatcher.submit(frame("late", 0), "x", b"camera", 2.0)
+    dispatcher.submit(frame("early", 0), "x", b"camera", 1.0)
+    dispatcher.request(A, 3.0)
+    assert [gift.header.stream for gift in dispatcher.assignments(3.0)] == ["early"]
 
 
 def test_an_extractor_that_asks_twice_still_holds_one_frame_at_a_time() -> None:
     # Its repeated request may cross the frame on its way; a second frame would only grow old with it.
     dispatcher: Dispatcher[str, int] = Dispatcher()
-    dispatcher.ask(A, 0.0)
-    dispatcher.offer(frame("cam", 0), "x", b"camera", 0.0)
-    assert len(list(dispatcher.match(0.0))) == 1
-    dispatcher.ask(A, 0.001)
-    dispatcher.offer(frame("cam", 1), "x", b"camera", 0.04)
-    assert not list(dispatcher.match(0.04))
+    dispatcher.request(A, 0.0)
+    dispatcher.submit(frame("cam", 0), "x", b"camera", 0.0)
+    assert len(list(dispatcher.assignments(0.0))) == 1
+    dispatcher.request(A, 0.001)
+    dispatcher.submit(frame("cam", 1), "x", b"camera", 0.04)
+    assert not list(dispatcher.assignments(0.04))
 
 
 # --- cameras that repeat, restart and end -----------------------------------------------------------
@@ -301,7 +301,7 @@ def test_frames_sent_again_are_ignored_even_after_their_release(live: bool) -> N
         hub.offer(frame("cam", seq, live))
         hub.run(hub.now + 0.1)
     for seq in range(3):
-        hub.dispatcher.offer(frame("cam", seq, live), "x", b"camera", hub.now)
+        hub.dispatcher.submit(frame("cam", seq, live), "x", b"camera", hub.now)
     hub.run(hub.now + 1)
     assert hub.seqs("cam") == [0, 1, 2]
 
@@ -320,12 +320,12 @@ def test_a_restarted_camera_begins_again_at_zero_and_what_was_on_its_way_is_coun
 
 def test_the_result_of_a_frame_from_before_a_restart_is_not_taken_for_the_new_one() -> None:
     dispatcher: Dispatcher[str, int] = Dispatcher()
-    dispatcher.ask(A, 0.0)
-    dispatcher.offer(frame("cam", 0), "x", b"camera", 0.0)
-    list(dispatcher.match(0.0))
-    dispatcher.offer(frame("cam", 0, start=99), "x", b"camera", 0.1)
+    dispatcher.request(A, 0.0)
+    dispatcher.submit(frame("cam", 0), "x", b"camera", 0.0)
+    list(dispatcher.assignments(0.0))
+    dispatcher.submit(frame("cam", 0, start=99), "x", b"camera", 0.1)
     assert not dispatcher.result(A, frame("cam", 0), 7, 0.2)
-    assert not list(dispatcher.released())
+    assert not list(dispatcher.ordered_results())
 
 
 def test_an_empty_stream_has_an_end_too_and_a_name_can_be_used_again() -> None:
@@ -338,9 +338,9 @@ def test_an_empty_stream_has_an_end_too_and_a_name_can_be_used_again() -> None:
 
 def test_a_camera_that_sends_two_ends_does_not_stop_the_hub() -> None:
     dispatcher: Dispatcher[str, int] = Dispatcher()
-    dispatcher.offer(frame("cam", 5, end_of_stream=True), "x", b"camera", 0.0)
-    dispatcher.offer(frame("cam", 6, end_of_stream=True), "x", b"camera", 0.0)
-    assert [r.header.seq for r in dispatcher.released()] == [5]
+    dispatcher.submit(frame("cam", 5, end_of_stream=True), "x", b"camera", 0.0)
+    dispatcher.submit(frame("cam", 6, end_of_stream=True), "x", b"camera", 0.0)
+    assert [r.header.seq for r in dispatcher.ordered_results()] == [5]
 
 
 # --- extractors that are gone -----------------------------------------------------------------------
@@ -349,61 +349,61 @@ def test_a_camera_that_sends_two_ends_does_not_stop_the_hub() -> None:
 def test_a_file_loses_nothing_when_its_extractor_dies_and_a_live_stream_one_frame() -> None:
     for live, expected, lost in ((False, [0, 1], 0), (True, [1], 1)):
         dispatcher: Dispatcher[str, int] = Dispatcher()
-        dispatcher.ask(A, 0.0)
-        dispatcher.offer(frame("cam", 0, live), "x", b"camera", 0.0)
-        list(dispatcher.match(0.0))
-        dispatcher.offer(frame("cam", 1, live), "x", b"camera", 0.0)
-        assert dispatcher.gone(A) == 1
+        dispatcher.request(A, 0.0)
+        dispatcher.submit(frame("cam", 0, live), "x", b"camera", 0.0)
+        list(dispatcher.assignments(0.0))
+        dispatcher.submit(frame("cam", 1, live), "x", b"camera", 0.0)
+        assert dispatcher.remove_worker(A) == 1
         released = []
         for now in (0.1, 0.2):
-            dispatcher.ask(B, now)
-            for gift in list(dispatcher.match(now)):
+            dispatcher.request(B, now)
+            for gift in list(dispatcher.assignments(now)):
                 assert dispatcher.result(B, gift.header, 0, now)
-            released += [r.header.seq for r in dispatcher.released()]
+            released += [r.header.seq for r in dispatcher.ordered_results()]
         assert (released, dispatcher.lost) == (expected, lost)
 
 
 def test_a_silent_extractor_is_given_up_and_its_late_answer_ignored() -> None:
     dispatcher: Dispatcher[str, int] = Dispatcher()
-    dispatcher.ask(A, 0.0)
-    dispatcher.offer(frame("clip", 0, live=False), "x", b"camera", 0.0)
-    list(dispatcher.match(0.0))
+    dispatcher.request(A, 0.0)
+    dispatcher.submit(frame("clip", 0, live=False), "x", b"camera", 0.0)
+    list(dispatcher.assignments(0.0))
     assert dispatcher.tick(FILE_TIMEOUT_S) == 0
     assert dispatcher.tick(FILE_TIMEOUT_S + 0.01) == 1
     later = FILE_TIMEOUT_S + 1
-    dispatcher.ask(B, later)
-    list(dispatcher.match(later))
+    dispatcher.request(B, later)
+    list(dispatcher.assignments(later))
     assert not dispatcher.result(A, frame("clip", 0, live=False), 1, later + 0.1)
     assert dispatcher.result(B, frame("clip", 0, live=False), 2, later + 0.2)
-    assert [r.result for r in dispatcher.released()] == [2]
+    assert [r.result for r in dispatcher.ordered_results()] == [2]
 
 
 def test_an_idle_extractor_that_stopped_asking_gets_no_frame() -> None:
     dispatcher: Dispatcher[str, int] = Dispatcher()
-    dispatcher.ask(A, 0.0)
-    dispatcher.tick(IDLE_S + 0.01)
-    dispatcher.offer(frame("cam", 0), "x", b"camera", IDLE_S + 0.02)
-    assert not list(dispatcher.match(IDLE_S + 0.02))
+    dispatcher.request(A, 0.0)
+    dispatcher.tick(REQUEST_TIMEOUT_S + 0.01)
+    dispatcher.submit(frame("cam", 0), "x", b"camera", REQUEST_TIMEOUT_S + 0.02)
+    assert not list(dispatcher.assignments(REQUEST_TIMEOUT_S + 0.02))
 
 
 def test_busy_names_who_has_had_a_frame_for_too_long() -> None:
     dispatcher: Dispatcher[str, int] = Dispatcher()
-    dispatcher.ask(A, 0.0)
-    dispatcher.offer(frame("cam", 0), "x", b"camera", 0.0)
-    list(dispatcher.match(0.0))
-    assert dispatcher.busy(0.1, for_s=0.2) == set()
-    assert dispatcher.busy(0.3, for_s=0.2) == {A}
+    dispatcher.request(A, 0.0)
+    dispatcher.submit(frame("cam", 0), "x", b"camera", 0.0)
+    list(dispatcher.assignments(0.0))
+    assert dispatcher.busy_workers(0.1, for_s=0.2) == set()
+    assert dispatcher.busy_workers(0.3, for_s=0.2) == {A}
 
 
 def test_headers_are_passed_on_unchanged() -> None:
     dispatcher: Dispatcher[str, int] = Dispatcher()
     header = msgspec.structs.replace(frame("cam", 3), width=640, height=480)
-    dispatcher.ask(A, 0.0)
-    dispatcher.offer(header, "pixels", b"camera", 0.0)
-    (gift,) = list(dispatcher.match(0.0))
+    dispatcher.request(A, 0.0)
+    dispatcher.submit(header, "pixels", b"camera", 0.0)
+    (gift,) = list(dispatcher.assignments(0.0))
     assert (gift.header, gift.payload, gift.extractor) == (header, "pixels", A)
     dispatcher.result(A, gift.header, 1, 0.1)
-    assert list(dispatcher.released()) == [Release(b"camera", header, 1)]
+    assert list(dispatcher.ordered_results()) == [OrderedResult(b"camera", header, 1)]
 
 
 # --- what cannot be done ----------------------------------------------------------------------------
@@ -412,17 +412,17 @@ def test_headers_are_passed_on_unchanged() -> None:
 def test_a_frame_on_which_extractors_die_is_given_up_and_the_file_goes_on() -> None:
     dispatcher: Dispatcher[str, int] = Dispatcher()
     for seq in range(3):
-        dispatcher.offer(frame("clip", seq, live=False), "x", b"camera", 0.0)
+        dispatcher.submit(frame("clip", seq, live=False), "x", b"camera", 0.0)
     released = []
     for number in range(20):
         extractor = str(number).encode()
-        dispatcher.ask(extractor, number)
-        for gift in list(dispatcher.match(number)):
+        dispatcher.request(extractor, number)
+        for gift in list(dispatcher.assignments(number)):
             if gift.header.seq == 1:
-                dispatcher.gone(extractor)
+                dispatcher.remove_worker(extractor)
             else:
                 dispatcher.result(extractor, gift.header, gift.header.seq, number)
-        released += [(r.header.seq, r.result) for r in dispatcher.released()]
+        released += [(r.header.seq, r.result) for r in dispatcher.ordered_results()]
     assert released == [(0, 0), (1, None), (2, 2)]
     assert dispatcher.given_up == 1
 
@@ -430,26 +430,26 @@ def test_a_frame_on_which_extractors_die_is_given_up_and_the_file_goes_on() -> N
 def test_only_the_frame_that_was_worked_on_is_blamed_not_the_one_given_ahead() -> None:
     dispatcher: Dispatcher[str, int] = Dispatcher()
     for seq in range(2):
-        dispatcher.offer(frame("clip", seq, live=False), "x", b"camera", 0.0)
+        dispatcher.submit(frame("clip", seq, live=False), "x", b"camera", 0.0)
     for number in range(MAX_TRIES):
         extractor = str(number).encode()
-        dispatcher.ask(extractor, number)
-        list(dispatcher.match(number))
-        dispatcher.ask_ahead(extractor, number + 0.5)
-        list(dispatcher.match(number + 0.5))
-        dispatcher.gone(extractor)
-    dispatcher.ask(B, 9.0)
-    assert [gift.header.seq for gift in dispatcher.match(9.0)] == [1]
-    assert [(r.header.seq, r.result) for r in dispatcher.released()] == [(0, None)]
+        dispatcher.request(extractor, number)
+        list(dispatcher.assignments(number))
+        dispatcher.prefetch(extractor, number + 0.5)
+        list(dispatcher.assignments(number + 0.5))
+        dispatcher.remove_worker(extractor)
+    dispatcher.request(B, 9.0)
+    assert [gift.header.seq for gift in dispatcher.assignments(9.0)] == [1]
+    assert [(r.header.seq, r.result) for r in dispatcher.ordered_results()] == [(0, None)]
 
 
 def test_results_that_cannot_be_used_are_bounded_too_and_a_live_one_is_lost() -> None:
     for live, given_up, lost in ((False, 1, 0), (True, 0, 1)):
         dispatcher: Dispatcher[str, int] = Dispatcher()
-        dispatcher.offer(frame("cam", 0, live), "x", b"camera", 0.0)
+        dispatcher.submit(frame("cam", 0, live), "x", b"camera", 0.0)
         for number in range(2 * MAX_TRIES):
-            dispatcher.ask(A, number)
-            for gift in list(dispatcher.match(number)):
+            dispatcher.request(A, number)
+            for gift in list(dispatcher.assignments(number)):
                 dispatcher.failed(A, gift.header, number)
         assert (dispatcher.given_up, dispatcher.lost) == (given_up, lost)
 
@@ -468,12 +468,12 @@ def test_a_file_does_not_starve_a_camera() -> None:
 def test_no_frame_of_a_file_is_given_ahead_while_a_camera_waits() -> None:
     dispatcher: Dispatcher[str, int] = Dispatcher()
     for seq in range(3):
-        dispatcher.offer(frame("clip", seq, live=False), "x", b"camera", 0.0)
-    dispatcher.ask(A, 0.0)
-    assert len(list(dispatcher.match(0.0))) == 1
-    dispatcher.offer(frame("cam", 0), "x", b"other", 0.1)
-    dispatcher.ask_ahead(A, 0.1)
-    assert not list(dispatcher.match(0.2))
+        dispatcher.submit(frame("clip", seq, live=False), "x", b"camera", 0.0)
+    dispatcher.request(A, 0.0)
+    assert len(list(dispatcher.assignments(0.0))) == 1
+    dispatcher.submit(frame("cam", 0), "x", b"other", 0.1)
+    dispatcher.prefetch(A, 0.1)
+    assert not list(dispatcher.assignments(0.2))
 
 
 def test_a_hung_extractor_holds_a_live_stream_up_for_a_second_while_another_is_free() -> None:
@@ -508,32 +508,32 @@ def test_another_beginning_counts_whatever_the_clock_says() -> None:
 
 def test_a_camera_that_was_disconnected_is_told_under_its_new_name_what_was_published() -> None:
     dispatcher: Dispatcher[str, int] = Dispatcher()
-    dispatcher.ask(A, 0.0)
+    dispatcher.request(A, 0.0)
     for seq in range(2):
-        assert dispatcher.offer(frame("clip", seq, live=False), "x", b"before", 0.0) == "new"
-    (gift,) = list(dispatcher.match(0.0))
+        assert dispatcher.submit(frame("clip", seq, live=False), "x", b"before", 0.0) == "new"
+    (gift,) = list(dispatcher.assignments(0.0))
     dispatcher.result(A, gift.header, 7, 0.1)
-    assert [r.camera for r in dispatcher.released()] == [b"before"]
-    assert dispatcher.offer(frame("clip", 0, live=False), "x", b"after", 0.2) == "released"  # it did not hear that
-    assert dispatcher.offer(frame("clip", 1, live=False), "x", b"after", 0.2) == "again"
-    dispatcher.ask(A, 0.3)
-    (gift,) = list(dispatcher.match(0.3))
+    assert [r.camera for r in dispatcher.ordered_results()] == [b"before"]
+    assert dispatcher.submit(frame("clip", 0, live=False), "x", b"after", 0.2) == "released"  # it did not hear that
+    assert dispatcher.submit(frame("clip", 1, live=False), "x", b"after", 0.2) == "again"
+    dispatcher.request(A, 0.3)
+    (gift,) = list(dispatcher.assignments(0.3))
     dispatcher.result(A, gift.header, 7, 0.4)
-    assert [r.camera for r in dispatcher.released()] == [b"after"]
+    assert [r.camera for r in dispatcher.ordered_results()] == [b"after"]
 
 
 def test_an_end_that_is_sent_again_after_its_release_does_not_end_the_stream_twice() -> None:
     dispatcher: Dispatcher[str, int] = Dispatcher()
     end = frame("clip", 0, live=False, end_of_stream=True)
-    assert dispatcher.offer(end, "", b"camera", 0.0) == "new"
-    assert len(list(dispatcher.released())) == 1
-    assert dispatcher.offer(end, "", b"camera", 0.1) == "released"
-    assert not list(dispatcher.released())
+    assert dispatcher.submit(end, "", b"camera", 0.0) == "new"
+    assert len(list(dispatcher.ordered_results())) == 1
+    assert dispatcher.submit(end, "", b"camera", 0.1) == "released"
+    assert not list(dispatcher.ordered_results())
 
 
 def test_a_second_camera_of_a_name_is_noticed_while_the_first_is_not_over() -> None:
     dispatcher: Dispatcher[str, int] = Dispatcher()
-    dispatcher.offer(frame("cam", 0, start=1), "x", b"first", 0.0)
-    assert dispatcher.camera(frame("cam", 0, start=2)) == b"first"
-    assert dispatcher.camera(frame("cam", 1, start=1)) is None
-    assert dispatcher.camera(frame("other", 0, start=2)) is None
+    dispatcher.submit(frame("cam", 0, start=1), "x", b"first", 0.0)
+    assert dispatcher.previous_camera(frame("cam", 0, start=2)) == b"first"
+    assert dispatcher.previous_camera(frame("cam", 1, start=1)) is None
+    assert dispatcher.previous_camera(frame("other", 0, start=2)) is None

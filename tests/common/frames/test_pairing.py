@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from common.bus.messages import Frame, Keypoints, Message
 from common.frames import pairing
-from common.frames.pairing import HEADER_BYTES, Pairing, make_room
+from common.frames.pairing import HEADER_BYTES, FramePairing, limit_memory
 from common.keypoints.landmarks import SIZE
 
 FRAME_BYTES = HEADER_BYTES + 4 * 3 * 3
@@ -22,7 +22,7 @@ def keypoints(seq: int) -> Message:
     return Message(Keypoints(stream="cam", seq=seq, captured_ns=seq, ingested_ns=0), np.zeros(SIZE, np.float32))
 
 
-def pairs(made: Pairing) -> list[tuple[int, bool]]:
+def pairs(made: FramePairing) -> list[tuple[int, bool]]:
     """Numbers, and whether the picture is there."""
     found = []
     while pair := made.next():
@@ -33,7 +33,7 @@ def pairs(made: Pairing) -> list[tuple[int, bool]]:
 
 @given(st.integers(0, 6), st.integers(1, 9))
 def test_whichever_comes_first(ahead: int, count: int) -> None:
-    made, found = Pairing(), []
+    made, found = FramePairing(), []
     for seq in range(count + ahead):
         if seq < count:
             made.add_keypoints(keypoints(seq))
@@ -44,7 +44,7 @@ def test_whichever_comes_first(ahead: int, count: int) -> None:
 
 
 def test_of_a_camera_that_is_faster_than_the_extractor_only_what_was_looked_at_is_kept() -> None:
-    made = Pairing()
+    made = FramePairing()
     for seq in range(9):
         made.add_frame(frame(seq))
     for seq in (2, 5, 8):
@@ -53,7 +53,7 @@ def test_of_a_camera_that_is_faster_than_the_extractor_only_what_was_looked_at_i
 
 
 def test_a_lost_picture_is_known_when_a_later_one_comes_or_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = Pairing()
+    made = FramePairing()
     made.add_keypoints(keypoints(0))
     assert pairs(made) == [] and made.waiting == 1
     made.add_frame(frame(1))
@@ -65,14 +65,14 @@ def test_a_lost_picture_is_known_when_a_later_one_comes_or_after_a_while(monkeyp
 
 
 def test_memory_has_a_limit_in_bytes_for_all_streams_together() -> None:
-    busy, calm = Pairing(), Pairing()
+    busy, calm = FramePairing(), FramePairing()
     for seq in range(100):
         busy.add_frame(frame(seq))
-        make_room([busy, calm], 5 * FRAME_BYTES)
+        limit_memory([busy, calm], 5 * FRAME_BYTES)
     assert busy.held_bytes == 5 * FRAME_BYTES
     for seq in range(2):
         calm.add_frame(frame(seq))
-        make_room([busy, calm], 5 * FRAME_BYTES)
+        limit_memory([busy, calm], 5 * FRAME_BYTES)
     for seq in range(100):
         busy.add_keypoints(keypoints(seq))
         calm.add_keypoints(keypoints(seq))
@@ -82,10 +82,10 @@ def test_memory_has_a_limit_in_bytes_for_all_streams_together() -> None:
 
 
 def test_a_frame_without_its_picture_is_not_lost_and_has_a_limit_too() -> None:
-    made = Pairing()
+    made = FramePairing()
     for seq in range(9):
         made.add_frame(Message(frame(seq).header))
-    make_room([made], 5 * HEADER_BYTES)
+    limit_memory([made], 5 * HEADER_BYTES)
     for seq in range(3, 9):
         made.add_keypoints(keypoints(seq))
     assert pairs(made) == [(3, False), *((seq, True) for seq in range(4, 9))]

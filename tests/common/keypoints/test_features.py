@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.keypoints.features import BODY, LIMIT, RAW, Features, features, size
+from common.keypoints.features import BODY, CLIP, RAW, Features, features, size
 from common.keypoints.landmarks import PARTS, SHAPES, SIZE, SLICES
 from models.training_data.augment import X, Y, mirror
 
@@ -69,7 +69,7 @@ def test_parts_that_are_never_there_give_zeros_and_finite_numbers(seed, absent):
     assert found.shape == (3, LENGTH, size(WHOLE))
     assert found.dtype == np.float32
     assert np.isfinite(found).all()
-    assert np.abs(found).max() <= LIMIT
+    assert np.abs(found).max() <= CLIP
     if "pose" in absent:
         assert not features(windows, Features(kind="body", parts=("pose", "joints"))).any()
     if absent & {"pose", "face"}:  # without shoulders there is no telling where a face is

@@ -50,7 +50,7 @@ def test_the_test_card_is_seen_as_when_it_was_recorded(
     found = stored.keypoints(list(stored.find(FRAMES)))[:-1]
     now, then = (split(np.stack([vector for _, vector in messages[:FRAMES]])) for messages in (found, recording))
     apart = {part: np.linalg.norm((now[part] - then[part])[..., :2] * (640, 480), axis=-1) for part in ("pose", "face")}
-    assert [header.seen for header, _ in found] == [header.seen for header, _ in recording[:FRAMES]]
+    assert [header.detected_parts for header, _ in found] == [header.detected_parts for header, _ in recording[:FRAMES]]
     assert apart["face"].mean(axis=1).max() < 4
     assert np.median(apart["pose"][then["pose"][..., 3] > MIN_VISIBILITY]) < 5
 
@@ -94,5 +94,5 @@ def test_a_graph_that_forgets_is_as_good_as_new(shared: Path) -> None:
             np.testing.assert_array_equal(found.vector, expected.vector)
             assert found[1:] == expected[1:]
         new.close()
-        reused.forget()
+        reused.reset()
     reused.close()

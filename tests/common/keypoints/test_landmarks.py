@@ -10,7 +10,7 @@ from mediapipe.python.solutions.pose_connections import POSE_CONNECTIONS
 from numpy.typing import NDArray
 
 from common.keypoints import holistic  # noqa: F401 (keeps mediapipe below from importing tensorflow, 13 s)
-from common.keypoints.landmarks import CONNECTIONS, PARTS, SHAPES, SIZE, SLICES, flatten, seen, split
+from common.keypoints.landmarks import CONNECTIONS, PARTS, SHAPES, SIZE, SLICES, detected_parts, flatten, split
 
 subsets = st.sets(st.sampled_from(PARTS))
 
@@ -46,7 +46,7 @@ def test_flatten_is_the_inverse_of_split_and_split_takes_any_leading_axes(seed: 
 
 @given(st.integers(0, 2**32), subsets)
 def test_seen_names_what_was_given_in_the_layouts_order(seed: int, names: set[str]) -> None:
-    assert seen(flatten(parts(seed, names))) == tuple(part for part in PARTS if part in names)
+    assert detected_parts(flatten(parts(seed, names))) == tuple(part for part in PARTS if part in names)
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from common.errors import UserError
 from common.keypoints.features import Features, features, raw_of
-from common.keypoints.landmarks import SIZE, VECTORS
-from common.recognition.backends import KINDS, reason
-from common.recognition.classifier import CARD, Classifier, WindowShape, read_card, tempered
+from common.keypoints.landmarks import SIZE, VECTOR_SIZES
+from common.recognition.backends import LOADERS, reason
+from common.recognition.classifier import CARD, Classifier, WindowSpec, read_card, temperature_scale
 from tests.pipeline import ROOT
 
 TESTCARD = ROOT / "pretrained" / "testcard"
@@ -30,7 +30,7 @@ TARGETS = np.arange(70) % 3
 
 
 def folder_with_card(folder: Path, size: int = SIZE, labels: list[str] = LABELS, length: int = LENGTH) -> Path:
-    shape = WindowShape(length=length, fps=None)
+    shape = WindowSpec(length=length, fps=None)
     card = msgspec.structs.replace(read_card(TESTCARD), labels=labels, idle=[], window=shape, features=raw_of(size))
     folder.mkdir(exist_ok=True)
     (folder / CARD).write_bytes(msgspec.json.encode(card))
@@ -69,7 +69,7 @@ def write_tflite(path: Path, size: int = SIZE, batch: int | None = None) -> None
     path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
 
 
-@pytest.mark.parametrize("size", VECTORS)
+@pytest.mark.parametrize("size", VECTOR_SIZES)
 def test_a_network_gets_the_parts_it_was_trained_on(tmp_path: Path, size: int):
     write_onnx(folder_with_card(tmp_path, size) / "model.onnx", size)
     expected = softmax(features(WINDOWS, raw_of(size)).reshape(len(WINDOWS), -1) @ linear(size))
@@ -100,9 +100,11 @@ def test_the_network_gets_the_features_its_card_says(tmp_path: Path):
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
 def test_a_temperature_divides_the_logits(temperature: float):
     logits = RNG.normal(0, 3, (20, 5))
-    tempered_rows = tempered(softmax(logits).astype(np.float32), temperature)
+    tempered_rows = temperature_scale(softmax(logits).astype(np.float32), temperature)
     np.testing.assert_allclose(tempered_rows, softmax(logits / temperature), atol=1e-5)
-    np.testing.assert_allclose(tempered(np.array([[1, 0, 0]], np.float32), temperature), [[1, 0, 0]], atol=1e-6)
+    np.testing.assert_allclose(
+        temperature_scale(np.array([[1, 0, 0]], np.float32), temperature), [[1, 0, 0]], atol=1e-6
+    )
 
 
 def test_the_shipped_model_tells_the_same_of_one_and_of_many():
@@ -159,7 +161,7 @@ def test_a_card_that_disagrees_is_refused_naming_both(tmp_path: Path, changes: d
 
 
 @pytest.mark.parametrize("content", [b"", b"This is not a network.\n", b"PK\x03\x04 cut"])
-@pytest.mark.parametrize("suffix", KINDS)
+@pytest.mark.parametrize("suffix", LOADERS)
 def test_damaged_weights_are_told_in_a_sentence(tmp_path: Path, suffix: str, content: bytes):
     (folder_with_card(tmp_path) / f"model{suffix}").write_bytes(content)
     with pytest.raises(UserError, match=f"model{suffix} cannot be loaded: .") as told:

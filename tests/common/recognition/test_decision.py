@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from common.labels import split_label
-from common.recognition.decision import Decider, Event, Parameters
+from common.recognition.decision import ActionDetector, Event, Parameters
 
 LABELS = ("hello", "thanks", "rest")
 IDLE = frozenset({"rest"})
@@ -20,8 +20,8 @@ units = st.floats(0, 1)
 parameters = st.builds(
     Parameters,
     smoothing_s=st.sampled_from([0.0, 0.05, 0.2, 1.0]),
-    enter=st.floats(0.05, 1),
-    leave=units,
+    start_threshold=st.floats(0.05, 1),
+    end_threshold=units,
     min_duration_s=st.sampled_from([0.0, 0.1, 0.3, 1.0]),
     refractory_s=st.sampled_from([0.0, 0.2, 0.5, 2.0]),
 )
@@ -41,7 +41,7 @@ steps = st.tuples(st.sampled_from([0.001, 0.04, 0.2, 1.0]), probabilities)
 sequences = st.lists(st.none() | steps, max_size=80)
 
 
-def decide(decider: Decider, sequence: list[tuple[float, dict[str, float]] | None]) -> list[Event]:
+def decide(decider: ActionDetector, sequence: list[tuple[float, dict[str, float]] | None]) -> list[Event]:
     """All events, with a flush at the end; each `started` carries no end."""
     events, now = [], 0.0
     for step in sequence:
@@ -59,37 +59,39 @@ def actions(events: list[Event]) -> list[Event]:
 
 @given(parameters, sequences)
 def test_every_start_has_one_end_and_one_action_is_open_at_a_time(p: Parameters, sequence: list) -> None:
-    events = decide(Decider(p, IDLE), sequence)
+    events = decide(ActionDetector(p, IDLE), sequence)
     assert [event.event for event in events] == ["started", "ended"] * (len(events) // 2)
     for start, end in zip(events[::2], events[1::2], strict=True):
         assert (start.id, start.label, start.start_s) == (end.id, end.label, end.start_s)
         assert start.end_s is None and end.end_s is not None and end.start_s <= end.end_s
-        assert p.enter / 2 - EPSILON <= start.confidence <= end.confidence <= 1 + EPSILON  # most of what speaks for it
+        assert (
+            p.start_threshold / 2 - EPSILON <= start.confidence <= end.confidence <= 1 + EPSILON
+        )  # most of what speaks for it
 
 
 @given(parameters, sequences, st.integers(1, 1000))
 def test_ids_rise_by_one_from_the_first_so_that_no_listener_takes_two_for_one(
     p: Parameters, sequence: list, first: int
 ) -> None:
-    ids = [action.id for action in actions(decide(Decider(p, IDLE, first), sequence))]
+    ids = [action.id for action in actions(decide(ActionDetector(p, IDLE, first), sequence))]
     assert ids == list(range(first, first + len(ids)))
 
 
 @given(parameters, sequences)
 def test_idle_labels_are_never_reported(p: Parameters, sequence: list) -> None:
-    assert all(event.label not in IDLE for event in decide(Decider(p, IDLE), sequence))
+    assert all(event.label not in IDLE for event in decide(ActionDetector(p, IDLE), sequence))
 
 
 @given(parameters, sequences)
 def test_minimum_duration_is_respected(p: Parameters, sequence: list) -> None:
-    for action in actions(decide(Decider(p, IDLE), sequence)):
+    for action in actions(decide(ActionDetector(p, IDLE), sequence)):
         assert action.end_s is not None
         assert action.end_s - action.start_s >= p.min_duration_s - EPSILON
 
 
 @given(parameters, st.lists(steps, max_size=80))
 def test_refractory_time_is_respected_and_actions_do_not_overlap(p: Parameters, sequence: list) -> None:
-    done = actions(decide(Decider(p, IDLE), sequence))
+    done = actions(decide(ActionDetector(p, IDLE), sequence))
     for before, after in pairwise(done):
         assert before.end_s is not None and before.end_s <= after.start_s
     for label in LABELS:
@@ -100,8 +102,8 @@ def test_refractory_time_is_respected_and_actions_do_not_overlap(p: Parameters, 
 
 @given(parameters, sequences)
 def test_an_action_ends_when_nobody_is_there_any_more(p: Parameters, sequence: list) -> None:
-    assume(p.leave > 0.01)
-    decider = Decider(p, IDLE)
+    assume(p.end_threshold > 0.01)
+    decider = ActionDetector(p, IDLE)
     events, now = [], 0.0
     for step in [s for s in sequence if s] + [(0.04, NOBODY)] * 200:
         now += step[0]
@@ -111,7 +113,7 @@ def test_an_action_ends_when_nobody_is_there_any_more(p: Parameters, sequence: l
 
 
 def test_an_empty_prediction_with_leave_at_zero_does_not_stop_the_service() -> None:
-    decider = Decider(Parameters(smoothing_s=0, leave=0, min_duration_s=0))
+    decider = ActionDetector(Parameters(smoothing_s=0, end_threshold=0, min_duration_s=0))
     events = list(decider.update(0, {"hello": 1.0}))
     events += decider.update(0.1, NOBODY)
     assert [event.event for event in events] == ["started", "ended"]
@@ -119,7 +121,7 @@ def test_an_empty_prediction_with_leave_at_zero_does_not_stop_the_service() -> N
 
 @given(parameters, sequences)
 def test_flush_forgets_everything_but_the_number_of_the_next_action(p: Parameters, sequence: list) -> None:
-    used, fresh = Decider(p, IDLE), Decider(p, IDLE)
+    used, fresh = ActionDetector(p, IDLE), ActionDetector(p, IDLE)
     count = len(actions(decide(used, sequence)))
     again, first = decide(used, sequence), decide(fresh, sequence)
     assert again == [event._replace(id=event.id + count) for event in first]
@@ -133,7 +135,7 @@ def test_at_double_the_frame_rate_the_actions_are_the_same_within_a_frame(
     period_s = 0.04
     found = []
     for double in (1, 2):
-        decider, now, events = Decider(Parameters(), IDLE), 0.0, []
+        decider, now, events = ActionDetector(Parameters(), IDLE), 0.0, []
         for label, frames in plateaus:
             sure = {other: 0.9 if other == label else 0.05 for other in LABELS}
             for _ in range(frames * double):
@@ -179,8 +181,8 @@ def reference(p: Parameters, sequence: list[tuple[float, dict[str, float]] | Non
         votes = {key: (1 - weight) * votes.get(key, 0.0) + weight * vote.get(key, 0.0) for key in keys}
         before = now
         best = max(votes, key=votes.__getitem__, default="")
-        sure = best not in {"", *IDLE} and votes[best] >= p.enter
-        if current and (votes.get(current.label, -1) < p.leave or (sure and best != current.label)):
+        sure = best not in {"", *IDLE} and votes[best] >= p.start_threshold
+        if current and (votes.get(current.label, -1) < p.end_threshold or (sure and best != current.label)):
             end(now)
         if not current and sure and now - ended.get(best, -math.inf) >= p.refractory_s:
             current = Event("candidate", number, best, now, None, 0.0)
@@ -194,7 +196,7 @@ def reference(p: Parameters, sequence: list[tuple[float, dict[str, float]] | Non
 
 @given(parameters, sequences)
 def test_labels_of_one_level_are_decided_as_if_there_were_no_other(p: Parameters, sequence: list) -> None:
-    assert decide(Decider(p, IDLE), sequence) == reference(p, sequence)
+    assert decide(ActionDetector(p, IDLE), sequence) == reference(p, sequence)
 
 
 @given(parameters, sequences)
@@ -205,8 +207,8 @@ def test_a_verdict_changes_nothing_but_itself(p: Parameters, sequence: list) -> 
         and (step[0], {f"{label}/{how}": value / 2 for label, value in step[1].items() for how in ("right", "wrong")})
         for step in sequence
     ]
-    events = decide(Decider(p, frozenset({"rest/right", "rest/wrong"})), halved)
-    assert [event._replace(verdict=None) for event in events] == decide(Decider(p, IDLE), sequence)
+    events = decide(ActionDetector(p, frozenset({"rest/right", "rest/wrong"})), halved)
+    assert [event._replace(verdict=None) for event in events] == decide(ActionDetector(p, IDLE), sequence)
     assert {event.verdict for event in events} <= {"right"}
 
 
@@ -214,7 +216,7 @@ def verdicts(p: Parameters, rights: list[float], total: float = 0.9) -> list[Eve
     """Events of a push up that is right with these shares of its probability, at 25 frames/s, and a second of rest."""
     windows = [(total * share, total * (1 - share)) for share in rights] + [(0.0, 0.0)] * 25
     steps = [{"push up/right": r, "push up/wrong": w, "rest": 1 - r - w} for r, w in windows]
-    return decide(Decider(p, IDLE), [(0.04, step) for step in steps])
+    return decide(ActionDetector(p, IDLE), [(0.04, step) for step in steps])
 
 
 # Below the 0.9 of `verdicts`; leave is not above enter, which is refused.
@@ -224,7 +226,7 @@ hysteresis = st.tuples(st.floats(0.06, 0.88), st.floats(0.06, 0.88)).map(sorted)
 @given(parameters, hysteresis, st.lists(units, min_size=30, max_size=80))
 def test_a_verdict_that_wavers_tears_no_action_apart(p: Parameters, both: list[float], rights: list[float]) -> None:
     leave, enter = both
-    events = verdicts(msgspec.structs.replace(p, leave=leave, enter=enter), rights)
+    events = verdicts(msgspec.structs.replace(p, end_threshold=leave, start_threshold=enter), rights)
     assert [(event.event, event.label, event.start_s) for event in events] == [
         ("started", "push up", 0.04),
         ("ended", "push up", 0.04),
@@ -238,7 +240,7 @@ def test_a_push_up_is_sure_though_neither_verdict_is() -> None:
 
 def told(now: dict[str, float], idle: frozenset[str] = IDLE) -> list[tuple[str, float]]:
     """What is under way where every window says the same for a second."""
-    events = decide(Decider(PLAIN, idle), [(0.04, now)] * 25)
+    events = decide(ActionDetector(PLAIN, idle), [(0.04, now)] * 25)
     return [(event.label, round(event.confidence, 3)) for event in actions(events)]
 
 
@@ -263,12 +265,12 @@ def test_the_last_word_is_the_mean_of_the_whole_action() -> None:
 def test_the_next_action_is_judged_by_itself() -> None:
     right, nothing, wrong = ({"push up/right": r, "push up/wrong": w} for r, w in [(0.9, 0.1), (0.0, 0.0), (0.1, 0.9)])
     steps = [(0.04, step) for step in [right] * 40 + [nothing] * 20 + [wrong] * 20]
-    assert [action.verdict for action in actions(decide(Decider(PLAIN), steps))] == ["right", "wrong"]
+    assert [action.verdict for action in actions(decide(ActionDetector(PLAIN), steps))] == ["right", "wrong"]
 
 
 def test_an_idle_verdict_is_no_part_of_its_action_and_idle_ones_stand_together() -> None:
-    decider = Decider(
-        Parameters(smoothing_s=0, enter=0.4, leave=0.4, min_duration_s=0, refractory_s=0),
+    decider = ActionDetector(
+        Parameters(smoothing_s=0, start_threshold=0.4, end_threshold=0.4, min_duration_s=0, refractory_s=0),
         frozenset({"push up/rest", "stand/left", "stand/right"}),
     )
     lying = {"push up/rest": 0.7, "push up/right": 0.1, "push up/wrong": 0.2}
@@ -279,7 +281,7 @@ def test_an_idle_verdict_is_no_part_of_its_action_and_idle_ones_stand_together()
 
 
 def test_a_sum_beyond_one_is_told_as_one() -> None:
-    (event,) = Decider(Parameters(min_duration_s=0)).update(0, {"push up/right": 0.9, "push up/wrong": 0.9})
+    (event,) = ActionDetector(Parameters(min_duration_s=0)).update(0, {"push up/right": 0.9, "push up/wrong": 0.9})
     assert event.confidence == 1
 
 
@@ -291,14 +293,14 @@ def test_a_label_is_its_levels(label: str) -> None:
 
 
 def run(p: Parameters, values: list[float], period_s: float = 0.1) -> list[Event]:
-    decider = Decider(p, IDLE)
+    decider = ActionDetector(p, IDLE)
     events = []
     for i, value in enumerate(values):
         events += decider.update(i * period_s, {"hello": value, "rest": 1 - value})
     return events
 
 
-PLAIN = Parameters(smoothing_s=0, enter=0.7, leave=0.4, min_duration_s=0.3, refractory_s=0.5)
+PLAIN = Parameters(smoothing_s=0, start_threshold=0.7, end_threshold=0.4, min_duration_s=0.3, refractory_s=0.5)
 
 
 def test_an_action_starts_where_it_was_first_sure_and_wobbling_between_the_thresholds_does_not_end_it() -> None:
@@ -316,7 +318,7 @@ def test_a_flicker_shorter_than_the_minimum_is_not_reported_and_takes_no_id() ->
 
 
 def test_a_surer_label_takes_over_at_once() -> None:
-    decider = Decider(PLAIN)
+    decider = ActionDetector(PLAIN)
     events = []
     for i in range(20):
         hello = 0.9 if i < 10 else 0.1
@@ -326,7 +328,7 @@ def test_a_surer_label_takes_over_at_once() -> None:
 
 
 def test_smoothing_is_an_exponential_mean_in_seconds() -> None:
-    decider = Decider(Parameters(smoothing_s=0.2))
+    decider = ActionDetector(Parameters(smoothing_s=0.2))
     list(decider.update(0.0, {"hello": 0.0}))
     list(decider.update(0.1, {"hello": 1.0}))
     assert decider.smoothed["hello"] == pytest.approx(1 - math.exp(-0.5))

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from common.recognition.model_watcher import Watch
+from common.recognition.model_watcher import ModelWatcher
 
 
 def test_only_a_folder_that_has_come_to_rest_is_replaced_and_only_once(tmp_path: Path):
     (tmp_path / "card.json").write_text("{}")
-    watch = Watch(tmp_path)
+    watch = ModelWatcher(tmp_path)
     assert not watch.replaced(0)
     assert not watch.replaced(1)
     (tmp_path / "model.onnx").write_bytes(b"half")
@@ -20,7 +20,7 @@ def test_only_a_folder_that_has_come_to_rest_is_replaced_and_only_once(tmp_path:
 
 
 def test_a_report_beside_the_model_is_nothing_new(tmp_path: Path):
-    watch = Watch(tmp_path)
+    watch = ModelWatcher(tmp_path)
     (tmp_path / "report.html").write_text("good")
     assert not any(watch.replaced(second) for second in range(4))
 
@@ -29,7 +29,7 @@ def test_a_folder_that_comes_back_is_replaced_again(tmp_path: Path):
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "card.json").write_text("{}")
-    watch = Watch(folder)
+    watch = ModelWatcher(folder)
     folder.rename(tmp_path / "away")
     assert [watch.replaced(second) for second in range(4)] == [False, True, False, False]
     (tmp_path / "away").rename(folder)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.bus.messages import Status
-from common.runtime.presence import SILENT_S, Roster
+from common.runtime.presence import HEARTBEAT_TIMEOUT_S, ServiceRegistry
 
 
 def status(service: str, pid: int = 1, state: str = "running", ended_streams: tuple[str, ...] = ()) -> Status:
@@ -16,10 +16,10 @@ def status(service: str, pid: int = 1, state: str = "running", ended_streams: tu
     )  # fmt: skip
 
 
-def roster(*statuses: Status, now_s: float = 0.0) -> Roster:
-    made = Roster()
+def roster(*statuses: Status, now_s: float = 0.0) -> ServiceRegistry:
+    made = ServiceRegistry()
     for each in statuses:
-        made.hear(each, now_s)
+        made.on_status(each, now_s)
     return made
 
 
@@ -27,56 +27,58 @@ def test_a_service_is_ready_when_one_of_its_processes_runs_and_not_while_it_star
     heard = roster(status("hub"), status("keypoints", 1, "starting"), status("logger", 1, "waiting"))
     # One that waits, for a disk with room, is there: a file that waited for it in turn would stand still.
     assert heard.not_running(["hub", "keypoints", "logger", "overlay"], 0.0) == ["keypoints", "overlay"]
-    heard.hear(status("keypoints", 2), 0.0)
+    heard.on_status(status("keypoints", 2), 0.0)
     assert heard.not_running(["hub", "keypoints"], 0.0) == []
 
 
 def test_two_extractors_are_waited_for_where_two_are_named() -> None:
     heard = roster(status("keypoints", 1), status("keypoints", 2, "starting"))
     assert heard.not_running(["keypoints", "keypoints"], 0.0) == ["keypoints"]
-    heard.hear(status("keypoints", 2), 0.0)
+    heard.on_status(status("keypoints", 2), 0.0)
     assert heard.not_running(["keypoints", "keypoints"], 0.0) == []
 
 
 def test_a_stream_is_finished_when_every_process_that_heard_its_beginning_says_so() -> None:
     first, second = status("logger", 1, ended_streams=("cam", "clip")), status("logger", 2, ended_streams=("cam",))
     heard = roster(first, second)
-    assert heard.not_finished([first, second], "cam", 0.0) == []
-    assert heard.not_finished([first, second], "clip", 0.0) == ["logger"]
-    assert heard.not_finished([first], "clip", 0.0) == []  # the other one began later, and will never hear of it
+    assert heard.not_drained([first, second], "cam", 0.0) == []
+    assert heard.not_drained([first, second], "clip", 0.0) == ["logger"]
+    assert heard.not_drained([first], "clip", 0.0) == []  # the other one began later, and will never hear of it
 
 
 def test_a_process_that_falls_silent_is_waited_for_and_one_that_says_goodbye_is_not() -> None:
     overlay = status("overlay")
     heard = roster(overlay)
-    assert heard.not_finished([overlay], "cam", SILENT_S + 1) == ["overlay"]
-    heard.hear(status("overlay", state="stopping"), 1.0)
-    assert heard.not_finished([overlay], "cam", 1.0) == []
+    assert heard.not_drained([overlay], "cam", HEARTBEAT_TIMEOUT_S + 1) == ["overlay"]
+    heard.on_status(status("overlay", state="stopping"), 1.0)
+    assert heard.not_drained([overlay], "cam", 1.0) == []
 
 
 def test_a_process_that_had_crashed_when_the_stream_began_is_not_waited_for() -> None:
     dead, new = status("overlay", 1), status("overlay", 2)
     heard = roster(dead, new)
-    heard.hear(status("overlay", 2, ended_streams=("cam",)), 9.0)
-    assert heard.not_finished([dead, new], "cam", 9.0) == []
-    assert heard.not_finished([dead, new], "clip", 9.0) == ["overlay"]
+    heard.on_status(status("overlay", 2, ended_streams=("cam",)), 9.0)
+    assert heard.not_drained([dead, new], "cam", 9.0) == []
+    assert heard.not_drained([dead, new], "clip", 9.0) == ["overlay"]
 
 
 def test_a_process_is_replaced_when_it_is_silent_and_a_new_one_is_there() -> None:
     old, new = status("windows", 1), status("windows", 2)
     heard = roster(old)
-    assert heard.replaced([old], SILENT_S + 1) == []  # it is gone, but nobody has taken its place
-    heard.hear(new, 2.0)
+    assert heard.replaced([old], HEARTBEAT_TIMEOUT_S + 1) == []  # it is gone, but nobody has taken its place
+    heard.on_status(new, 2.0)
     assert heard.replaced([old], 2.0) == []  # two of them
-    assert heard.replaced([old], SILENT_S + 0.1) == ["windows"]
-    assert heard.replaced([new], SILENT_S + 0.1) == []
+    assert heard.replaced([old], HEARTBEAT_TIMEOUT_S + 0.1) == ["windows"]
+    assert heard.replaced([new], HEARTBEAT_TIMEOUT_S + 0.1) == []
     hub = status("hub", 1)
     assert roster(hub, status("hub", 2)).replaced([hub], 0.0) == ["hub"]  # there is one at a time
-    heard.hear(status("windows", 1, "stopping"), 2.5)
+    heard.on_status(status("windows", 1, "stopping"), 2.5)
     assert heard.replaced([old], 2.5) == ["windows"]
 
 
-@pytest.mark.parametrize(("later_s", "there"), [(0.0, True), (SILENT_S, True), (SILENT_S + 0.01, False)])
+@pytest.mark.parametrize(
+    ("later_s", "there"), [(0.0, True), (HEARTBEAT_TIMEOUT_S, True), (HEARTBEAT_TIMEOUT_S + 0.01, False)]
+)
 def test_a_silent_service_is_neither_present_nor_ready(later_s: float, there: bool) -> None:
     heard = roster(status("hub"))
     assert bool(heard.present("hub", later_s)) is there
@@ -88,24 +90,24 @@ def test_a_reader_is_behind_by_what_it_adds_to_the_age_that_frames_have_at_the_h
         msgspec.structs.replace(status(service), min_latency_ms=latency_ms)
         for service, latency_ms in (("hub", 2700.0), ("logger", 2900.0), ("overlay", 4700.0))
     )
-    assert roster(hub, quick, slow).behind_s(["logger", "overlay"], 0.0) == pytest.approx(2.0)
-    assert roster(hub, quick, slow).behind_s(["logger"], 0.0) == pytest.approx(0.2)
-    assert roster(hub, quick, slow).behind_s(["overlay"], SILENT_S + 1) == 0.0  # who is silent holds nobody up
-    assert roster().behind_s(["overlay"], 0.0) == 0.0
+    assert roster(hub, quick, slow).lag_s(["logger", "overlay"], 0.0) == pytest.approx(2.0)
+    assert roster(hub, quick, slow).lag_s(["logger"], 0.0) == pytest.approx(0.2)
+    assert roster(hub, quick, slow).lag_s(["overlay"], HEARTBEAT_TIMEOUT_S + 1) == 0.0  # who is silent holds nobody up
+    assert roster().lag_s(["overlay"], 0.0) == 0.0
 
 
 def test_silence_is_told_once_and_again_after_a_return() -> None:
     heard = roster(status("hub"), status("logger"))
-    heard.hear(status("logger"), 3.0)
-    assert [s.service for s in heard.take_silent(3.5)] == ["hub"]
-    assert heard.take_silent(3.6) == []
-    heard.hear(status("hub"), 4.0)
-    assert {s.service for s in heard.take_silent(8.0)} == {"hub", "logger"}
+    heard.on_status(status("logger"), 3.0)
+    assert [s.service for s in heard.pop_timed_out(3.5)] == ["hub"]
+    assert heard.pop_timed_out(3.6) == []
+    heard.on_status(status("hub"), 4.0)
+    assert {s.service for s in heard.pop_timed_out(8.0)} == {"hub", "logger"}
 
 
 def test_who_says_goodbye_is_not_told_as_silent() -> None:
     heard = roster(status("hub"), status("hub", state="stopping"))
-    assert heard.all() == [] and heard.take_silent(100.0) == []
+    assert heard.all() == [] and heard.pop_timed_out(100.0) == []
 
 
 def test_a_goodbye_of_somebody_never_heard_is_harmless() -> None:
@@ -114,10 +116,10 @@ def test_a_goodbye_of_somebody_never_heard_is_harmless() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "b"]), st.integers(1, 3), st.floats(0, 10)), max_size=20))
 def test_only_the_last_report_of_a_process_counts_and_the_list_is_in_order(reports: list) -> None:
-    heard = Roster()
+    heard = ServiceRegistry()
     last = {}
     for service, pid, now_s in sorted(reports, key=lambda report: report[2]):
-        heard.hear(status(service, pid), now_s)
+        heard.on_status(status(service, pid), now_s)
         last[service, pid] = now_s
     assert {(s.service, s.pid): heard_s for s, heard_s in heard.all()} == last
     assert [(s.service, s.pid) for s, _ in heard.all()] == sorted(last)

@@ -4,8 +4,8 @@ import pytest
 
 from common import config
 from common.bus.messages import Message, Status
-from common.runtime.presence import SILENT_S
-from common.runtime.run_control import FINISH_S, MOST_STARTS, Conductor
+from common.runtime.presence import HEARTBEAT_TIMEOUT_S
+from common.runtime.run_control import DRAIN_TIMEOUT_S, MAX_STARTS, RunControl
 
 
 class Run:
@@ -15,7 +15,7 @@ class Run:
         self.now_s = 1000.0
         monkeypatch.setattr("common.runtime.run_control.time.monotonic", lambda: self.now_s)
         wait_for = "camera.wait_for=[keypoints, windows, logger]"
-        self.conductor = Conductor(config.load(sets=[wait_for, "camera.wait_s=120", *sets]))
+        self.conductor = RunControl(config.load(sets=[wait_for, "camera.wait_s=120", *sets]))
 
     def report(self, *services: str, ended_streams: tuple[str, ...] = (), state: str = "running") -> None:
         for service in services:
@@ -24,7 +24,7 @@ class Run:
                 stream=f"{name}.{number or 1}", seq=0, captured_ns=0, ingested_ns=0, service=name, pid=int(number or 1),
                 state=state, ended_streams=ended_streams,  # type: ignore[arg-type]
             )  # fmt: skip
-            self.conductor.hear([Message(header)])
+            self.conductor.on_messages([Message(header)])
 
     def pass_by(self, seconds: float, *services: str, ended_streams: tuple[str, ...] = ()) -> None:
         for _ in range(int(seconds)):
@@ -35,133 +35,133 @@ class Run:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     begun = Run(monkeypatch)
-    assert not begun.conductor.may_begin()
+    assert not begun.conductor.ready()
     begun.report("hub", "keypoints", "windows", "logger")
-    assert begun.conductor.may_begin()
+    assert begun.conductor.ready()
     return begun
 
 
 def test_a_file_pauses_while_a_reader_is_absent_but_not_for_ever(run: Run) -> None:
-    assert not run.conductor.is_held_up()
-    run.pass_by(SILENT_S + 1, "hub", "keypoints", "logger")
-    assert run.conductor.is_held_up()
+    assert not run.conductor.backpressured()
+    run.pass_by(HEARTBEAT_TIMEOUT_S + 1, "hub", "keypoints", "logger")
+    assert run.conductor.backpressured()
     assert run.conductor.detail == "paused, for windows"
     run.pass_by(1, "hub", "keypoints", "logger", "windows")
-    assert not run.conductor.is_held_up()
-    run.pass_by(SILENT_S + 1, "hub", "keypoints", "logger")
-    assert run.conductor.is_held_up()
+    assert not run.conductor.backpressured()
+    run.pass_by(HEARTBEAT_TIMEOUT_S + 1, "hub", "keypoints", "logger")
+    assert run.conductor.backpressured()
     run.pass_by(121, "hub", "keypoints", "logger")
-    assert not run.conductor.is_held_up()
+    assert not run.conductor.backpressured()
 
 
 @pytest.mark.parametrize("crashed", ["hub", "windows", "logger"])
 def test_a_file_starts_over_when_a_process_that_knew_its_beginning_is_replaced(run: Run, crashed: str) -> None:
     others = {"hub", "keypoints", "windows", "logger"} - {crashed}
     run.pass_by(1, *others)
-    assert run.conductor.must_start_over() == ""
+    assert run.conductor.replaced_readers() == ""
     run.report(f"{crashed}.2")  # there is one hub at a time; of others there may be two
-    assert run.conductor.must_start_over() == ("hub" if crashed == "hub" else "")
-    run.pass_by(SILENT_S + 1, *others, f"{crashed}.2")
-    assert run.conductor.must_start_over() == crashed
-    run.conductor.starts_over()
-    assert run.conductor.may_begin()
-    assert run.conductor.must_start_over() == ""
+    assert run.conductor.replaced_readers() == ("hub" if crashed == "hub" else "")
+    run.pass_by(HEARTBEAT_TIMEOUT_S + 1, *others, f"{crashed}.2")
+    assert run.conductor.replaced_readers() == crashed
+    run.conductor.restart()
+    assert run.conductor.ready()
+    assert run.conductor.replaced_readers() == ""
 
 
 def test_a_file_goes_on_when_an_extractor_or_an_overlay_that_only_shows_is_replaced(monkeypatch) -> None:
     for sets, expected in ((["overlay.video=null"], ""), (["overlay.video=o.mp4"], "overlay")):
         run = Run(monkeypatch, "camera.wait_for=[keypoints, overlay]", *sets)
         run.report("hub", "keypoints", "overlay")
-        assert run.conductor.may_begin()
-        run.pass_by(SILENT_S + 1, "hub", "keypoints.2", "overlay.2")
-        assert run.conductor.must_start_over() == expected
+        assert run.conductor.ready()
+        run.pass_by(HEARTBEAT_TIMEOUT_S + 1, "hub", "keypoints.2", "overlay.2")
+        assert run.conductor.replaced_readers() == expected
 
 
 def test_a_second_process_beside_the_first_is_no_reason_to_start_over(run: Run) -> None:
     run.pass_by(10, "hub", "keypoints", "windows", "logger", "logger.2")
-    assert run.conductor.must_start_over() == ""
+    assert run.conductor.replaced_readers() == ""
 
 
 def test_what_crashes_again_and_again_does_not_keep_a_file_for_ever(run: Run) -> None:
-    for number in range(2, 2 * MOST_STARTS):
-        run.pass_by(SILENT_S + 1, "hub", "keypoints", "logger", f"windows.{number}")
-        if run.conductor.must_start_over():
-            run.conductor.starts_over()
-            assert run.conductor.may_begin()
-    assert number > MOST_STARTS
-    assert run.conductor.must_start_over() == ""
+    for number in range(2, 2 * MAX_STARTS):
+        run.pass_by(HEARTBEAT_TIMEOUT_S + 1, "hub", "keypoints", "logger", f"windows.{number}")
+        if run.conductor.replaced_readers():
+            run.conductor.restart()
+            assert run.conductor.ready()
+    assert number > MAX_STARTS
+    assert run.conductor.replaced_readers() == ""
 
 
 def test_the_run_ends_when_all_who_heard_the_beginning_have_heard_the_end(run: Run) -> None:
-    run.conductor.last_frame_is_given(live=False)
+    run.conductor.last_frame_sent(live=False)
     run.report("windows", ended_streams=("cam",))
-    assert not run.conductor.have_finished(["cam"])
+    assert not run.conductor.drained(["cam"])
     assert "logger" in run.conductor.detail
     run.report("logger", ended_streams=("cam",))
-    assert not run.conductor.have_finished(["cam"], taken=False)
-    assert run.conductor.have_finished(["cam"])
+    assert not run.conductor.drained(["cam"], taken=False)
+    assert run.conductor.drained(["cam"])
 
 
 def test_who_starts_after_the_end_is_not_waited_for(run: Run) -> None:
-    run.conductor.last_frame_is_given(live=False)
+    run.conductor.last_frame_sent(live=False)
     run.report("windows", "logger", ended_streams=("cam",))
     run.report("keypoints.2", "logger.2")
-    assert run.conductor.have_finished(["cam"])
+    assert run.conductor.drained(["cam"])
 
 
 def test_who_never_finishes_is_waited_for_a_minute(run: Run, caplog) -> None:
-    run.conductor.last_frame_is_given(live=False)
-    run.pass_by(FINISH_S - 1, "hub", "windows", "logger")
-    assert not run.conductor.have_finished(["cam"])
+    run.conductor.last_frame_sent(live=False)
+    run.pass_by(DRAIN_TIMEOUT_S - 1, "hub", "windows", "logger")
+    assert not run.conductor.drained(["cam"])
     run.pass_by(2, "hub", "windows", "logger")
-    assert run.conductor.have_finished(["cam"])
+    assert run.conductor.drained(["cam"])
     assert "logger, windows did not finish" in caplog.text
 
 
 def test_of_a_live_stream_those_hear_the_end_who_are_there_then(run: Run) -> None:
-    run.pass_by(SILENT_S + 1, "hub", "keypoints", "windows.2", "logger")  # the first one was killed
-    run.conductor.last_frame_is_given(live=True)
+    run.pass_by(HEARTBEAT_TIMEOUT_S + 1, "hub", "keypoints", "windows.2", "logger")  # the first one was killed
+    run.conductor.last_frame_sent(live=True)
     run.report("logger", ended_streams=("cam",))
-    assert not run.conductor.have_finished(["cam"])
+    assert not run.conductor.drained(["cam"])
     run.report("windows.2", ended_streams=("cam",))
-    assert run.conductor.have_finished(["cam"])
+    assert run.conductor.drained(["cam"])
 
 
 def test_a_live_source_that_began_without_waiting_waits_at_the_end(monkeypatch) -> None:
     run = Run(monkeypatch)
     run.report("hub", "windows", "logger")
-    run.conductor.last_frame_is_given(live=True)
-    assert not run.conductor.have_finished(["cam"])
+    run.conductor.last_frame_sent(live=True)
+    assert not run.conductor.drained(["cam"])
     run.report("windows", "logger", ended_streams=("cam",))
-    assert run.conductor.have_finished(["cam"])
+    assert run.conductor.drained(["cam"])
 
 
 def test_a_second_source_is_waited_for_though_it_is_late_until_all_have_dealt_with_its_end(run: Run) -> None:
     run.report("camera.2")
-    run.now_s += SILENT_S + 2  # busy
-    assert run.conductor.others_go_on("camera")
+    run.now_s += HEARTBEAT_TIMEOUT_S + 2  # busy
+    assert run.conductor.others_running("camera")
     run.report("camera.2", ended_streams=("other",))
-    assert not run.conductor.others_go_on("camera")
+    assert not run.conductor.others_running("camera")
     run.report("camera.2")
     run.now_s += 60
-    assert not run.conductor.others_go_on("camera")
+    assert not run.conductor.others_running("camera")
 
 
 def test_a_recorder_goes_on_where_it_was(monkeypatch) -> None:
     run = Run(monkeypatch, "camera.wait_for=[keypoints, recorder]")
     run.report("hub", "keypoints", "recorder")
-    assert run.conductor.may_begin()
-    run.pass_by(SILENT_S + 1, "hub", "keypoints")
-    assert run.conductor.is_held_up()
+    assert run.conductor.ready()
+    run.pass_by(HEARTBEAT_TIMEOUT_S + 1, "hub", "keypoints")
+    assert run.conductor.backpressured()
     run.report("recorder.2")
-    assert not run.conductor.is_held_up()
-    assert run.conductor.must_start_over() == ""
+    assert not run.conductor.backpressured()
+    assert run.conductor.replaced_readers() == ""
 
 
 def test_readers_that_were_given_up_hold_nobody_up_but_the_others_still_do(monkeypatch) -> None:
     run = Run(monkeypatch)
     run.pass_by(121, "hub", "keypoints", "windows")
-    assert run.conductor.may_begin()  # without the logger
-    assert not run.conductor.is_held_up()
-    run.pass_by(SILENT_S + 1, "hub", "keypoints")
-    assert run.conductor.is_held_up()  # windows may come back
+    assert run.conductor.ready()  # without the logger
+    assert not run.conductor.backpressured()
+    run.pass_by(HEARTBEAT_TIMEOUT_S + 1, "hub", "keypoints")
+    assert run.conductor.backpressured()  # windows may come back

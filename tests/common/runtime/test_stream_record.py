@@ -43,7 +43,7 @@ def test_of_a_file_every_frame_without_a_line_is_named(frames: int, lost: set[in
     named = [seq for first, last in record.missing for seq in range(first, last + 1)]
     assert named == sorted(lost & set(range(frames)))
     assert record.lost == len(named)
-    assert record.passed_over == 0
+    assert record.skipped == 0
 
 
 @pytest.mark.parametrize(("seqs", "missing"), [(range(0, 30, 3), []), ([0, 3, 9, 12], [(4, 8)]), ([0, 3], [(4, 13)])])
@@ -54,9 +54,9 @@ def test_frames_that_a_stride_leaves_out_are_not_missing(seqs: Iterable[int], mi
 
 def test_of_a_live_stream_what_came_before_the_first_prediction_is_not_what_was_passed_over() -> None:
     record = record_of([299], 300, live=True)
-    assert (record.before, record.passed_over, record.missing) == (299, 0, [])
+    assert (record.before, record.skipped, record.missing) == (299, 0, [])
     record = record_of([10, 12, 13, 19], 20, live=True)
-    assert (record.before, record.passed_over, record.missing) == (10, 6, [])
+    assert (record.before, record.skipped, record.missing) == (10, 6, [])
 
 
 def test_what_comes_twice_counts_once() -> None:
@@ -68,17 +68,19 @@ def test_what_comes_twice_counts_once() -> None:
 
 def test_a_beginning_is_another_one_by_its_number_whatever_is_later() -> None:
     record = StreamRecord()
-    assert record.begins_anew(prediction(0, start=9))
+    assert record.is_new_start(prediction(0, start=9))
     record.begin(prediction(0, start=9))
-    assert not record.begins_anew(prediction(5, start=9))
-    assert record.begins_anew(prediction(0, start=3))
+    assert not record.is_new_start(prediction(5, start=9))
+    assert record.is_new_start(prediction(0, start=3))
     record.begin(prediction(0, start=3))
-    assert not record.begins_anew(prediction(7, start=9))  # a message that comes late
-    assert not record.begins_anew(action(prediction(7, start=2)))  # one that comes still later, of an unknown beginning
-    assert record.is_over(action(prediction(7, start=2)))
-    assert record.is_over(prediction(7, start=9))
-    assert not record.is_over(prediction(7, start=9, live=True))
-    assert not record.is_over(prediction(1, start=3))
+    assert not record.is_new_start(prediction(7, start=9))  # a message that comes late
+    assert not record.is_new_start(
+        action(prediction(7, start=2))
+    )  # one that comes still later, of an unknown beginning
+    assert record.is_outdated(action(prediction(7, start=2)))
+    assert record.is_outdated(prediction(7, start=9))
+    assert not record.is_outdated(prediction(7, start=9, live=True))
+    assert not record.is_outdated(prediction(1, start=3))
 
 
 def test_a_camera_that_began_again_is_counted_from_there() -> None:
@@ -90,7 +92,7 @@ def test_a_camera_that_began_again_is_counted_from_there() -> None:
     for seq in range(2, 10):
         record.add(prediction(seq, live=True, start=2), "")
     finish(record, prediction(10, live=True, start=2))
-    assert (record.before, record.passed_over, record.missing) == (2, 0, [])
+    assert (record.before, record.skipped, record.missing) == (2, 0, [])
     assert record.counts["frames"] == 108
 
 
@@ -103,7 +105,7 @@ def test_what_a_logger_missed_while_it_was_away_is_missing() -> None:
     record.add(prediction(12, live=True), "")
     finish(record, prediction(13, live=True))
     assert record.missing == [(5, 8)]
-    assert record.passed_over == 6  # live, both kinds of gaps look alike
+    assert record.skipped == 6  # live, both kinds of gaps look alike
 
 
 def test_what_is_replayed_may_have_gaps_of_its_own() -> None:

@@ -14,10 +14,10 @@ from common.video.drawing import (
     RED,
     VERDICTS,
     WHITE,
-    draw_figures,
     draw_probabilities,
     draw_sentence,
     draw_skeleton,
+    draw_status,
     draw_verdict,
 )
 
@@ -94,7 +94,7 @@ def test_any_label_and_any_picture_can_be_written_on(
     draw_sentence(picture, [action(word, verdict) for word in words for verdict in (None, "right")])
     for word in words:
         draw_verdict(picture, action(word, "wrong"))
-    draw_figures(picture, " ".join(words))
+    draw_status(picture, " ".join(words))
     assert picture.shape == (size[1], size[0], 3)
 
 

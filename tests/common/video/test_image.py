@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from common.bus.errors import BadMessage
 from common.bus.messages import Frame
 from common.config import Camera, load
-from common.video.image import arrange, decode, to_jpeg
+from common.video.image import apply_camera_settings, decode, to_jpeg
 
 sizes = st.tuples(st.integers(16, 90), st.integers(16, 90))
 
@@ -37,7 +37,7 @@ def header(width: int, height: int, encoding: str = "jpeg") -> Frame:
 
 def test_without_settings_a_picture_is_passed_on_as_it_is() -> None:
     picture = noise(3, 5)
-    assert arrange(picture, options()) is picture
+    assert apply_camera_settings(picture, options()) is picture
 
 
 @pytest.mark.parametrize("rotate", [0, 90, 180, 270])
@@ -45,7 +45,7 @@ def test_without_settings_a_picture_is_passed_on_as_it_is() -> None:
 def test_it_turns_clockwise_and_then_mirrors(rotate: int, mirror: bool) -> None:
     picture = noise(4, 6)
     expected = np.rot90(picture, -rotate // 90)
-    arranged = arrange(picture, options(rotate=rotate, mirror=mirror))
+    arranged = apply_camera_settings(picture, options(rotate=rotate, mirror=mirror))
     np.testing.assert_array_equal(arranged, expected[:, ::-1] if mirror else expected)
     assert arranged.flags.c_contiguous
 
@@ -55,9 +55,9 @@ def test_one_of_width_and_height_keeps_the_proportions(
     size: tuple[int, int], width: int | None, height: int | None, rotate: int
 ) -> None:
     had_width, had_height = size if rotate == 0 else size[::-1]
-    got_height, got_width = arrange(noise(size[1], size[0]), options(width=width, height=height, rotate=rotate)).shape[
-        :2
-    ]
+    got_height, got_width = apply_camera_settings(
+        noise(size[1], size[0]), options(width=width, height=height, rotate=rotate)
+    ).shape[:2]
     assert (width or got_width, height or got_height) == (got_width, got_height)
     if width is None or height is None:
         assert got_height == pytest.approx(got_width * had_height / had_width, abs=0.5 + 0.5 * had_height / had_width)

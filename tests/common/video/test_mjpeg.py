@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from common.video.mjpeg import Page
+from common.video.mjpeg import MjpegServer
 from tests.pace import patience, until
 from tests.pipeline import free_ports
 
 
 @pytest.fixture
 def page():
-    shown = Page(free_ports(1))
+    shown = MjpegServer(free_ports(1))
     yield shown
     shown.close()
 
 
 @contextmanager
-def get(page: Page, path: str, host: str | None = None, **headers: str) -> Iterator[http.client.HTTPResponse]:
+def get(page: MjpegServer, path: str, host: str | None = None, **headers: str) -> Iterator[http.client.HTTPResponse]:
     address = page.url.removeprefix("http://")
     with closing(http.client.HTTPConnection(address, timeout=patience(10))) as connection:
         connection.request("GET", path, headers={"Host": host or address, **headers})
@@ -31,11 +31,11 @@ def get(page: Page, path: str, host: str | None = None, **headers: str) -> Itera
             yield response
 
 
-def test_a_viewer_gets_the_pictures_that_are_shown(page: Page):
-    assert not page.watched("cam")
+def test_a_viewer_gets_the_pictures_that_are_shown(page: MjpegServer):
+    assert not page.has_viewers("cam")
     with get(page, "/stream/cam") as response:
-        until(lambda: page.watched("cam"), 10)
-        page.show("cam", np.full((48, 64, 3), 200, np.uint8))
+        until(lambda: page.has_viewers("cam"), 10)
+        page.publish("cam", np.full((48, 64, 3), 200, np.uint8))
         assert response.readline() == b"--picture\r\n"
         assert response.readline() == b"Content-Type: image/jpeg\r\n"
         length = int(response.readline().removeprefix(b"Content-Length: "))
@@ -47,20 +47,20 @@ def test_a_viewer_gets_the_pictures_that_are_shown(page: Page):
     assert abs(int(picture.mean()) - 200) < 5
 
 
-def test_the_index_names_the_streams(page: Page):
+def test_the_index_names_the_streams(page: MjpegServer):
     with get(page, "/") as response:
         assert b"No stream yet" in response.read()
-    page.watched("cam")
+    page.has_viewers("cam")
     with get(page, "/") as response:
         assert b'src="/stream/cam"' in response.read()
 
 
-def test_an_unknown_stream_is_not_found(page: Page):
+def test_an_unknown_stream_is_not_found(page: MjpegServer):
     with get(page, "/stream/none") as response:
         assert response.status == 404
 
 
-def test_a_foreign_name_for_this_address_is_refused(page: Page):
+def test_a_foreign_name_for_this_address_is_refused(page: MjpegServer):
     with get(page, "/", host="evil.example") as response:
         assert response.status == 400
 
@@ -68,8 +68,8 @@ def test_a_foreign_name_for_this_address_is_refused(page: Page):
 @pytest.mark.parametrize(
     ("site", "status"), [("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)]
 )
-def test_another_sites_page_cannot_show_the_stream(page: Page, site: str, status: int):
-    page.watched("cam")
+def test_another_sites_page_cannot_show_the_stream(page: MjpegServer, site: str, status: int):
+    page.has_viewers("cam")
     with get(page, "/stream/cam", **{"Sec-Fetch-Site": site}) as response:
         assert response.status == status
 
@@ -78,4 +78,4 @@ def test_a_port_in_use_is_told():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"port {port}"):
-            Page(port)
+            MjpegServer(port)

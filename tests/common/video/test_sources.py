@@ -15,7 +15,7 @@ from PIL import Image
 from common.config import load
 from common.errors import UserError
 from common.video import sources
-from common.video.sources import FileSource, FolderSource, Shot, Source, SourceLost
+from common.video.sources import CapturedFrame, FileSource, FolderSource, Source, SourceLost
 from tests.mjpeg import network_camera
 from tests.pace import patience
 
@@ -35,21 +35,21 @@ def video(path: Path, frames: int = 6, fps: float = 20.0) -> Path:
 
 
 def choose(source: object, **values: object) -> Source:
-    return sources.choose(
+    return sources.open_source(
         load(sets=[f"camera.source={source}", *(f"camera.{k}={v}" for k, v in values.items())]).camera
     )
 
 
-def read_all(source: Source, at_most: int = 100) -> list[Shot]:
-    shots: list[Shot] = []
+def read_all(source: Source, at_most: int = 100) -> list[CapturedFrame]:
+    shots: list[CapturedFrame] = []
     while len(shots) < at_most and (shot := source.read()) is not None:
         shots.append(shot)
     source.close()
     return shots
 
 
-def levels(shots: list[Shot]) -> list[int]:
-    return [round(float(shot.picture.mean())) for shot in shots]
+def levels(shots: list[CapturedFrame]) -> list[int]:
+    return [round(float(shot.image.mean())) for shot in shots]
 
 
 # --- files ----------------------------------------------------------------------------------------------
@@ -58,11 +58,11 @@ def levels(shots: list[Shot]) -> list[int]:
 def test_every_frame_of_a_file_comes_once_with_its_own_time(tmp_path: Path) -> None:
     source = choose(video(tmp_path / "x.mp4"))
     assert isinstance(source, FileSource)
-    assert (source.live, source.scripted, source.fps) == (False, True, 20.0)
+    assert (source.live, source.waits_for_readers, source.fps) == (False, True, 20.0)
     shots = read_all(source)
     assert levels(shots) == pytest.approx([0, 40, 80, 120, 160, 200], abs=4)
     assert [shot.captured_ns for shot in shots] == pytest.approx([i * 50_000_000 for i in range(6)], abs=1000)
-    assert shots[0].picture.shape == (48, 64, 3) and shots[0].picture.dtype == np.uint8
+    assert shots[0].image.shape == (48, 64, 3) and shots[0].image.dtype == np.uint8
 
 
 def test_a_file_that_loops_runs_on_in_time(tmp_path: Path) -> None:
@@ -161,10 +161,10 @@ def test_a_camera_that_is_not_there_is_told_with_what_to_do() -> None:
 @pytest.mark.skipif(any(Path("/dev").glob("video*")), reason="there is a camera")
 def test_auto_without_a_camera_is_the_test_card() -> None:
     source = choose("auto", width=160, height=120)
-    assert (source.name, source.live, source.scripted) == ("testcard", True, True)
+    assert (source.name, source.live, source.waits_for_readers) == ("testcard", True, True)
     first, second = source.read(), source.read()
     assert first.captured_ns < second.captured_ns
-    assert first.picture.shape == (120, 160, 3)
+    assert first.image.shape == (120, 160, 3)
 
 
 def test_a_test_card_too_small_is_a_user_error() -> None:
@@ -175,14 +175,14 @@ def test_a_test_card_too_small_is_a_user_error() -> None:
 def test_an_address_gives_live_pictures_and_is_lost_when_its_server_is_gone() -> None:
     with network_camera([grey(20 * i) for i in range(10)]) as address:
         source = choose(address)
-        assert (source.live, source.scripted) == (True, False)
+        assert (source.live, source.waits_for_readers) == (True, False)
         shots = [shot for _ in range(8) if (shot := source.read()) is not None]
         with pytest.raises(SourceLost, match="no more pictures"):
             read_all(source)
         source.close()
     assert len(shots) == 8
     assert [shot.captured_ns for shot in shots] == sorted(shot.captured_ns for shot in shots)
-    assert shots[0].picture.shape == (48, 64, 3)
+    assert shots[0].image.shape == (48, 64, 3)
 
 
 def test_an_address_that_does_not_answer_may_come_back_and_is_lost_not_wrong() -> None:
@@ -191,7 +191,7 @@ def test_an_address_that_does_not_answer_may_come_back_and_is_lost_not_wrong() -
 
 
 def test_an_address_that_accepts_and_says_nothing_is_lost_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "ANSWER_MS", 300)
+    monkeypatch.setattr(sources, "RESPONSE_TIMEOUT_MS", 300)
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(SourceLost, match="does not open"):
         choose(f"http://127.0.0.1:{silent.getsockname()[1]}/video.mjpg")
 
@@ -224,7 +224,7 @@ def test_a_gif_keeps_its_delays_and_what_its_transparent_parts_leave(tmp_path: P
     pictures[0].save(path, save_all=True, append_images=pictures[1:], **more)
     shots = read_all(choose(path))
     assert [shot.captured_ns for shot in shots] == [0, 100_000_000, 150_000_000, 450_000_000]
-    dark = [int((shot.picture.max(axis=2) < 10).all(axis=0).sum()) for shot in shots]
+    dark = [int((shot.image.max(axis=2) < 10).all(axis=0).sum()) for shot in shots]
     assert dark == [16, 32, 48, 64], "each adds its bar to those before"
 
 
@@ -258,7 +258,7 @@ def test_auto_is_the_first_camera_that_gives_a_picture_whatever_its_number(devic
     device(devices, 12)
     device(devices, 11)
     source = choose("auto")
-    assert (source.name, source.live, source.scripted) == ("camera 11", True, False)
+    assert (source.name, source.live, source.waits_for_readers) == ("camera 11", True, False)
     shots = [source.read() for _ in range(4)]
     assert levels([shot for shot in shots if shot]) == [110] * 4  # the first one is not lost
     with pytest.raises(SourceLost, match="camera 11 gives no more pictures"):
@@ -271,9 +271,9 @@ def test_auto_is_the_test_card_only_where_no_camera_was_before(devices: Path) ->
     assert choose("auto").name == "testcard"
     options = load(sets=["camera.source=auto"]).camera
     with pytest.raises(SourceLost, match="no camera gives a picture"):
-        sources.choose(options, again=True)
+        sources.open_source(options, again=True)
     device(devices, 3)
-    source = sources.choose(options, again=True)
+    source = sources.open_source(options, again=True)
     source.close()
     assert source.name == "camera 3"
 
@@ -285,4 +285,4 @@ def test_a_camera_without_a_picture_is_a_mistake_at_first_and_later_lost(devices
         with pytest.raises(UserError, match=f"Camera {number} {does}; cameras that do: 1"):
             choose(number)
         with pytest.raises(SourceLost, match=f"camera {number} {does}"):
-            sources.choose(load(sets=[f"camera.source={number}"]).camera, again=True)
+            sources.open_source(load(sets=[f"camera.source={number}"]).camera, again=True)

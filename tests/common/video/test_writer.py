@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from common.errors import UserError
-from common.video.writer import LARGEST_PX, MAX_PAUSE_S, MAX_STEP_S, VideoFile
+from common.video.writer import LARGEST_PX, MAX_PAUSE_S, MAX_STEP_S, VideoWriter
 from tests.pace import patience
 from tests.pipeline import ROOT
 
@@ -23,9 +23,9 @@ def grey(level: int, width: int = SIZE[0], height: int = SIZE[1]) -> NDArray[np.
     return np.full((height, width, 3), level, np.uint8)
 
 
-def write(path: Path, shots: list[tuple[float, int]], live: bool) -> VideoFile:
+def write(path: Path, shots: list[tuple[float, int]], live: bool) -> VideoWriter:
     """Grey pictures at these seconds."""
-    video = VideoFile(path, FPS, SIZE, live)
+    video = VideoWriter(path, FPS, SIZE, live)
     for captured_s, level in shots:
         video.write(grey(level), round(captured_s * 1e9))
     video.close()
@@ -74,7 +74,7 @@ def test_jitter_drops_no_picture(tmp_path: Path) -> None:
 @pytest.mark.parametrize("live", [False, True])
 @pytest.mark.parametrize("fps", [0.5, 14.9253, 29.97, 66.667, 119.88, 239.76, 1000])
 def test_any_rate_can_be_written(fps: float, live: bool, tmp_path: Path) -> None:
-    video = VideoFile(tmp_path / "x.mp4", fps, SIZE, live)
+    video = VideoWriter(tmp_path / "x.mp4", fps, SIZE, live)
     for number in range(8):
         video.write(grey(50), round(number / fps * 1e9))
     video.close()
@@ -83,7 +83,7 @@ def test_any_rate_can_be_written(fps: float, live: bool, tmp_path: Path) -> None
 
 
 def test_a_picture_larger_than_mpeg4_takes_is_made_smaller(tmp_path: Path) -> None:
-    video = VideoFile(tmp_path / "x.mp4", FPS, (12_000, 30), live=False)
+    video = VideoWriter(tmp_path / "x.mp4", FPS, (12_000, 30), live=False)
     video.write(grey(100, 12_000, 30), 0)
     video.close()
     assert cv2.VideoCapture(str(tmp_path / "x.mp4")).get(cv2.CAP_PROP_FRAME_WIDTH) == LARGEST_PX
@@ -93,8 +93,8 @@ WRITER = """
 import os, sys
 from pathlib import Path
 import numpy as np
-from common.video.writer import VideoFile
-video = VideoFile(Path(sys.argv[1]), 25.0, (64, 48), live=sys.argv[2] == "live")
+from common.video.writer import VideoWriter
+video = VideoWriter(Path(sys.argv[1]), 25.0, (64, 48), live=sys.argv[2] == "live")
 for number in range(100):
     video.write(np.full((48, 64, 3), number, np.uint8), number * 40_000_000)
 os.kill(os.getpid(), 9)
@@ -115,7 +115,7 @@ def test_a_writer_that_is_killed_leaves_all_but_the_last_second(kind: str, tmp_p
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_disk_that_takes_no_more_is_an_oserror() -> None:
-    video = VideoFile(Path("/dev/full"), FPS, SIZE, live=False)
+    video = VideoWriter(Path("/dev/full"), FPS, SIZE, live=False)
     with pytest.raises(OSError, match=r"No space|MB free"):  # noqa: PT012
         for number in range(100):
             video.write(grey(number), round(number / FPS * 1e9))
@@ -124,7 +124,7 @@ def test_a_disk_that_takes_no_more_is_an_oserror() -> None:
 
 @pytest.mark.parametrize("fps", [FPS, 1000.0])  # some cameras claim any rate
 def test_of_a_live_stream_too_each_picture_is_encoded_once_at_its_time(fps: float, tmp_path: Path) -> None:
-    video = VideoFile(tmp_path / "x.mp4", fps, SIZE, live=True)
+    video = VideoWriter(tmp_path / "x.mp4", fps, SIZE, live=True)
     seconds = [0, 0.1, 1.0, 1.02, 1.04, 9.0]  # some are missing, some come faster than the stream's rate
     for number, at in enumerate(seconds):
         video.write(grey(20 * number), round((100 + at) * 1e9))
@@ -148,7 +148,7 @@ def test_a_long_pause_is_shortened_once_and_not_paid_back_with_every_frame_after
 
 
 def test_a_rate_slower_than_the_longest_pause_is_written_too(tmp_path: Path) -> None:
-    video = VideoFile(tmp_path / "x.mp4", 0.05, SIZE, live=True)
+    video = VideoWriter(tmp_path / "x.mp4", 0.05, SIZE, live=True)
     for number in range(3):
         video.write(grey(0), number * 20 * 10**9)
     video.close()
@@ -164,7 +164,7 @@ def test_a_stream_whose_clock_began_again_is_recorded_on(tmp_path: Path) -> None
 
 def test_a_picture_of_another_size_is_fitted_instead_of_dropped_silently(tmp_path: Path) -> None:
     path = tmp_path / "x.mp4"
-    video = VideoFile(path, FPS, SIZE, live=False)
+    video = VideoWriter(path, FPS, SIZE, live=False)
     video.write(grey(100, 128, 96), 0)
     video.write(grey(100, 30, 30), 1)
     video.close()
@@ -174,4 +174,4 @@ def test_a_picture_of_another_size_is_fitted_instead_of_dropped_silently(tmp_pat
 def test_a_folder_that_is_not_there_is_told_with_the_path(tmp_path: Path) -> None:
     path = tmp_path / "nowhere" / "x.mp4"
     with pytest.raises(UserError, match=r"nowhere/x\.mp4"):
-        VideoFile(path, FPS, SIZE, live=True)
+        VideoWriter(path, FPS, SIZE, live=True)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.recognition.classifier import tempered
+from common.recognition.classifier import temperature_scale
 from common.recognition.decision import Parameters
 from models.evaluation import metrics
 from models.evaluation.calibration import (
@@ -40,23 +40,23 @@ def predictions(seed: int, rows: int = 4000, labels: int = 4) -> "tuple[np.ndarr
 @settings(max_examples=10)
 def test_the_temperature_of_the_rows_is_found(seed: int, true: float):
     calibrated, targets = predictions(seed)
-    predicted = tempered(calibrated, 1 / true)  # overconfident, or underconfident
+    predicted = temperature_scale(calibrated, 1 / true)  # overconfident, or underconfident
     found = fit_temperature(predicted, targets, prior=0)
     assert true / 1.2 < found < true * 1.2
-    assert metrics.loss(tempered(predicted, found), targets) <= metrics.loss(predicted, targets) + 1e-6
+    assert metrics.loss(temperature_scale(predicted, found), targets) <= metrics.loss(predicted, targets) + 1e-6
 
 
 @pytest.mark.parametrize("rows", [5, 50])
 def test_a_model_without_errors_does_not_become_certain(rows: int):
     right = np.tile(np.array([[0.9, 0.1]], np.float32), (rows, 1))
-    confidence = tempered(right, fit_temperature(right, np.zeros(rows, int), error_prior(rows, None)))[0, 0]
+    confidence = temperature_scale(right, fit_temperature(right, np.zeros(rows, int), error_prior(rows, None)))[0, 0]
     assert 1 - 3 / (rows + 1) < confidence < 1 - 0.3 / (rows + 1)
 
 
 @pytest.mark.parametrize("subjects", [2, 20])
 def test_confidence_is_lower_after_two_subjects_than_after_twenty(subjects: int):
     right = np.tile(np.array([[0.9, 0.1]], np.float32), (100, 1))
-    confidence = tempered(right, fit_temperature(right, np.zeros(100, int), error_prior(100, subjects)))[0, 0]
+    confidence = temperature_scale(right, fit_temperature(right, np.zeros(100, int), error_prior(100, subjects)))[0, 0]
     assert confidence == pytest.approx(1 - 1 / (2 * subjects + 1), abs=0.01)
 
 
@@ -65,7 +65,7 @@ def test_confidence_is_lower_after_two_subjects_than_after_twenty(subjects: int)
 def test_a_temperature_changes_confidence_and_no_prediction(seed: int):
     rows, _ = predictions(seed, 50)
     for one in TEMPERATURES[::20]:
-        changed = tempered(rows, float(one))
+        changed = temperature_scale(rows, float(one))
         assert changed.sum(axis=1) == pytest.approx(1, abs=1e-5)
         kept = np.take_along_axis(changed, rows.argmax(axis=1)[:, None], axis=1)[:, 0]
         assert kept == pytest.approx(changed.max(axis=1))
@@ -99,7 +99,7 @@ def streams(draw: st.DrawFn) -> SimulatedStream:
 @settings(max_examples=6)
 def test_the_decision_is_one_of_the_grid_and_no_worse_than_the_defaults(stream: SimulatedStream):
     chosen = fit_decision([stream], ["idle"])
-    assert chosen.enter in GRID["enter"] and chosen.leave <= chosen.enter
+    assert chosen.start_threshold in GRID["start_threshold"] and chosen.end_threshold <= chosen.start_threshold
     assert (chosen.smoothing_s in GRID["smoothing_s"]) and chosen.min_duration_s in GRID["min_duration_s"]
     assert objective_of(stream, chosen) >= objective_of(stream, Parameters()) - 1e-9
     assert fit_decision([stream, stream], ["idle"]) == chosen, "two equal streams count as one"
@@ -121,7 +121,7 @@ def test_a_model_of_low_confidence_gets_low_thresholds():
     chosen = fit_decision([stream], ["idle"])
     assert objective_of(stream, Parameters()) == 0
     assert objective_of(stream, chosen) > 0
-    assert chosen.enter < 0.55
+    assert chosen.start_threshold < 0.55
 
 
 @pytest.mark.parametrize("probabilities", [{}, {"idle": 1.0, "nod": 0.0}])
@@ -130,7 +130,7 @@ def test_a_stream_without_predictions_gets_a_decision_too(probabilities: dict[st
     for ground_truth in ([], [Span("nod", 0.5, 1.0)]):
         stream = SimulatedStream(ground_truth, frame_predictions)
         chosen = fit_decision([stream], ["idle"])
-        assert chosen.enter in GRID["enter"]
+        assert chosen.start_threshold in GRID["start_threshold"]
         assert objective_of(stream, chosen) == (0 if ground_truth else 1)
 
 

@@ -12,7 +12,7 @@ from common.keypoints.features import RAW
 from common.keypoints.landmarks import LEFT_SHOULDER, LEFT_WRIST, RIGHT_SHOULDER, RIGHT_WRIST, SIZE, split
 from common.labels import NOTHING
 from common.recognition.backends import SKOPS_BATCH
-from common.recognition.classifier import Classifier, WindowShape
+from common.recognition.classifier import Classifier, WindowSpec
 from common.recording.sequence import KeypointSequence
 from models.evaluation.evaluator import evaluate
 from models.training.card import save
@@ -21,7 +21,7 @@ from models.training.trainer import VALIDATION, Trainer
 from tests.models.people import person, sequence
 
 LENGTH = 8
-SHAPE = WindowShape(length=LENGTH, fps=25.0)
+SHAPE = WindowSpec(length=LENGTH, fps=25.0)
 WHO = {"anna", "bert"}
 HEIGHTS = {"nod": 0.45, "wave": 0.15}  # of the right hand, in the frame
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.keypoints.landmarks import CONNECTIONS, PARTS, SIZE, SLICES, split
-from common.keypoints.window import seen_parts
+from common.keypoints.window import parts_detected
 from models.training_data import augment
 from models.training_data.augment import MIRROR_INDEX, X, Y
 
@@ -48,7 +48,7 @@ def test_an_augmentation_is_seeded_and_leaves_its_input(transform, seed):
 @settings(max_examples=10)
 def test_no_part_appears_and_only_hands_are_dropped(transform, seed):
     windows = windows_of(seed)
-    before, after = seen_parts(windows), seen_parts(transform(windows, np.random.default_rng(seed)))
+    before, after = parts_detected(windows), parts_detected(transform(windows, np.random.default_rng(seed)))
     if transform is augment.time_warp:  # frames change places, so all that can be said is of whole windows
         assert (after.any(axis=1) <= before.any(axis=1)).all()
     elif transform is augment.switch_hands:
@@ -87,7 +87,7 @@ def test_people_look_like_their_mirror_image(shared):
     from load import load
 
     vectors = load(shared / "signers" / "recorder_16.xz")[0].reshape(-1, SIZE)
-    faces = vectors[seen_parts(vectors)[:, PARTS.index("face")]]
+    faces = vectors[parts_detected(vectors)[:, PARTS.index("face")]]
     face, mirrored = (split(each.mean(axis=0))["face"][:, :2] for each in (faces, augment.mirror(faces[None])[0]))
     face, mirrored = face - face.mean(axis=0), mirrored - mirrored.mean(axis=0)
     assert np.abs(face - mirrored).max() < 0.1 * np.ptp(face)
@@ -108,7 +108,7 @@ def test_motion_augmentation_keeps_places_and_camera_augmentation_keeps_time():
     assert augment.augment_motion(windows, rng) == pytest.approx(windows)
     windows[:, 3] = 0  # nobody is in one frame
     transformed = augment.augment_camera(windows, rng)
-    assert np.array_equal(seen_parts(transformed)[..., :2], seen_parts(windows)[..., :2])
+    assert np.array_equal(parts_detected(transformed)[..., :2], parts_detected(windows)[..., :2])
     assert not np.isclose(transformed[:, 0], windows[:, 0]).all(axis=-1).any()
 
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.keypoints.landmarks import PARTS, SIZE, SLICES
-from common.keypoints.window import seen_parts
+from common.keypoints.window import parts_detected
 from common.recording.sequence import KeypointSequence
 from models.training_data.transitions import interpolate, synthetic_idle, transition_windows
 from tests.models.people import person, sequence
@@ -34,7 +34,7 @@ def test_interpolated_frames_lie_between_their_ends_and_no_part_fades(seed: int,
     assert (between.shape, between.dtype) == ((3, frames, SIZE), np.float32)
     low, high = np.minimum(one, other)[:, None] - 1e-6, np.maximum(one, other)[:, None] + 1e-6
     assert ((low <= between) & (between <= high)).all()
-    parts, ends = seen_parts(between), np.stack([seen_parts(one), seen_parts(other)], axis=1)
+    parts, ends = parts_detected(between), np.stack([parts_detected(one), parts_detected(other)], axis=1)
     assert (parts[:, : frames // 2] == ends[:, :1]).all() and (parts[:, (frames + 1) // 2 :] == ends[:, 1:]).all()
     for place, part in enumerate(PARTS):  # half way between a hand and no hand there is no half hand
         for row in np.flatnonzero(ends[:, 0, place] != ends[:, 1, place]):
@@ -78,7 +78,7 @@ def test_transitions_are_seeded_finite_and_bring_no_part_that_nobody_has(seed: i
     assert np.array_equal(found.windows, same.windows) and np.array_equal(found.action_fraction, same.action_fraction)
     assert np.array_equal(windows, before[0]) and np.array_equal(idle, before[1])
     assert np.isfinite(found.windows).all()
-    assert not seen_parts(found.windows[0])[:, 2:].any()
+    assert not parts_detected(found.windows[0])[:, 2:].any()
 
 
 def test_a_subject_without_idle_recordings_gets_windows_of_frames_without_hands():
@@ -87,7 +87,7 @@ def test_a_subject_without_idle_recordings_gets_windows_of_frames_without_hands(
     assert set(found.subjects) == {"anna"} and set(found.targets) == {7}
     assert set(found.sequences) <= {0, 1}, "each is known by the sequence it is from"
     assert found.windows.shape == (len(found.targets), 9, SIZE)
-    assert not seen_parts(found.windows)[..., PARTS.index("left_hand") :].any()
+    assert not parts_detected(found.windows)[..., PARTS.index("left_hand") :].any()
     assert 0 < np.ptp(found.windows, axis=1).max() < 0.1, "they are jittered"
     again = synthetic_idle(sequences, ["idle"], length=9, target=7, seed=0)
     assert np.array_equal(found.windows, again.windows)
