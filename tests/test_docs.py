@@ -82,6 +82,16 @@ def test_links_and_blocks(page: Path) -> None:
     assert not unknown, f"a block is one of {RUN | SHOWN}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_and_modules_that_are_named_exist(page: Path) -> None:
+    text = page.read_text()
+    files = re.findall(r"`((?:common|config|data|docs|examples|models|services|tests)/[\w/]+(?:\.\w+|/))`", text)
+    modules = re.findall(r"(?:`|-m )((?:common|data|models|services|tests)(?:\.[a-z_]+)+)[ `]", text)
+    paths = [*files, *(f"{module.replace('.', '/')}.py" for module in modules)]
+    missing = [path for path in paths if not (ROOT / path).exists() and not (ROOT / path.removesuffix(".py")).is_dir()]
+    assert not missing
+
+
 @pytest.mark.parametrize("name", reference.PAGES)
 def test_the_reference_is_what_the_code_says(name: str) -> None:
     assert (reference.FOLDER / name).read_text() == reference.PAGES[name](), "run `make docs`"
