@@ -137,7 +137,7 @@ def network(path: Path) -> None:
 
 
 def copy_model(folder: Path) -> None:
-    shutil.copytree(ROOT / "pretrained" / "testcard", folder)
+    shutil.copytree(ROOT / "pretrained" / "starter", folder)
 
 
 INPUTS: dict[str, Callable[[Path], object]] = {  # what snippets name as if a user had it
@@ -145,7 +145,7 @@ INPUTS: dict[str, Callable[[Path], object]] = {  # what snippets name as if a us
     "dance.mp4": video,
     "datasets/anna": lambda path: people(path, "wave", "nod"),
     "datasets/mine": lambda path: people(path, "wave", "clap", "rest"),
-    "datasets/others": lambda path: people(path, "nod", "rest"),
+    "datasets/others": lambda path: people(path, "hello", "thanks"),
     "datasets/push_up": lambda path: people(path, "push up/right", "push up/wrong", "rest"),
     "mine.yaml": lambda path: path.write_text("camera:\n  mirror: true\n"),
     "runs/mine": copy_model,
