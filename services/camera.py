@@ -34,8 +34,6 @@ class Camera(Service):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._options = settings.camera
-        self._producer: FrameProducer | None = None
-        self._sender: ReliableSender | None = None
         self._source: Source | None = None
         self._run_control = RunControl(settings)
         self._phase = self._wait_for_others
@@ -45,7 +43,7 @@ class Camera(Service):
         self._retry_s, self._retry_at = RETRY_S[0], 0.0
 
     def setup(self) -> None:
-        self._producer = FrameProducer(self.settings.bus.endpoints)
+        self._producer = self.closing(FrameProducer(self.settings.bus.endpoints))
         self._sender = self._new_sender()
         try:
             self._source = sources.open_source(self._options, again=watchdog.is_restart())
@@ -81,21 +79,20 @@ class Camera(Service):
         self._phase = self._show
 
     def _show(self) -> None:
-        assert self._sender is not None
         if self._source is None:
             self._reopen()
         elif self._source.live or (
             not self._starts_over() and self._sender.can_send() and not self._is_backpressured()
         ):
             try:
-                shot = self._source.read()
+                frame = self._source.read()
             except SourceLost as lost:
                 self._on_lost(lost)
                 return
-            if shot is None or self._reached_limit(shot):
-                self._end()
-            elif self._is_due(shot):
-                self._send_frame(shot)
+            if frame is None or self._reached_limit(frame):
+                self._end(self._source)
+            elif self._is_due(frame):
+                self._send_frame(self._source, frame)
 
     def _is_backpressured(self) -> bool:
         """Whether a reader that must not lose a file's frames needs time; waits a little where it does."""
@@ -107,7 +104,6 @@ class Camera(Service):
 
     def _drain(self) -> None:
         """The end of this process ends the whole pipeline, so the others must have dealt with the last frame."""
-        assert self._sender is not None
         if self._starts_over():
             return
         stream = self._options.stream
@@ -118,14 +114,15 @@ class Camera(Service):
 
     def _starts_over(self) -> bool:
         """Begin a file anew where a process has crashed that knew what came before."""
-        assert self._source is not None
-        endless = self._source.live or self._options.loop
-        replaced = "" if endless else self._run_control.replaced_readers()
+        source = self._source
+        if source is None or source.live or self._options.loop:
+            return False
+        replaced = self._run_control.replaced_readers()
         if replaced:
             log.warning(
                 "%s starts over: %s has crashed, and what it knew of the stream is lost", self._options.stream, replaced
             )
-            self._source.close()
+            source.close()
             self._source = sources.open_source(self._options)
             self._sender = self._new_sender()
             self._last, self._start_ns = None, now_ns()
@@ -135,7 +132,6 @@ class Camera(Service):
         return bool(replaced)
 
     def _new_sender(self) -> ReliableSender:
-        assert self._producer is not None
         return ReliableSender(self._producer, self._options.wait_for.count("keypoints"))
 
     def _on_refused(self) -> None:
@@ -152,20 +148,19 @@ class Camera(Service):
 
     # --- frames -----------------------------------------------------------------------------------
 
-    def _reached_limit(self, shot: CapturedFrame) -> bool:
+    def _reached_limit(self, frame: CapturedFrame) -> bool:
         limit_s = self._options.seconds
-        return bool(self._last and limit_s and shot.captured_ns - self._first_ns >= limit_s * 1e9)
+        return bool(self._last and limit_s and frame.captured_ns - self._first_ns >= limit_s * 1e9)
 
-    def _is_due(self, shot: CapturedFrame) -> bool:
+    def _is_due(self, frame: CapturedFrame) -> bool:
         """Whether the frame-rate cap lets it through; a tenth of a period of grace for uneven clocks."""
         cap = self._options.fps
-        return not (cap and self._last) or shot.captured_ns - self._last.captured_ns >= 0.9e9 / cap
+        return not (cap and self._last) or frame.captured_ns - self._last.captured_ns >= 0.9e9 / cap
 
-    def _send_frame(self, shot: CapturedFrame) -> None:
-        assert self._source is not None
+    def _send_frame(self, source: Source, frame: CapturedFrame) -> None:
         if self._last is None:
-            self._first_ns = shot.captured_ns
-        image = apply_camera_settings(shot.image, self._options)
+            self._first_ns = frame.captured_ns
+        image = apply_camera_settings(frame.image, self._options)
         height, width = image.shape[:2]
         quality = self._options.jpeg_quality
         payload = to_jpeg(image, quality) if quality else image
@@ -173,13 +168,13 @@ class Camera(Service):
         header = Frame(
             stream=self._options.stream,
             seq=self._last.seq + 1 if self._last else 0,
-            captured_ns=shot.captured_ns,
+            captured_ns=frame.captured_ns,
             ingested_ns=now_ns(),
             start=self._start_ns,
-            live=self._source.live,
+            live=source.live,
             width=width,
             height=height,
-            fps=min(self._source.fps, self._options.fps or self._source.fps),
+            fps=min(source.fps, self._options.fps or source.fps),
             encoding="jpeg" if quality else "raw",
         )
         self._last = header
@@ -194,9 +189,8 @@ class Camera(Service):
                 f"bus carries {MAX_MESSAGE_BYTES // 2**20}: make it smaller with camera.width={most} or less."
             )
 
-    def _end(self) -> None:
-        assert self._source is not None
-        last, live = self._last, self._source.live
+    def _end(self, source: Source) -> None:
+        last, live = self._last, source.live
         self._send(
             Frame(
                 stream=self._options.stream,
@@ -210,13 +204,12 @@ class Camera(Service):
             None,
         )
         log.info("%s ended after %d frames", self._options.stream, last.seq + 1 if last else 0)
-        self._source.close()
+        source.close()
         self.poll_ms = WAIT_MS
         self._run_control.last_frame_sent(live)
         self._phase = self._drain
 
     def _send(self, header: Frame, image: NDArray[np.uint8] | None) -> None:
-        assert self._producer is not None and self._sender is not None
         if not header.live or header.end_of_stream:
             self._sender.send(header, image)
             return
@@ -251,8 +244,7 @@ class Camera(Service):
     def close(self) -> None:
         if self._source:
             self._source.close()
-        if self._producer:
-            self._producer.close()
+        super().close()
 
 
 if __name__ == "__main__":

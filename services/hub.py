@@ -34,17 +34,15 @@ class Hub(Service):
     """Frames and results in; frames to extractors, and each stream's keypoints in order, smoothed."""
 
     poll_ms = 0
-    _sockets: BrokerSockets | None = None
 
     def setup(self) -> None:
-        self._sockets = BrokerSockets(self.settings.bus.endpoints)
+        self._sockets = self.closing(BrokerSockets(self.settings.bus.endpoints))
         self._dispatcher: Dispatcher[Any, Result] = Dispatcher()
         self._extractors: set[bytes] = set()
         self._ends: dict[str, Frame] = {}  # of the streams that are over
         self._smoothers: dict[str, tuple[int, PoseSmoother]] = {}  # of each stream, and the beginning it is for
 
     def step(self, inbox: list[Message]) -> Iterator[Message]:
-        assert self._sockets is not None
         requests = self._sockets.receive(TICK_MS)
         now = time.monotonic()
         for request in requests:
@@ -74,14 +72,12 @@ class Hub(Service):
 
     def _welcome(self, extractor: bytes) -> None:
         """One that is new, or was thought to be gone, has not heard which streams are over."""
-        assert self._sockets is not None
         if extractor not in self._extractors:
             self._extractors.add(extractor)
             for header in self._ends.values():
                 self._sockets.send(extractor, FRAME, header, b"")
 
     def _submit(self, camera: bytes, header: Frame, picture: Any, now: float) -> None:
-        assert self._sockets is not None
         other = self._dispatcher.previous_camera(header)
         if other not in (None, camera) and self._sockets.send(other, PING):
             self._sockets.send(camera, REFUSED, header)  # two cameras of one name, and the first one lives
@@ -94,7 +90,6 @@ class Hub(Service):
             self._sockets.publish_frame(header, picture)
 
     def _check_extractors(self, now: float) -> None:
-        assert self._sockets is not None
         for extractor in self._dispatcher.busy_workers(now, PING_AFTER_S):
             if not self._sockets.send(extractor, PING):
                 self._lose(extractor)
@@ -107,14 +102,12 @@ class Hub(Service):
         log.warning("an extractor is gone, with %d frame(s): a live one is lost, a file's goes to another", frames)
 
     def _assign(self, now: float) -> None:
-        assert self._sockets is not None
         for gift in list(self._dispatcher.assignments(now)):
             if not self._sockets.send(gift.extractor, FRAME, gift.header, gift.payload):
                 self._lose(gift.extractor)
 
     def _publish(self, release: OrderedResult[Result]) -> Iterator[Message]:
         """Publish what is next of a stream; then its camera need not keep the frame any more."""
-        assert self._sockets is not None
         header = release.header
         yield (
             self._end(header)
@@ -148,16 +141,11 @@ class Hub(Service):
 
     def _end(self, header: Frame) -> Message:
         """Nothing more of this stream: extractors may forget it, and readers hear so."""
-        assert self._sockets is not None
         self._ends[header.stream] = header
         self._smoothers.pop(header.stream, None)
         for extractor in self._extractors:
             self._sockets.send(extractor, FRAME, header, b"")
         return Message(derive_header(header, Keypoints, end_of_stream=True))
-
-    def close(self) -> None:
-        if self._sockets is not None:
-            self._sockets.close()
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from common.bus.messages import Action, Header, Message, Prediction, Window, derive_header
+from common.bus.messages import Action, Header, Message, Prediction, Window, derive_header, of_kind
 from common.config import Settings
 from common.errors import UserError
 from common.keypoints.window import MIN_PERSON_RATIO
@@ -54,8 +54,7 @@ class Inference(Service):
         if self._open.inherited:
             yield from self._end_inherited_actions()
         rows = self._classify(inbox)
-        for header, _ in inbox:
-            assert isinstance(header, Window)
+        for header, _ in of_kind(inbox, Window):
             before, _ = self._last.get(header.stream, (header, 0.0))
             if header.start != before.start:
                 yield from self._close_stream(before)
@@ -66,9 +65,9 @@ class Inference(Service):
             else:
                 self._last[header.stream] = header, time.monotonic()
                 yield from self._window(header, rows.get(_key(header), {}))
-        for header, heard in list(self._last.values()):
-            if header.live and time.monotonic() - heard > STREAM_TIMEOUT_S:
-                yield from self._close_stream(header)
+        for last, received_s in list(self._last.values()):
+            if last.live and time.monotonic() - received_s > STREAM_TIMEOUT_S:
+                yield from self._close_stream(last)
 
     def _replace(self) -> Iterator[Message]:
         """Take the model that lies in the folder now; where that cannot be, the old one stays."""
@@ -97,11 +96,8 @@ class Inference(Service):
         length, labels = self._classifier.card.window.length, self._classifier.card.labels
         shown = [
             (header, vectors)
-            for header, vectors in inbox
-            if isinstance(header, Window)
-            and vectors is not None
-            and len(vectors) == length
-            and header.person_ratio >= MIN_PERSON_RATIO
+            for header, vectors in of_kind(inbox, Window)
+            if vectors is not None and len(vectors) == length and header.person_ratio >= MIN_PERSON_RATIO
         ]
         if not shown:
             return {}

@@ -27,13 +27,14 @@ class Extractor(Service):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self._worker: FrameWorker | None = None
         self._graphs: dict[str, Holistic] = {}
         self._spare: Holistic | None = None  # built before the first frame comes, which then need not wait
         self._asked_at = -ASK_AGAIN_S
 
     def setup(self) -> None:
-        self._worker = FrameWorker(self.settings.bus.endpoints)  # connects meanwhile, to ask without delay
+        self._worker = self.closing(
+            FrameWorker(self.settings.bus.endpoints)
+        )  # connects meanwhile, to ask without delay
         self._spare = self._new_graph()
 
     def _new_graph(self) -> Holistic:
@@ -41,27 +42,23 @@ class Extractor(Service):
         return Holistic(options.min_detection_confidence, options.min_tracking_confidence)
 
     def step(self, inbox: list[Message]) -> Iterable[Message]:
-        assert self._worker is not None
         now = time.monotonic()
         if now - self._asked_at > ASK_AGAIN_S and self._worker.request():
             self._asked_at = now
         try:
-            message = self._worker.receive(WAIT_MS)
+            frame = self._worker.receive(WAIT_MS)
         except BadMessage as reason:
             log.warning("dropped a frame (%s)", reason)
             self.health.dropped += 1
         else:
-            if message is not None:
-                self._work_on(message)
+            if frame is not None:
+                self._work_on(*frame)
         return ()
 
-    def _work_on(self, message: Message) -> None:
-        header, values = message
-        assert isinstance(header, Frame) and self._worker is not None
-        if header.end_of_stream:
+    def _work_on(self, header: Frame, values: NDArray[np.uint8] | None) -> None:
+        if values is None:
             self._end_stream(header.stream)
             return
-        assert values is not None
         self.health.ended_streams.discard(header.stream)
         if not header.live:
             self._worker.request(prefetch=True)
@@ -117,8 +114,7 @@ class Extractor(Service):
         for graph in (self._spare, *self._graphs.values()):
             if graph:
                 graph.close()
-        if self._worker:
-            self._worker.close()
+        super().close()
 
 
 if __name__ == "__main__":

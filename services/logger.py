@@ -55,8 +55,8 @@ class Logger(Service):
             self._folder.mkdir(parents=True, exist_ok=True)
             self._files = {name: JsonLinesWriter(self._folder / f"{name}.jsonl") for name in ("predictions", "actions")}
             if watchdog.is_restart():
-                self._resume()
-            self._write_run("running")
+                self._resume(self._folder)
+            self._write_run(self._folder, "running")
         except OSError as error:
             raise UserError(f"The folder {self._folder} (logger.out) cannot be written: {error.strerror}.") from error
 
@@ -103,12 +103,11 @@ class Logger(Service):
         record.begin(header)
         return record
 
-    def _resume(self) -> None:
+    def _resume(self, folder: Path) -> None:
         """Take what the logger that crashed has written as if it had been written now."""
-        assert self._folder is not None
         self._lost_services.append(f"{_now()} the logger started again after a crash")
         with suppress(OSError, msgspec.MsgspecError):
-            self._started_at = msgspec.json.decode((self._folder / "run.json").read_bytes())["began"]
+            self._started_at = msgspec.json.decode((folder / "run.json").read_bytes())["started_at"]
         for line in self._files["predictions"].records():
             self._streams[line["stream"]].read(line["seq"], line["label"], line.get("note", "").partition(":")[0])
         for line in self._files["actions"].records():
@@ -191,31 +190,30 @@ class Logger(Service):
             log.warning("the log is written again, nothing was lost")
             self.health.state, self.health.detail = "running", ""
 
-    def _write_run(self, state: str) -> None:
-        assert self._folder is not None
+    def _write_run(self, folder: Path, state: str) -> None:
         record = {
             "state": state,
-            "began": self._started_at,
-            "written": _now(),
+            "started_at": self._started_at,
+            "written_at": _now(),
             "settings": self.settings,
-            "release": __version__,
+            "version": __version__,
             "versions": _versions(),
             "streams": {stream: record.summary() for stream, record in self._streams.items()},
             "services": list(self._last_status.values()),
-            "lost": self._lost_services,
+            "lost_services": self._lost_services,
         }
-        atomic_write(self._folder / "run.json", msgspec.json.format(msgspec.json.encode(record), indent=2))
+        atomic_write(folder / "run.json", msgspec.json.format(msgspec.json.encode(record), indent=2))
 
     def close(self) -> None:
         for stream, action in list(self._open.items()):  # the run was stopped in the middle of it
             end_s = max(action.start_s, self._newest_s.get(stream, 0.0))
             self._action(msgspec.structs.replace(action, event="ended", end_s=end_s))
-        if not self._files:
+        if self._folder is None:
             return
         self._flush(time.monotonic(), last=True)
         waiting = sum(file.pending for file in self._files.values())
         try:
-            self._write_run(self._state(waiting))
+            self._write_run(self._folder, self._state(waiting))
         except OSError as error:
             log.error("run.json cannot be written to %s: %s", self._folder, error.strerror)
         if waiting:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from common.bus.messages import Frame, Header, Keypoints, Message
+from common.bus.messages import Frame, Header, Message
 from common.config import Settings
 from common.frames.pairing import limit_memory
 from common.runtime import watchdog
@@ -48,7 +48,7 @@ class Overlay(Service):
 
     def setup(self) -> None:
         if self._options.page:
-            self._server = MjpegServer(self._options.page_port)
+            self._server = self.closing(MjpegServer(self._options.page_port))
             log.info("live at %s", self._server.url)
 
     def step(self, inbox: list[Message]) -> Iterable[Message]:
@@ -92,13 +92,14 @@ class Overlay(Service):
             return False
         if pair.frame is None:
             self._lost += 1
-        elif pair.frame.array is not None and self._is_shown(stream) and not self._may_skip(view):
-            image = self._decode(pair.frame)
+        elif pair.image is not None and self._is_shown(stream) and not self._may_skip(view):
+            image = self._decode(pair.frame, pair.image)
             if image is None:
                 self._lost += 1
             else:
-                self._show(stream, view, pair.frame.header, pair.keypoints, image.copy())
-        self.health.record_latency(pair.keypoints.header.ingested_ns)
+                view.draw(image := image.copy(), pair.keypoints, pair.vector, self.health.missed)
+                self._show(stream, pair.frame, image)
+        self.health.record_latency(pair.keypoints.ingested_ns)
         return True
 
     def _is_shown(self, stream: str) -> bool:
@@ -108,9 +109,7 @@ class Overlay(Service):
     def _may_skip(self, view: View) -> bool:
         return not self._options.video and view.pairing.waiting > 0
 
-    def _show(self, stream: str, view: View, frame: Header, keypoints: Message, image: NDArray[np.uint8]) -> None:
-        assert isinstance(frame, Frame) and isinstance(keypoints.header, Keypoints) and keypoints.array is not None
-        view.draw(image, keypoints.header, keypoints.array, self.health.missed)
+    def _show(self, stream: str, frame: Frame, image: NDArray[np.uint8]) -> None:
         if self._options.video and stream not in self._failed:
             self._write_video(stream, frame, image)
         if self._server and self._server.has_viewers(stream):
@@ -168,8 +167,7 @@ class Overlay(Service):
     def close(self) -> None:
         for stream in list(self._videos):
             self._close_video(stream)
-        if self._server:
-            self._server.close()
+        super().close()
 
 
 def _has_display() -> bool:

@@ -38,7 +38,6 @@ class RecordBus(Service):
         self._ended: defaultdict[str, set[str]] = defaultdict(set)
         self._reason = "stopped"
         self._flush_at = 0.0
-        self._writer: BusWriter | None = None
 
     def tracked_topics(self) -> tuple[str, ...]:
         return self.topics
@@ -49,17 +48,17 @@ class RecordBus(Service):
     def setup(self) -> None:
         if not self._options.out:
             raise UserError("No file to record to: name one that does not exist, as in --out run.mcap.")
-        begin = {"settings": msgspec.json.encode(self.settings).decode(), "release": __version__}
+        begin = {"settings": msgspec.json.encode(self.settings).decode(), "version": __version__}
         try:
             self._writer = BusWriter(Path(self._options.out), begin)
         except FileExistsError:
             raise UserError(f"{self._options.out} is there already: choose another name, or remove it.") from None
         except OSError as error:
             raise UserError(f"{self._options.out} cannot be written: {error.strerror}.") from error
+        self.resources.callback(self._finish)
         log.info("%s: %s", self._options.out, ", ".join(self.topics))
 
     def step(self, inbox: list[Message]) -> Iterable[Message]:
-        assert self._writer is not None
         heard_ns = now_ns()
         try:
             for message in inbox:
@@ -84,9 +83,7 @@ class RecordBus(Service):
         if self._ended and all(ended >= END_TOPICS & set(self.topics) for ended in self._ended.values()):
             self._reason, self.done = "all streams ended", True
 
-    def close(self) -> None:
-        if self._writer is None:
-            return
+    def _finish(self) -> None:
         end = {"reason": self._reason, "missed": str(self.health.gaps), "messages": json.dumps(self._writer.counts)}
         try:
             self._writer.close(end)

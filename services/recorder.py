@@ -61,18 +61,17 @@ class Recorder(Service):
         """Follow keys and commands, capture frames and save sequences; yields the session's state."""
         for key in self._keys.read().lower():
             self._run_command(KEYS.get(key, key))
-        for message in inbox:
-            header, array = message
+        for header, array in inbox:
             if isinstance(header, Command) and header.stream == "recorder":
                 self._run_command(header.command)
             elif header.stream != self._stream or array is None or self._is_old(header):
                 continue
             elif isinstance(header, Frame):
-                self._pairing.add_frame(message)
+                self._pairing.add_frame(header, array)
             elif isinstance(header, Keypoints) and self._video:
-                self._pairing.add_keypoints(message)
+                self._pairing.add_keypoints(header, array)
             elif isinstance(header, Keypoints):
-                yield from self._capture(Pair(message, None))
+                yield from self._capture(Pair(header, array))
         while pair := self._pairing.next():
             yield from self._capture(pair)
         limit_memory([self._pairing])
@@ -86,12 +85,10 @@ class Recorder(Service):
         return header.start != self._start
 
     def _capture(self, pair: Pair) -> Iterator[Message]:
-        header, vector = pair.keypoints
-        if not isinstance(header, Keypoints) or vector is None:
-            return
-        sequence = self._session.frame(header.seq, header.captured_ns, vector)
+        header = pair.keypoints
+        sequence = self._session.frame(header.seq, header.captured_ns, pair.vector)
         try:
-            self._add_to_video(pair.frame)
+            self._add_to_video(pair)
             if sequence:
                 self._save(sequence)
         except (UserError, OSError) as error:
@@ -141,14 +138,14 @@ class Recorder(Service):
 
     # --- writing ----------------------------------------------------------------------------------
 
-    def _add_to_video(self, frame: Message | None) -> None:
+    def _add_to_video(self, pair: Pair) -> None:
         """Write the frame to the video if it is part of a sequence."""
         if self._video is None:
             return
         if self._session.frames <= 1:
             self._video.discard()  # of a sequence that was not completed
         if self._session.frames:
-            self._video.add(frame)
+            self._video.add(pair.frame, pair.image)
 
     def _save(self, captured: CapturedSequence) -> None:
         """Write a sequence and its video; raises UserError or OSError."""

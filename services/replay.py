@@ -166,7 +166,7 @@ class Replay(Service):
 
     def _sender(self, stream: str) -> ReliableSender:
         if stream not in self._senders:
-            self._producers[stream] = FrameProducer(self.settings.bus.endpoints)
+            self._producers[stream] = self.closing(FrameProducer(self.settings.bus.endpoints))
             self._senders[stream] = self._new_sender(stream)
         return self._senders[stream]
 
@@ -216,10 +216,6 @@ class Replay(Service):
         if self._hears_back and self.settings.windows.stride == 1 and self._came_back < asked:
             self.health.missed = asked - self._came_back
             log.error("%d of %d messages have no prediction", self.health.missed, asked)
-
-    def close(self) -> None:
-        for giver in self._producers.values():
-            giver.close()
 
 
 def options() -> argparse.ArgumentParser:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from common.bus.messages import Keypoints, Message, Window, derive_header
+from common.bus.messages import Keypoints, Message, Window, derive_header, of_kind
 from common.config import Settings
 from common.keypoints.window import Windower
 from common.recognition.classifier import read_card
@@ -29,8 +29,7 @@ class Windows(Service):
         self._legs_confirm = card.features.whole_body
 
     def step(self, inbox: list[Message]) -> Iterator[Message]:
-        for header, vector in inbox:
-            assert isinstance(header, Keypoints)
+        for header, vector in of_kind(inbox, Keypoints):
             if header.end_of_stream:
                 self._windowers.pop(header.stream, None)
                 yield Message(derive_header(header, Window, end_of_stream=True))

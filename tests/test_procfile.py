@@ -50,7 +50,7 @@ def test_the_test_card_gives_the_actions_of_its_schedule(tmp_path: Path):
     assert not invented
     run = json.loads((out / "run.json").read_text())
     assert run["state"] == "complete"
-    assert not run["lost"]
+    assert not run["lost_services"]
     video = cv2.VideoCapture(str(out / "overlay.mp4"))
     length_s = video.get(cv2.CAP_PROP_FRAME_COUNT) / video.get(cv2.CAP_PROP_FPS)
     assert length_s == pytest.approx(SECONDS, abs=1)  # however many frames of it were skipped

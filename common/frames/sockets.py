@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from common.bus.connection import TCP_TIMEOUT_MS, ConnectionMonitor, Endpoints, connect, open_socket
 from common.bus.errors import BadMessage, log_malformed
-from common.bus.messages import Frame, Header, Keypoints, Message
+from common.bus.messages import Frame, Header, Keypoints
 from common.bus.proxy import Proxy
 from common.bus.pubsub import DRAIN_LIMIT
 from common.bus.topics import topic_prefix
@@ -90,13 +90,13 @@ class FrameWorker:
             self._socket.send(PREFETCH if prefetch else REQUEST)
         return connected
 
-    def receive(self, timeout_ms: int) -> Message | None:
+    def receive(self, timeout_ms: int) -> tuple[Frame, NDArray[Any] | None] | None:
         """The frame that was asked for, or None if none came in time."""
         while self._socket.poll(timeout_ms):
             kind, *parts = self._socket.recv_multipart(copy=False)
             if kind.bytes == FRAME:
                 header = decode_header(Frame, parts[0].buffer)
-                return Message(header, decode_array(header, parts[1].buffer))
+                return header, decode_array(header, parts[1].buffer)
         return None
 
     def reply(self, header: Keypoints, vector: NDArray[np.float32], timeout_ms: int = 500) -> bool:

@@ -3,7 +3,10 @@
 from pathlib import Path
 from typing import Final
 
-from common.bus.messages import Frame, Message
+import numpy as np
+from numpy.typing import NDArray
+
+from common.bus.messages import Frame
 from common.video.image import Decoder
 from common.video.writer import VideoWriter
 
@@ -19,14 +22,14 @@ class SequenceVideo:
         self._decode = Decoder()
         self.frames = 0  # written
 
-    def add(self, frame: Message | None) -> None:
+    def add(self, frame: Frame | None, image: NDArray[np.uint8] | None) -> None:
         """Write the next frame; None where its image was lost. Raises UserError or OSError where it cannot be kept."""
-        if frame is None or not isinstance(frame.header, Frame) or (image := self._decode(frame)) is None:
+        if frame is None or image is None or (image := self._decode(frame, image)) is None:
             return
         if self._video is None:
             size = image.shape[1], image.shape[0]
-            self._video = VideoWriter(self._draft, frame.header.fps, size, live=False)
-        self._video.write(image, frame.header.captured_ns)
+            self._video = VideoWriter(self._draft, frame.fps, size, live=False)
+        self._video.write(image, frame.captured_ns)
         self.frames += 1
 
     def keep(self, path: Path) -> None:

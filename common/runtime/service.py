@@ -12,8 +12,9 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, Protocol, TypeVar
 
 import psutil
 
@@ -33,6 +34,13 @@ log = logging.getLogger(__name__)
 THIS_START: Final = secrets.token_hex(4)  # tells starts apart: containers and restarts may have the same process id
 HEARTBEAT_S = 1.0
 BATCH_WAIT_S = 0.15  # how long a reader lets the messages of a file come together
+
+
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
+Closable = TypeVar("Closable", bound=_Closable)
 
 
 @dataclass
@@ -64,6 +72,7 @@ class Service:
     def __init__(self, settings: config.Settings) -> None:
         self.settings = settings
         self.health = Health()
+        self.resources = ExitStack()
         self.done = False  # set it when there is nothing left to do: the process ends with exit code 0
 
     def tracked_topics(self) -> tuple[str, ...]:
@@ -85,8 +94,14 @@ class Service:
         """Work on what has arrived, possibly nothing; yields what is to be sent."""
         raise NotImplementedError
 
+    def closing(self, resource: Closable) -> Closable:
+        """Close something with the service, after what was opened later."""
+        self.resources.callback(resource.close)
+        return resource
+
     def close(self) -> None:
-        """Called once, whatever happened, even if setup did not end."""
+        """Close what was opened; called once, whatever happened, even if `setup` did not end."""
+        self.resources.close()
 
 
 class Heartbeat:

@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.bus.errors import BadMessage, log_malformed
-from common.bus.messages import Frame, Message
+from common.bus.messages import Frame
 from common.config import Camera
 
 Image = NDArray[np.uint8]
@@ -52,9 +52,7 @@ class Decoder:
     def __init__(self) -> None:
         self.bad = 0
 
-    def __call__(self, message: Message) -> Image | None:
-        header, values = message
-        assert isinstance(header, Frame) and values is not None
+    def __call__(self, header: Frame, values: Image) -> Image | None:
         try:
             return decode(header, values)
         except BadMessage as reason:

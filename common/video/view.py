@@ -33,17 +33,17 @@ class View:
 
     def update(self, message: Message, shown: bool) -> None:
         """Anything about the stream; pictures are kept only where they are to be shown."""
-        header = message.header
+        header, array = message
         if isinstance(header, Keypoints):
             self.ended = header.end_of_stream
         if header.end_of_stream:
             return
         if isinstance(header, Frame):
-            self.pairing.add_frame(message if shown else Message(header))
-        elif isinstance(header, Keypoints):
+            self.pairing.add_frame(header, array if shown else None)
+        elif isinstance(header, Keypoints) and array is not None:
             self.missed += max(0, header.seq - self._next_seq) if self._next_seq is not None else 0
             self._next_seq = header.seq + 1
-            self.pairing.add_keypoints(message)
+            self.pairing.add_keypoints(header, array)
         elif isinstance(header, Prediction):
             self._probabilities = header.smoothed
         elif isinstance(header, Recording):

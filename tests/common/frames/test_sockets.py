@@ -87,8 +87,8 @@ def test_a_frame_goes_from_camera_to_extractor_and_its_keypoints_come_back(
     assert hub.send(extractor, FRAME, request.header, request.payload)
     assert hub.send(request.peer, ACK, request.header)
     message = taker.receive(5000)
-    assert message is not None and message.header == frame(5)
-    np.testing.assert_array_equal(message.array, picture(9))
+    assert message is not None and message[0] == frame(5)
+    np.testing.assert_array_equal(message[1], picture(9))
     assert giver.acked(5000) == [frame(5)]
 
     taker.reply(keypoints(5), VECTOR)
