@@ -33,7 +33,7 @@ RUN, SHOWN = {"sh", "python"}, {"text", "json"}
 
 SKIPPED = {  # lines that are not run
     "git clone <this repository> actionstream && cd actionstream": "there is no address",
-    ".venv/bin/tensorboard --logdir runs": "somebody else's program, a server without an end",
+    ".venv/bin/tensorboard --logdir runs": "a server without an end, and not a program of this project",
 }
 SKIPPED[".venv/bin/python -m models.train datasets/push_up --parts pose,joint_angles --out runs/push_up"] = (
     "not named yet"
