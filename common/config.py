@@ -1,4 +1,4 @@
-"""YAML files, environment and --set in; checked, typed settings out. `python -m common.config` shows them."""
+"""Load settings from YAML files, the environment and --set, check them, and print them: `python -m common.config`."""
 
 import argparse
 import os
@@ -25,7 +25,7 @@ Pixels = Annotated[int, Meta(ge=16, le=8192)]
 
 
 class Section(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """A part of the settings; config/pipeline.yaml comments each key."""
+    """A section of the settings; config/pipeline.yaml comments each key."""
 
 
 class Bus(Section):
@@ -129,13 +129,13 @@ class Settings(Section):
 
     @property
     def model(self) -> str:
-        """The model folder that is chosen, or the shipped one that fits the source."""
+        """Return the chosen model folder, or the shipped one for the source."""
         shipped = "pretrained/testcard" if self.camera.source in ("testcard", "auto") else "pretrained/starter"
         return self.inference.model or shipped
 
 
 def load(files: list[str] | None = None, sets: list[str] | None = None) -> Settings:
-    """The settings in force: default file, files of ACTIONSTREAM_CONFIG, `files`, environment, `sets`.
+    """Load the settings: default file, files of ACTIONSTREAM_CONFIG, `files`, environment, `sets`; later ones win.
 
     `sets` are strings as in `camera.width=640`. Raises UserError naming place, key, value and what is allowed.
     """
@@ -222,7 +222,7 @@ def _keys(section: str) -> list[str]:
 
 
 def _choices(key: str) -> str | None:
-    """What a setting with fixed choices allows."""
+    """Return what a setting with fixed choices allows."""
     section, _, name = key.partition(".")
     kind = Settings.__annotations__[section].__annotations__.get(name)
     literals = [str(v) for part in (kind, *get_args(kind)) if get_origin(part) is Literal for v in get_args(part)]
@@ -232,7 +232,7 @@ def _choices(key: str) -> str | None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The two options that every command with settings has."""
+    """Add the two options that every command with settings has."""
     parser.add_argument("--config", action="append", default=[], metavar="FILE", help="YAML file over the defaults")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="such as camera.width=640")
 

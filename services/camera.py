@@ -1,4 +1,4 @@
-"""A camera, file, address, folder or test card in; frames, numbered and timed, to the hub out."""
+"""Read frames from a camera, file, address, folder or test card, number and time them, and send them to the hub."""
 
 import math
 import time
@@ -22,12 +22,14 @@ from common.video.image import apply_camera_settings, to_jpeg
 from common.video.sources import CapturedFrame, Source, SourceLost
 
 RETRY_S = (0.5, 10.0)  # first and longest pause before a lost camera is opened again
-REFUSED_S = 15.0  # a camera whose name another one has gives up after this: until then that one may be found dead
+REFUSED_S = (
+    15.0  # a camera whose name another one has gives up after this: until then the other one may turn out to be dead
+)
 WAIT_MS = 100
 
 
 class Camera(Service):
-    """Waits for the others where the source has a beginning, shows the stream, waits for the others to finish."""
+    """Waits for the readers where the source has a beginning, sends the stream, waits until all have processed it."""
 
     topics = ("status",)
 
@@ -50,7 +52,7 @@ class Camera(Service):
         except SourceLost as lost:
             self._on_lost(lost)
         else:
-            if self._options.source == "auto" and self._source.waits_for_readers:  # after a crash it is that again
+            if self._options.source == "auto" and self._source.waits_for_readers:  # and so after a crash
                 watchdog.pass_to_successor(f"{PREFIX}CAMERA__SOURCE", "testcard")
             log.info("%s shows %s", self._options.stream, self._source.name)
         if not (self._source and self._source.waits_for_readers):
@@ -95,7 +97,7 @@ class Camera(Service):
                 self._send_frame(self._source, frame)
 
     def _is_backpressured(self) -> bool:
-        """Whether a reader that must not lose a file's frames needs time; waits a little where it does."""
+        """Whether a reader that must not lose a file's frames is behind; waits a little if so."""
         held_up = self._run_control.backpressured()
         self.health.detail = self._run_control.detail
         if held_up:
@@ -103,7 +105,7 @@ class Camera(Service):
         return held_up
 
     def _drain(self) -> None:
-        """The end of this process ends the whole pipeline, so the others must have dealt with the last frame."""
+        """End when all readers have processed the last frame: the end of this process ends the whole pipeline."""
         if self._starts_over():
             return
         stream = self._options.stream
@@ -113,14 +115,14 @@ class Camera(Service):
         self.health.detail = self._run_control.detail
 
     def _starts_over(self) -> bool:
-        """Begin a file anew where a process has crashed that knew what came before."""
+        """Start a file over if a process that held state of the stream has crashed."""
         source = self._source
         if source is None or source.live or self._options.loop:
             return False
         replaced = self._run_control.replaced_readers()
         if replaced:
             log.warning(
-                "%s starts over: %s has crashed, and what it knew of the stream is lost", self._options.stream, replaced
+                "%s starts over: %s has crashed, and its state of the stream is lost", self._options.stream, replaced
             )
             source.close()
             self._source = sources.open_source(self._options)
@@ -135,9 +137,9 @@ class Camera(Service):
         return ReliableSender(self._producer, self._options.wait_for.count("keypoints"))
 
     def _on_refused(self) -> None:
-        """The hub has another camera of this name, which lives."""
+        """Handle that the hub has another camera of this name, which is alive."""
         now = time.monotonic()
-        sentence = f"Another camera shows the stream {self._options.stream!r} already: name this one with camera.stream"
+        sentence = f"Another camera sends the stream {self._options.stream!r} already: name this one with camera.stream"
         first, last = self._refused_s
         if now - last > REFUSED_S:
             log.warning("%s.", sentence)
@@ -153,7 +155,7 @@ class Camera(Service):
         return bool(self._last and limit_s and frame.captured_ns - self._first_ns >= limit_s * 1e9)
 
     def _is_due(self, frame: CapturedFrame) -> bool:
-        """Whether the frame-rate cap lets it through; a tenth of a period of grace for uneven clocks."""
+        """Whether the frame-rate limit admits it, with a tolerance of a tenth of a period for uneven clocks."""
         cap = self._options.fps
         return not (cap and self._last) or frame.captured_ns - self._last.captured_ns >= 0.9e9 / cap
 
@@ -185,7 +187,7 @@ class Camera(Service):
         if size > MAX_MESSAGE_BYTES:
             most = int(width * math.sqrt(MAX_MESSAGE_BYTES / size))
             raise UserError(
-                f"{self._options.source}: a picture of {width} x {height} pixels takes {size / 2**20:.0f} MiB, and the "
+                f"{self._options.source}: a frame of {width} x {height} pixels takes {size / 2**20:.0f} MiB, and the "
                 f"bus carries {MAX_MESSAGE_BYTES // 2**20}: make it smaller with camera.width={most} or less."
             )
 
@@ -214,9 +216,9 @@ class Camera(Service):
             self._sender.send(header, image)
             return
         self.health.dropped += not self._producer.send(header, image)
-        self._producer.acked()  # nothing of it is kept, but it may be refused
+        self._producer.acked()  # nothing is kept, but it may be refused
 
-    # --- a camera that is lost --------------------------------------------------------------------
+    # --- a lost camera ----------------------------------------------------------------------------
 
     def _on_lost(self, lost: SourceLost) -> None:
         if self._source:

@@ -1,4 +1,4 @@
-"""The only process that binds: passes messages on, gives frames to who asks, and puts keypoints in order."""
+"""Bind the bus: forward messages, assign frames to extractors, and publish keypoints in order."""
 
 import time
 from collections.abc import Iterator
@@ -25,13 +25,13 @@ from common.keypoints.smoothing import PoseSmoother
 from common.runtime.service import Service, log, main
 
 TICK_MS = 100
-PING_AFTER_S = 0.2  # an extractor that has a frame for longer is asked whether it still lives
+PING_AFTER_S = 0.2  # an extractor that has a frame for longer is pinged
 
 Result = tuple[Keypoints, NDArray[np.float32]]
 
 
 class Hub(Service):
-    """Frames and results in; frames to extractors, and each stream's keypoints in order, smoothed."""
+    """The broker: each stream's frames go to extractors, and their keypoints out in order, the pose smoothed."""
 
     poll_ms = 0
 
@@ -39,8 +39,8 @@ class Hub(Service):
         self._sockets = self.closing(BrokerSockets(self.settings.bus.endpoints))
         self._dispatcher: Dispatcher[Any, Result] = Dispatcher()
         self._extractors: set[bytes] = set()
-        self._ends: dict[str, Frame] = {}  # of the streams that are over
-        self._smoothers: dict[str, tuple[int, PoseSmoother]] = {}  # of each stream, and the beginning it is for
+        self._ends: dict[str, Frame] = {}  # the last header of each stream that has ended
+        self._smoothers: dict[str, tuple[int, PoseSmoother]] = {}  # by stream, with the start it is for
 
     def step(self, inbox: list[Message]) -> Iterator[Message]:
         requests = self._sockets.receive(TICK_MS)
@@ -71,7 +71,7 @@ class Hub(Service):
             self._dispatcher.request(request.peer, now)
 
     def _welcome(self, extractor: bytes) -> None:
-        """One that is new, or was thought to be gone, has not heard which streams are over."""
+        """Send the ends of streams to an extractor that is new, or was taken for dead."""
         if extractor not in self._extractors:
             self._extractors.add(extractor)
             for header in self._ends.values():
@@ -80,7 +80,7 @@ class Hub(Service):
     def _submit(self, camera: bytes, header: Frame, picture: Any, now: float) -> None:
         other = self._dispatcher.previous_camera(header)
         if other not in (None, camera) and self._sockets.send(other, PING):
-            self._sockets.send(camera, REFUSED, header)  # two cameras of one name, and the first one lives
+            self._sockets.send(camera, REFUSED, header)  # two cameras of one name, and the first is alive
             return
         known = self._dispatcher.submit(header, picture, camera, now)
         if known == "released":
@@ -107,7 +107,7 @@ class Hub(Service):
                 self._lose(gift.extractor)
 
     def _publish(self, release: OrderedResult[Result]) -> Iterator[Message]:
-        """Publish what is next of a stream; then its camera need not keep the frame any more."""
+        """Publish the next result of a stream, and acknowledge its frame."""
         header = release.header
         yield (
             self._end(header)
@@ -118,9 +118,9 @@ class Hub(Service):
             self._sockets.send(release.camera, ACK, header)
 
     def _given_up(self, header: Frame) -> Result:
-        """In place of a result that no extractor could give, so that a file goes on."""
+        """Make a result without a person for a frame on which extractors failed, so that a file goes on."""
         log.warning(
-            "%s: frame %d made %d extractors fail; it counts as a picture of nobody",
+            "%s: frame %d made %d extractors fail; it counts as a frame without a person",
             header.stream,
             header.seq,
             MAX_TRIES,
@@ -140,7 +140,7 @@ class Hub(Service):
         return Message(keypoints, vector)
 
     def _end(self, header: Frame) -> Message:
-        """Nothing more of this stream: extractors may forget it, and readers hear so."""
+        """End a stream at the extractors and the readers."""
         self._ends[header.stream] = header
         self._smoothers.pop(header.stream, None)
         for extractor in self._extractors:

@@ -1,4 +1,4 @@
-"""Windows in; a prediction for each window, and actions that start and end, out."""
+"""Classify windows, and detect when actions start and end."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -19,13 +19,13 @@ from common.recognition.open_actions import OpenActions
 from common.runtime import watchdog
 from common.runtime.service import Service, log, main
 
-_Key = tuple[str, int, int]  # stream, its beginning and the frame
+_Key = tuple[str, int, int]  # stream, start and frame
 
 STREAM_TIMEOUT_S = 2.0  # a live stream without windows for this long has stopped, and with it any action
 
 
 class Inference(Service):
-    """Runs the model on every window and keeps a Decider for each stream."""
+    """Runs the model on every window and keeps an ActionDetector for each stream."""
 
     topics = ("windows",)
 
@@ -70,7 +70,7 @@ class Inference(Service):
                 yield from self._close_stream(last)
 
     def _replace(self) -> Iterator[Message]:
-        """Take the model that lies in the folder now; where that cannot be, the old one stays."""
+        """Load the model that is in the folder now; if it cannot be used, the old one stays."""
         folder, old = self.settings.model, self._classifier.card
         watchdog.beat(watchdog.LONG_TIMEOUT_S)
         try:
@@ -92,7 +92,7 @@ class Inference(Service):
         log.info("%s was replaced: it now knows %s", folder, ", ".join(new.card.labels))
 
     def _classify(self, inbox: list[Message]) -> dict[_Key, dict[str, float]]:
-        """The probabilities of all windows that show somebody, in one go."""
+        """Classify all windows that show a person, in one batch."""
         length, labels = self._classifier.card.window.length, self._classifier.card.labels
         shown = [
             (header, vectors)
@@ -114,7 +114,7 @@ class Inference(Service):
             yield from self._actions(header, decider.flush())
             yield Message(derive_header(header, Prediction, **state))
             return
-        middle_s = (header.start_ns + header.captured_ns) / 2e9  # a window speaks for its middle
+        middle_s = (header.start_ns + header.captured_ns) / 2e9  # a window is about its middle: docs/decisions/0006
         events = list(decider.update(middle_s, probabilities))
         label = max(probabilities, key=probabilities.__getitem__, default=None)
         yield Message(
@@ -160,7 +160,7 @@ class Inference(Service):
             yield Message(action)
 
     def _end_inherited_actions(self) -> Iterator[Message]:
-        """What was under way when the process before this one crashed ended with it, as far as anybody can know."""
+        """End the actions that were in progress when the process before this one crashed."""
         left, self._open.inherited = self._open.inherited, {}
         for stream, known in left.items():
             self._detectors[stream] = self._new_detector(known.next_id)

@@ -1,4 +1,4 @@
-"""Frames on request in; their 1662 landmark numbers out. Start as many of these as there are cores to spare."""
+"""Extract the 1662 landmark numbers of frames with Holistic; start as many of these as there are spare cores."""
 
 import contextlib
 import time
@@ -17,24 +17,22 @@ from common.runtime.service import Service, log, main
 from common.video.image import decode
 
 WAIT_MS = 100
-ASK_AGAIN_S = 1.0  # a hub that was restarted has forgotten who asked
+ASK_AGAIN_S = 1.0  # a hub that was restarted has no requests
 
 
 class Extractor(Service):
-    """Asks the hub for a frame, runs Holistic on it, answers; one graph for each stream."""
+    """Requests a frame, runs Holistic on it and replies with its keypoints; one graph for each stream."""
 
     poll_ms = 0
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._graphs: dict[str, Holistic] = {}
-        self._spare: Holistic | None = None  # built before the first frame comes, which then need not wait
+        self._spare: Holistic | None = None  # built before the first frame arrives
         self._asked_at = -ASK_AGAIN_S
 
     def setup(self) -> None:
-        self._worker = self.closing(
-            FrameWorker(self.settings.bus.endpoints)
-        )  # connects meanwhile, to ask without delay
+        self._worker = self.closing(FrameWorker(self.settings.bus.endpoints))  # connects meanwhile
         self._spare = self._new_graph()
 
     def _new_graph(self) -> Holistic:
@@ -72,7 +70,7 @@ class Extractor(Service):
         self._asked_at = time.monotonic()
 
     def _extract(self, header: Frame, values: NDArray[np.uint8]) -> Result:
-        """What Holistic finds; where it cannot say, nothing is seen, so that others need not wait for their turn."""
+        """Run Holistic; a frame on which it fails has no person, so that the frames after it need not wait."""
         try:
             image = decode(header, values)
             found = self._graph(header)(image, header.captured_ns)
@@ -83,14 +81,14 @@ class Extractor(Service):
         except Exception as error:  # noqa: BLE001 whatever MediaPipe raises
             self._log_failure(header, f"MediaPipe fails: {' '.join(str(error).split())[:200]}")
             if graph := self._graphs.pop(header.stream, None):
-                with contextlib.suppress(Exception):  # it says once more why it failed
+                with contextlib.suppress(Exception):  # it raises the same error again
                     graph.close()
         else:
             return found
         return Result(np.zeros(SIZE, np.float32), (), 0.0)
 
     def _log_failure(self, header: Frame, reason: str) -> None:
-        log.warning("%s: frame %d counts as a picture of nobody: %s", header.stream, header.seq, reason)
+        log.warning("%s: frame %d counts as a frame without a person: %s", header.stream, header.seq, reason)
         self.health.dropped += 1
 
     def _graph(self, header: Frame) -> Holistic:

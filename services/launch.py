@@ -1,4 +1,4 @@
-"""What `make run`, `record` and `replay` start: checks all that can be checked before, then hands over to honcho.
+"""Check settings, source, model and ports, then start honcho with the Procfile; for `make run`, `record`, `replay`.
 
 python -m services.launch --source clip.mp4 --out out/run
 python -m services.launch --record "wave, clap" --out data/mine
@@ -25,7 +25,7 @@ from common.video import sources
 ROOT = Path(__file__).parent.parent
 PORTS = 4  # of the hub
 RECORDING = ("keypoints", "overlay", "recorder")
-REPLAYING = {  # the services that make something of a stage
+REPLAYING = {  # the services that process a stage
     "frames": ("keypoints", "windows", "inference", "overlay", "logger"),
     "keypoints": ("windows", "inference", "logger"),
     "windows": ("inference", "logger"),
@@ -35,7 +35,7 @@ REPLAYING = {  # the services that make something of a stage
 
 
 def overrides(options: argparse.Namespace) -> dict[str, object]:
-    """The settings that the options stand for."""
+    """Return the settings that the options stand for."""
     chosen: dict[str, object] = {}
     if options.source:
         chosen["camera.source"] = int(options.source) if options.source.isdigit() else options.source
@@ -60,13 +60,17 @@ def overrides(options: argparse.Namespace) -> dict[str, object]:
 
 
 def check(settings: Settings, options: argparse.Namespace) -> str | int:
-    """Raises UserError for what would go wrong in a process later; returns the source, `auto` resolved."""
+    """Check what would go wrong in a process later, and return the source, with `auto` resolved.
+
+    Raises:
+        UserError: Something would.
+    """
     if options.record is not None:
         check_plan(settings.recorder)
     else:
         _check_run(settings)
     if options.keypoints < 1:
-        raise UserError(f"{options.keypoints} extractors find nothing: choose KEYPOINTS=1 or more.")
+        raise UserError(f"{options.keypoints} is no number of extractors: choose KEYPOINTS=1 or more.")
     settings.bus.endpoints.token()
     for offset in range(PORTS):
         _check_port(settings.bus.host, settings.bus.port + offset, "bus.port")
@@ -122,14 +126,16 @@ def _check_source(settings: Settings) -> str | int:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m services.launch", description=__doc__.splitlines()[0])
     parser.add_argument("--source", help="camera number, video file, folder, address or testcard")
-    parser.add_argument("--seconds", type=float, help="stop by itself after so much of the source")
+    parser.add_argument("--seconds", type=float, help="stop after so many seconds of the source")
     parser.add_argument("--out", help="folder for predictions.jsonl, actions.jsonl, overlay.mp4 and run.json")
     parser.add_argument("--model", help="model folder")
     parser.add_argument("--headless", action="store_true", help="no window")
     parser.add_argument("--record", metavar="LABELS", help="record these, such as 'wave, clap', instead of recognising")
     parser.add_argument("--replay", metavar="FILE.mcap", help="play a recording of the bus instead of a camera")
     parser.add_argument("--stage", choices=list(REPLAYING), default="keypoints", help="what of it (keypoints)")
-    parser.add_argument("--speed", type=float, default=1.0, help="times its own pace (1); 0: as fast as it goes")
+    parser.add_argument(
+        "--speed", type=float, default=1.0, help="speed relative to real time (1); 0: as fast as possible"
+    )
     parser.add_argument("--keypoints", type=int, default=1, help="extractor processes (1)")
     config.add_arguments(parser)
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Predictions, actions and states in; predictions.jsonl, actions.jsonl and run.json out."""
+"""Write predictions.jsonl, actions.jsonl and run.json; log actions and lost services to the terminal."""
 
 import platform
 import time
@@ -27,7 +27,7 @@ PACKAGES = ("mediapipe", "tensorflow-cpu", "tensorflow", "numpy", "opencv-contri
 
 
 class Logger(Service):
-    """Writes every line as it comes; the terminal hears of actions and of services that fell silent."""
+    """Writes a line for each prediction and action as it arrives."""
 
     topics = ("prediction", "action", "status")
 
@@ -38,7 +38,7 @@ class Logger(Service):
         self._registry = ServiceRegistry()
         self._last_status: dict[str, Status] = {}
         self._lost_services: list[str] = []
-        # What is replayed was perhaps recorded of a live stream, with gaps of its own.
+        # A recording of a live stream has gaps of its own.
         gapless = settings.replay.file is None
         self._streams: defaultdict[str, StreamRecord] = defaultdict(lambda: StreamRecord(gapless))
         self._open: dict[str, Action] = {}
@@ -61,7 +61,7 @@ class Logger(Service):
             raise UserError(f"The folder {self._folder} (logger.out) cannot be written: {error.strerror}.") from error
 
     def end_topics(self) -> set[str]:
-        return {"prediction", "action"}  # each comes in a queue of its own
+        return {"prediction", "action"}  # each has a queue of its own
 
     def step(self, inbox: list[Message]) -> Iterable[Message]:
         now = time.monotonic()
@@ -81,13 +81,15 @@ class Logger(Service):
             elif isinstance(header, Action):
                 self._action(header)
         for status in self._registry.pop_timed_out(now):
-            self._lost_services.append(f"{_now()} {status.service} (process {status.pid}) fell silent")
-            log.warning("%s (process %d) fell silent: killed, or its machine is gone", status.service, status.pid)
+            self._lost_services.append(f"{_now()} {status.service} (process {status.pid})'s heartbeat timed out")
+            log.warning(
+                "%s (process %d): heartbeat timed out (killed, or its machine is gone)", status.service, status.pid
+            )
         self._flush(now)
         return ()
 
     def _record_of(self, header: Header) -> StreamRecord:
-        """A live stream goes on after a pause; a file that starts over is as if it had not been there before."""
+        """Return the record of a stream; a file that starts over begins with an empty one, a live stream goes on."""
         record = self._streams[header.stream]
         if not record.is_new_start(header):
             return record
@@ -104,7 +106,7 @@ class Logger(Service):
         return record
 
     def _resume(self, folder: Path) -> None:
-        """Take what the logger that crashed has written as if it had been written now."""
+        """Resume from the files of the logger that crashed."""
         self._lost_services.append(f"{_now()} the logger started again after a crash")
         with suppress(OSError, msgspec.MsgspecError):
             self._started_at = msgspec.json.decode((folder / "run.json").read_bytes())["started_at"]
@@ -167,7 +169,7 @@ class Logger(Service):
             ranges = ", ".join(f"{first}-{last}" for first, last in record.missing)
             log.error("%s: %d frames have no prediction: %s", stream, record.lost, ranges)
         if counts and not counts["with a person"] + counts["predicted"]:
-            log.warning("%s: nobody was seen in any of its frames", stream)
+            log.warning("%s: no person was detected in any of its frames", stream)
 
     def _add(self, name: str, **record: Any) -> None:
         if name in self._files:
@@ -222,7 +224,7 @@ class Logger(Service):
             file.close()
 
     def _state(self, waiting: int) -> str:
-        """How the run came out: whether its streams were heard to their ends, and all their lines are there."""
+        """Return whether all streams have ended, and all their lines are written."""
         records = self._streams.values()
         if not records or any(record.frames is None for record in records):
             return "stopped"

@@ -1,4 +1,4 @@
-"""States of all services in; one refreshed screen in the terminal out. `python -m services.monitor`."""
+"""Show the state of all services in the terminal, refreshed."""
 
 import argparse
 import logging
@@ -18,33 +18,33 @@ from common.errors import UserError, command
 from common.runtime.presence import ServiceRegistry
 
 REFRESH_MS = 500
-COLUMNS = ("service", "process", "state", "per s", "age ms", "missed", "dropped", "cores", "MB")
+COLUMNS = ("service", "process", "state", "per s", "latency ms", "missed", "dropped", "cores", "MB")
 
 
 def table(roster: ServiceRegistry, lost: list[str], now_s: float) -> Table:
-    """One row a process, and below it what fell silent."""
+    """Make a table with one row a process, and the lost services below."""
     shown = Table(box=box.SIMPLE, title="actionstream", caption="\n".join(lost[-5:]) or None)
     for column in COLUMNS:
         shown.add_column(column, no_wrap=column != "state", justify="left" if column in COLUMNS[:3] else "right")
-    for seen in roster.all():
-        status, silent = seen.status, seen.is_timed_out(now_s)
+    for report in roster.all():
+        status, timed_out = report.status, report.is_timed_out(now_s)
         shown.add_row(
             status.service,
             str(status.pid),
-            "silent" if silent else f"{status.state} {status.detail}".strip(),
+            "timed out" if timed_out else f"{status.state} {status.detail}".strip(),
             f"{status.rate:.1f}",
             f"{status.latency_ms:.0f}",
             str(status.missed),
             str(status.dropped),
             f"{status.cpu_cores:.2f}",
             f"{status.memory_mb:.0f}",
-            style="red" if silent else "yellow" if status.state != "running" else None,
+            style="red" if timed_out else "yellow" if status.state != "running" else None,
         )
     return shown
 
 
 def watch(subscriber: Subscriber, once_s: float | None) -> None:
-    """Show the table until interrupted; with once_s, listen so long and print it once."""
+    """Show the table until interrupted; with once_s, listen for so many seconds and print it once."""
     roster, lost, begun = ServiceRegistry(), [], time.monotonic()
     console = Console()
     with Live(console=console, auto_refresh=False, transient=once_s is not None) as live:
@@ -54,7 +54,9 @@ def watch(subscriber: Subscriber, once_s: float | None) -> None:
                 if isinstance(header, Status):
                     roster.on_status(header, now)
             for status in roster.pop_timed_out(now):
-                lost.append(f"{time.strftime('%H:%M:%S')} {status.service} (process {status.pid}) fell silent")
+                lost.append(
+                    f"{time.strftime('%H:%M:%S')} {status.service} (process {status.pid})'s heartbeat timed out"
+                )
             live.update(table(roster, lost, now), refresh=True)
     if once_s is not None:
         if not roster.all():
@@ -66,7 +68,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m services.monitor", description=__doc__.splitlines()[0] if __doc__ else None
     )
-    parser.add_argument("--once", type=float, metavar="SECONDS", help="listen so long, print the table, end")
+    parser.add_argument(
+        "--once", type=float, metavar="SECONDS", help="listen for so many seconds, print the table, end"
+    )
     config.add_arguments(parser)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)

@@ -1,4 +1,4 @@
-"""Frames and all that is known about them in; a window, a video file and a page that show them out."""
+"""Draw keypoints, probabilities and actions on frames, and show them in a window, a page and a video file."""
 
 import os
 import sys
@@ -26,7 +26,7 @@ DRAW_S = 0.3  # of one step: the heartbeat must come every second, whatever wait
 
 
 class Overlay(Service):
-    """Draws on the very frame the keypoints came from; skips pictures rather than lag, unless it writes a file."""
+    """Draws on the frame that the keypoints came from; skips frames rather than lag, unless it writes a video."""
 
     topics = ("keypoints", "frames", "prediction", "action", "recording")
 
@@ -36,12 +36,12 @@ class Overlay(Service):
         self._window = self._options.window is True or (self._options.window == "auto" and _has_display())
         self._server: MjpegServer | None = None
         self._views: dict[str, View] = {}
-        self._beginnings: defaultdict[str, set[int]] = defaultdict(set)  # of each stream, those that were heard of
+        self._known_starts: defaultdict[str, set[int]] = defaultdict(set)  # by stream
         self._videos: dict[str, VideoWriter] = {}  # that are open
         self._paths: dict[str, Path] = {}  # of the last video of each stream
         self._failed: set[str] = set()  # streams whose video cannot be written
         self._decode = Decoder()
-        self._lost = 0  # pictures
+        self._lost = 0  # frames
 
     def tracked_topics(self) -> tuple[str, ...]:
         return ()  # what has arrived may wait: it counts when it is drawn
@@ -67,26 +67,26 @@ class Overlay(Service):
         return ()
 
     def _view(self, header: Header) -> View | None:
-        """The view of a stream, a new one if the stream has begun anew; None for what is from before that."""
-        view, beginnings = self._views.get(header.stream), self._beginnings[header.stream]
-        if view is None or header.start not in beginnings:
+        """Return the view of a stream, a new one after a new start; None for messages of an earlier start."""
+        view, known_starts = self._views.get(header.stream), self._known_starts[header.stream]
+        if view is None or header.start not in known_starts:
             if view is not None:
                 self._lost += view.missed
             if not header.live:
-                self._close_video(header.stream)  # a file from its first frame: its video is written over
+                self._close_video(header.stream)  # a file from its first frame: its video is overwritten
             view = self._views[header.stream] = View(header.start)
-            beginnings.add(header.start)
+            known_starts.add(header.start)
         return view if header.start == view.start else None
 
     def _show_what_is_due(self) -> None:
-        """One picture of each stream in turn, until nothing waits or the time is up."""
+        """Show one frame of each stream in turn, until nothing waits or the time is up."""
         until_s, more = time.monotonic() + DRAW_S, True
         while more and time.monotonic() < until_s:
             more = sum(self._show_next(stream, view) for stream, view in self._views.items()) > 0
         self.poll_ms = 0 if more else Service.poll_ms
 
     def _show_next(self, stream: str, view: View) -> bool:
-        """Show what has waited longest, or pass over it where it is not shown; False if nothing is due."""
+        """Show the oldest pair, or skip it where nobody would see it; False if none is due."""
         pair = view.pairing.next()
         if pair is None:
             return False
@@ -103,7 +103,7 @@ class Overlay(Service):
         return True
 
     def _is_shown(self, stream: str) -> bool:
-        """Whether anybody would see its pictures now."""
+        """Whether anybody would see its frames now."""
         return bool(self._window or self._options.video or (self._server and self._server.has_viewers(stream)))
 
     def _may_skip(self, view: View) -> bool:
@@ -134,7 +134,7 @@ class Overlay(Service):
             self._failed.add(stream)
 
     def _path(self, stream: str, live: bool) -> Path:
-        """A name that is not taken, of a live stream; what was shown of a file is shown anew, under the name it had."""
+        """Return a free name for the video of a live stream; a file that starts over keeps the name it had."""
         if not live and stream in self._paths:
             return self._paths[stream]
         path = Path(str(self._options.video))

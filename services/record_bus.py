@@ -1,8 +1,8 @@
-"""Everything that passes the bus on some topics in; an MCAP file that can be played back out.
+"""Record topics of the bus to an MCAP file that can be played back.
 
     python -m services.record_bus --out run.mcap
 
-Ends with Ctrl-C, or by itself when every stream it heard has ended.
+Ends with Ctrl-C, or when every stream it received has ended.
 """
 
 import argparse
@@ -27,7 +27,7 @@ DEPTH = 5000  # messages that may wait while the disk is slow
 
 
 class RecordBus(Service):
-    """Writes what it hears, once a second to the disk."""
+    """Writes what it receives, flushed to the disk once a second."""
 
     conflate = False
 
@@ -59,10 +59,10 @@ class RecordBus(Service):
         log.info("%s: %s", self._options.out, ", ".join(self.topics))
 
     def step(self, inbox: list[Message]) -> Iterable[Message]:
-        heard_ns = now_ns()
+        received_ns = now_ns()
         try:
             for message in inbox:
-                self._writer.add(heard_ns, message)
+                self._writer.add(received_ns, message)
             if time.monotonic() >= self._flush_at:
                 self._writer.flush()
                 self._flush_at = time.monotonic() + 1
@@ -89,12 +89,12 @@ class RecordBus(Service):
             self._writer.close(end)
         except OSError as error:
             log.error("%s has no end: %s", self._options.out, error.strerror)
-        counts = ", ".join(f"{name} {count}" for name, count in self._writer.counts.items()) or "nothing came"
+        counts = ", ".join(f"{name} {count}" for name, count in self._writer.counts.items()) or "nothing"
         log.info("%s: %s; %s, %d missed", self._options.out, self._reason, counts, self.health.gaps)
 
 
 def options() -> argparse.ArgumentParser:
-    """The command line; each option stands for a setting."""
+    """Return the command line; each option stands for a setting."""
     parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     parser.add_argument("--out", dest="record_bus.out", type=json.dumps, metavar="FILE.mcap", help="a new file")
     parser.add_argument(

@@ -1,9 +1,9 @@
-"""A recording of the bus in; one stage of it, in place of the camera or of a later stage, out.
+"""Play one stage of a recording of the bus, in place of the camera or of a later stage.
 
     python -m services.replay run.mcap --stage keypoints --speed 0
 
-What came before that stage does not run, what comes after it does, and makes the same of it as when it was live.
-Ends the run by itself.
+The stages before it do not run; those after it do, and give the same results as when it was live. Ends the run when it
+is played.
 """
 
 import argparse
@@ -28,15 +28,15 @@ from common.runtime.run_control import RunControl
 from common.runtime.service import Service, log, main
 
 WAIT_MS = 100
-IN_FLIGHT = 150  # frames sent of which no prediction has come: they fit into a half of the hub's queue (READER_QUEUE)
-POLL_S = 0.005  # between two looks whether there is room
+IN_FLIGHT = 150  # frames sent of which no prediction has come: half of the hub's queue (READER_HWM)
+POLL_S = 0.005  # interval at which room is looked for
 PREDICTION_TIMEOUT_S = 30.0  # predictions that have not come by then are lost: inference was killed
-OTHER_END: dict[str, type[Header]] = {"prediction": Action, "action": Prediction}  # who hears of one ends with both
-MAX_RATE = 200  # of what nothing is made, so that nothing tells how fast the readers are
+OTHER_END: dict[str, type[Header]] = {"prediction": Action, "action": Prediction}  # a reader of one ends with both
+MAX_RATE = 200  # messages a second of stages that cause no reply, which would say how fast readers are
 
 
 class Replay(Service):
-    """Waits for the readers, sends, waits until they have finished."""
+    """Waits for the readers, sends, waits until they have processed all of it."""
 
     topics = ("status", "prediction")
 
@@ -47,12 +47,12 @@ class Replay(Service):
         self._hears_back = self._options.stage in ("keypoints", "windows") and "inference" in settings.camera.wait_for
         self._senders: dict[str, ReliableSender] = {}
         self._producers: dict[str, FrameProducer] = {}
-        self._last: dict[str, Header] = {}  # sent of each stream
+        self._last: dict[str, Header] = {}  # the last that was sent of each stream
         self._answered: dict[str, int] = {}  # the newest frame of each stream that came back as a prediction
         self._came_back = 0  # predictions
-        self._recorded: dict[str, int] = {}  # of each stream, its beginning in the recording
-        self._shift: dict[str, int] = {}  # what is added to the frames' numbers of each stream
-        self._starts: dict[str, int] = {}  # of each stream, its beginning as it is played
+        self._recorded: dict[str, int] = {}  # by stream, its start in the recording
+        self._shift: dict[str, int] = {}  # by stream, what is added to the numbers of frames
+        self._starts: dict[str, int] = {}  # by stream, its start as it is played
         self._answered_s = self._begun_s = 0.0
         self._begun_ns, self._sent = 0, 0
         self._phase = self._wait_for_others
@@ -81,7 +81,7 @@ class Replay(Service):
             yield from self._phase()
         except Refused as refused:
             raise UserError(
-                "A camera shows a stream of a name that is in the recording: stop it, or play beside another hub."
+                "A camera sends a stream of a name that is in the recording: stop it, or play beside another hub."
             ) from refused
 
     def _wait_for_others(self) -> Iterator[Message]:
@@ -109,19 +109,19 @@ class Replay(Service):
         self._next = next(self._messages, None)
         yield from self._send(self._renumbered(message.header), message.array)
 
-    def _wait_s(self, heard: Received) -> float:
-        """Seconds until the message may go."""
+    def _wait_s(self, next_one: Received) -> float:
+        """Return the seconds until the message is due."""
         now = time.monotonic()
         if not self._can_send(now):
             return POLL_S
         if self._options.speed:
-            return self._begun_s + (heard.received_ns - self._begun_ns) / 1e9 / self._options.speed - now
+            return self._begun_s + (next_one.received_ns - self._begun_ns) / 1e9 / self._options.speed - now
         if self._options.stage in OTHER_END:
             return self._begun_s + self._sent / MAX_RATE - now
         return 0.0
 
     def _can_send(self, now: float) -> bool:
-        """Whether those who make something of what is sent can take more."""
+        """Whether the readers can take more."""
         if not all(handover.can_send() for handover in self._senders.values()):
             return False
         if self._options.speed or not self._hears_back:
@@ -149,7 +149,7 @@ class Replay(Service):
             yield Message(derive_header(header, OTHER_END[self._options.stage], end_of_stream=True))
 
     def _renumbered(self, header: Header) -> Header:
-        """As of a file that is played now: nothing of it may be skipped, and it is as old as if it had just come.
+        """Return the header as of a file that is played now: no frame may be skipped, and it has just been ingested.
 
         Where a camera had begun again, its stream goes on; where a file had started over, so does what is played.
         """
@@ -174,7 +174,7 @@ class Replay(Service):
         return ReliableSender(self._producers[stream], self.settings.camera.wait_for.count("keypoints"))
 
     def _end(self) -> Iterator[Message]:
-        """End the streams that were cut or, like frames, do not say when they end."""
+        """End the streams whose recording has no end: those that were cut, and frames."""
         for header in [header for header in self._last.values() if not header.end_of_stream]:
             yield from self._send(msgspec.structs.replace(header, seq=header.seq + 1, end_of_stream=True))
         log.info("%s: %d messages of %s", self._options.file, self._sent, self._options.stage)
@@ -186,10 +186,10 @@ class Replay(Service):
         self.poll_ms, self._phase = WAIT_MS, self._drain
 
     def _starts_over(self) -> bool:
-        """Play from the beginning where a process has crashed that knew what came before."""
+        """Start over if a process that held state of the streams has crashed."""
         replaced = self._run_control.replaced_readers()
         if replaced:
-            log.warning("starts over: %s has crashed, and what it knew of the streams is lost", replaced)
+            log.warning("starts over: %s has crashed, and its state of the streams is lost", replaced)
             self._open(str(self._options.file))
             self._senders = {stream: self._new_sender(stream) for stream in self._producers}
             self._last, self._answered, self._recorded, self._shift, self._starts = {}, {}, {}, {}, {}
@@ -211,21 +211,21 @@ class Replay(Service):
         yield from ()
 
     def _compare(self) -> None:
-        """Whether as many predictions came back as were asked for."""
-        asked = self._sent - len(self._last)  # but for the ends
+        """Check that every message has its prediction."""
+        asked = self._sent - len(self._last)  # without the ends
         if self._hears_back and self.settings.windows.stride == 1 and self._came_back < asked:
             self.health.missed = asked - self._came_back
             log.error("%d of %d messages have no prediction", self.health.missed, asked)
 
 
 def options() -> argparse.ArgumentParser:
-    """The command line; each option stands for a setting."""
+    """Return the command line; each option stands for a setting."""
     parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     parser.add_argument(
         "replay.file", metavar="FILE.mcap", nargs="?", default=None, type=json.dumps, help="a recording of the bus"
     )
     parser.add_argument("--stage", dest="replay.stage", help="frames, keypoints, windows, prediction or action")
-    parser.add_argument("--speed", dest="replay.speed", help="times its own pace; 0: as fast as it goes")
+    parser.add_argument("--speed", dest="replay.speed", help="speed relative to real time; 0: as fast as possible")
     return parser
 
 

@@ -1,9 +1,9 @@
-"""Runs one service and starts it again after a crash: `python -m services.supervisor hub` runs `services.hub`.
+"""Run one service and restart it after a crash: `python -m services.supervisor hub` runs `services.hub`.
 
 honcho stops everything when one process ends and restarts nothing; so each line of the Procfile runs under a
-keeper. It gives up after 5 crashes in 60 s, with the service's exit code; then honcho stops all. A clean
-exit, or a mistake of the user's (exit code 2), is not restarted. A service that has been silent for too long, or
-uses too much memory, is killed, which is a crash. SIGINT, SIGTERM and SIGHUP stop it, and so does the end of honcho.
+supervisor. It gives up after 5 crashes in 60 s, with the service's exit code; then honcho stops all. A clean
+exit, or a mistake of the user's (exit code 2), is not restarted. A service that does not report for too long,
+or uses too much memory, is killed, which is a crash. SIGINT, SIGTERM and SIGHUP stop it, and so does the end of honcho.
 """
 
 import argparse
@@ -30,15 +30,15 @@ log = logging.getLogger(__name__)
 
 MAX_CRASHES, WITHIN_S = 5, 60.0
 BACK_OFF_S = (0.2, 5.0)
-LOOK_S = 1.0  # between two looks at the child
-STOP_S = 10.0  # a child that was asked to stop may take so long; honcho itself kills after 5
+POLL_S = 1.0  # interval at which the child is checked
+STOP_S = 10.0  # for a child to stop when asked; honcho itself kills after 5
 
 
 class Child:
     """One process of the service, from its start to its end."""
 
     def __init__(self, command: list[str], environment: dict[str, str], reports: bool) -> None:
-        self.handed_on: dict[str, str] = {}  # for the environment of the next one
+        self.for_successor: dict[str, str] = {}  # environment of the next process
         self._listener = watchdog.Watchdog()
         told = self._listener.child_fd
         self._process = subprocess.Popen(command, env={**environment, watchdog.VARIABLE: str(told)}, pass_fds=[told])
@@ -54,24 +54,26 @@ class Child:
         self._process.kill()
 
     def wait(self) -> int | None:
-        """Its exit code if it ends before the next look is due."""
+        """Return its exit code if it ends before the next check is due."""
         try:
-            return self._process.wait(timeout=LOOK_S)
+            return self._process.wait(timeout=POLL_S)
         except subprocess.TimeoutExpired:
             return None
 
     def fault(self, memory_limit_mb: float) -> str | None:
-        """Why it must be killed, if it must; called at every look.
+        """Return why it must be killed, if so; called at every check.
 
-        Silence is counted in looks: what passes while the whole machine stands still is no service's fault.
+        Time is counted in checks: it does not pass while the whole machine is suspended.
         """
         if self._asked_to_stop:
             self._allowed_s, self._left_s = STOP_S, min(self._left_s, STOP_S)
         else:
             self._listen()
-        self._left_s -= LOOK_S
+        self._left_s -= POLL_S
         if self._left_s < 0:
-            return f"{'does not stop' if self._asked_to_stop else 'hangs, silent'} for {self._allowed_s:.0f} s"
+            return (
+                f"{'does not stop' if self._asked_to_stop else 'hangs, without a report'} for {self._allowed_s:.0f} s"
+            )
         if _memory_mb(self._process.pid) > memory_limit_mb:
             return f"uses more than {memory_limit_mb:.0f} MB"
         return None
@@ -80,17 +82,17 @@ class Child:
         for line in self._listener.lines():
             variable, is_fact, value = line.partition("=")
             if is_fact:
-                self.handed_on[variable] = value
+                self.for_successor[variable] = value
             elif line.isdecimal():
                 self._allowed_s = self._left_s = float(line)
 
     def close(self) -> None:
-        self._listen()  # its last words
+        self._listen()  # its last messages
         self._listener.close()
 
 
 class Supervisor:
-    """One child at a time."""
+    """Runs one child at a time, and restarts it after a crash."""
 
     def __init__(self, command: list[str], name: str, memory_limit_mb: float, reports: bool = False) -> None:
         self._command, self._name, self._limit_mb, self._reports = command, name, memory_limit_mb, reports
@@ -107,13 +109,13 @@ class Supervisor:
             self._child.stop()
 
     def run(self) -> int:
-        """Returns the exit code for honcho."""
+        """Run until the service ends or is asked to stop; returns the exit code for honcho."""
         pause_s = BACK_OFF_S[0]
         while True:
             began_s = time.monotonic()
             code = self._run_once()
             if time.monotonic() - began_s > WITHIN_S:
-                pause_s = BACK_OFF_S[0]  # what went well for long is not in trouble
+                pause_s = BACK_OFF_S[0]  # it ran well for long
             if self._stop.is_set():
                 return 0 if code in (-signal.SIGTERM, -signal.SIGINT) else _exit_code(code)
             if code in (0, EXIT_USER_ERROR):
@@ -129,7 +131,7 @@ class Supervisor:
             self._environment[watchdog.RESTARTED] = "1"
 
     def _run_once(self) -> int:
-        """From the start of a child to its end; its exit code, as subprocess has it."""
+        """Run a child to its end, and return its exit code as subprocess has it."""
         with closing(Child(self._command, self._environment, self._reports)) as child:
             self._child = child
             if self._stop.is_set():  # the signal came while it was being started
@@ -140,7 +142,7 @@ class Supervisor:
                 if fault := child.fault(self._limit_mb):
                     log.warning("%s %s; it is killed", self._name, fault)
                     child.kill()
-        self._environment |= child.handed_on
+        self._environment |= child.for_successor
         return code
 
     def _too_often(self) -> bool:
@@ -149,10 +151,10 @@ class Supervisor:
 
 
 def _starters() -> tuple[int, ...]:
-    """Who started this: a process of honcho's that reads what we print, and honcho itself, which may be killed alone.
+    """Return who started this: honcho's process that reads our output, and honcho itself, which may be killed alone.
 
     honcho gives every line a session of its own, which the end of a terminal does not reach. In a session that is
-    somebody else's it does, so whoever starts a keeper there may leave.
+    somebody else's it does, so whoever starts a supervisor there may exit.
     """
     parent = os.getppid()
     if os.getsid(0) != os.getpid():
@@ -175,7 +177,7 @@ def _cause(code: int) -> str:
 
 
 def _exit_code(code: int) -> int:
-    """As shells have it, where a signal ended it."""
+    """Return the exit code as shells have it, where a signal ended the process."""
     return code if code >= 0 else 128 - code
 
 
@@ -185,13 +187,13 @@ def main() -> None:
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="passed on to it")
     parser.add_argument("--memory-limit-mb", type=float, default=4000, help="start it anew beyond this (4000)")
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="keeper: %(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.INFO, format="supervisor: %(message)s", stream=sys.stderr)
     command = [sys.executable, "-m", f"services.{options.service}", *options.arguments]
     sys.exit(Supervisor(command, options.service, options.memory_limit_mb, _reports(options.service)).run())
 
 
 def _reports(service: str) -> bool:
-    """Whether it is run by common.runtime.service, and so will tell that all is well."""
+    """Whether the service is run by common.runtime.service, and so reports to the watchdog."""
     file = Path(__file__).with_name(f"{service}.py")
     return file.exists() and "from common.runtime.service import" in file.read_text(encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Keypoints in, windows out: one for every frame, resampled to the rate the model was trained at."""
+"""Collect keypoints into windows, one for every frame, resampled to the rate the model was trained at."""
 
 from collections.abc import Iterator
 
@@ -19,7 +19,7 @@ class Windows(Service):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self._windowers: dict[str, tuple[int, Windower]] = {}  # of each stream, and the beginning it is for
+        self._windowers: dict[str, tuple[int, Windower]] = {}  # by stream, with the start it is for
 
     def setup(self) -> None:
         card = read_card(self.settings.model)

@@ -108,7 +108,7 @@ def test_a_run_that_is_there_already(tmp_path: Path):
 
 
 def test_the_same_mistakes_without_the_check_end_honcho_with_their_code(tmp_path: Path):
-    """`honcho start` by hand: the service says it, its keeper does not try again."""
+    """`honcho start` by hand: the service says it, its supervisor does not restart it."""
     with pipeline(tmp_path, camera__source=tmp_path / "none.mp4") as running:
         assert running.wait(60) == EXIT_USER_ERROR
     assert running.log.count("no file, folder or camera") == 1

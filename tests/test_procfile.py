@@ -105,10 +105,10 @@ def test_what_is_killed_comes_back_and_a_signal_ends_all_in_order(tmp_path: Path
             if service != "overlay":
                 wait_for_prediction(running, subscriber)
             assert f"{service} was killed by SIGKILL; starting it again" in running.log
-        keepers = psutil.Process(running.process.pid).children()
+        supervisors = psutil.Process(running.process.pid).children()
         running.process.send_signal(signal.SIGINT)
         running.wait(6)
-        assert not psutil.wait_procs(keepers, timeout=patience(1))[1]
+        assert not psutil.wait_procs(supervisors, timeout=patience(1))[1]
     stopped = [line for line in running.log.splitlines() if "stopped (rc=" in line]
     assert len(stopped) == 7
     assert all("rc=0" in line for line in stopped), running.log

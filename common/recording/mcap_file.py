@@ -97,6 +97,12 @@ class BusReader:
         except OSError as error:
             raise UserError(f"The recording {self.path} cannot be read: {error.strerror}.") from error
 
+    def _check_version(self) -> None:
+        if "version" not in self.begin:
+            raise UserError(
+                f"{self.path} is of a time before version 0.1.0, whose headers had other keys: record anew."
+            )
+
     def _read(self, file: Any) -> Iterator[Received]:
         channels: dict[int, str] = {}
         try:
@@ -107,6 +113,7 @@ class BusReader:
                     yield _received(channels[record.channel_id], record)
                 elif isinstance(record, records.Metadata) and record.name == "begin":
                     self.begin = record.metadata
+                    self._check_version()
                 elif isinstance(record, records.Metadata) and record.name == "end":
                     self.end = record.metadata
         except _DAMAGE as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from common.bus import __version__
 from common.bus.messages import Keypoints, Message
 from common.keypoints.holistic import Holistic
 from common.keypoints.smoothing import PoseSmoother
@@ -39,7 +40,7 @@ def minute() -> list[Message]:
 
 def record(path: Path, minutes: int) -> int:
     """Write as many minutes; the number of frames."""
-    writer, base, frames = BusWriter(path, {"made": "from the test card"}), minute(), 0
+    writer, base, frames = BusWriter(path, {"version": __version__, "made": "from the test card"}), minute(), 0
     for _ in range(minutes):
         for header, vector in base:
             captured_ns = frames * PERIOD_NS

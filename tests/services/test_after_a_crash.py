@@ -37,7 +37,7 @@ def windows(recording: list[Message]) -> list[Message]:
 
 @pytest.fixture
 def handed_on(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """What the keeper has heard for the next process."""
+    """What the supervisor has received for the next process."""
     heard: dict[str, str] = {}
     monkeypatch.setattr("common.runtime.watchdog.pass_to_successor", heard.__setitem__)
     return heard
@@ -207,7 +207,7 @@ def test_a_picture_that_mediapipe_fails_on_is_nobody_and_the_next_is_looked_at(c
         assert stage._extract(frame(0), picture).vector.shape == (SIZE,)
         stage._graphs["cam"].close()  # whatever it is asked now, it raises
         assert not stage._extract(frame(1), picture).vector.any()
-        assert "frame 1 counts as a picture of nobody: MediaPipe fails" in caplog.text
+        assert "frame 1 counts as a frame without a person: MediaPipe fails" in caplog.text
         assert stage.health.dropped == 1
         stage._extract(frame(2), picture)
         assert stage.health.dropped == 1

@@ -22,7 +22,7 @@ def model(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def inference(model: Path, monkeypatch: pytest.MonkeyPatch) -> Inference:
-    monkeypatch.setattr("common.recognition.model_watcher.LOOK_S", 0)  # at every step instead of once a second
+    monkeypatch.setattr("common.recognition.model_watcher.POLL_S", 0)  # at every step instead of once a second
     stage = Inference(config.load(sets=[f"inference.model={model}"]))
     stage.setup()
     return stage

@@ -174,7 +174,7 @@ def test_the_logger_names_a_service_that_fell_silent(monkeypatch, caplog):
     play(stage, [Message(report)])
     monkeypatch.setattr("services.logger.time.monotonic", lambda: 104.0)
     stage.step([])
-    assert "windows (process 7) fell silent" in caplog.text
+    assert "windows (process 7): heartbeat timed out" in caplog.text
 
 
 def test_the_overlay_draws_every_skeleton_on_its_own_frame(recording, tmp_path: Path):

@@ -64,7 +64,7 @@ def test_a_child_that_is_silent_for_longer_than_it_said_is_started_anew():
     code, said = kept("watchdog.beat(1); watchdog.is_restart() or os.kill(os.getpid(), signal.SIGSTOP)")
     assert code == 0
     assert said.splitlines()[0] == "False"
-    assert "child hangs, silent for 1 s; it is killed" in said
+    assert "child hangs, without a report for 1 s; it is killed" in said
     assert "child was killed by SIGKILL; starting it again" in said
     assert said.splitlines()[-1] == "True"
 
@@ -168,7 +168,7 @@ def test_whatever_hangs_is_started_anew(tmp_path: Path):
     with running_pipeline(tmp_path) as running:
         for service in HERE:
             os.kill(running.pids_now(service)[0], signal.SIGSTOP)
-        said = [f"{service} hangs, silent for 15 s; it is killed" for service in HERE]
+        said = [f"{service} hangs, without a report for 15 s; it is killed" for service in HERE]
         running.wait_for("kills", lambda: all(sentence in running.log for sentence in said), 25)
         all_run(running)
         assert running.log.count("starting it again") == len(HERE)

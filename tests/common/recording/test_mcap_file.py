@@ -32,7 +32,7 @@ def messages(count: int = 60) -> list[Message]:
 
 
 def written(path: Path, closed: bool = True) -> list[Message]:
-    made, writer = messages(), BusWriter(path, {"release": "1"})
+    made, writer = messages(), BusWriter(path, {"version": "1"})
     for place, message in enumerate(made):
         writer.add(START_NS + place, message)
         if place % 40 == 0:
@@ -55,7 +55,7 @@ def test_there_and_back(tmp_path: Path) -> None:
     read = list(reader)
     assert [received.received_ns - START_NS for received in read] == list(range(len(made)))
     assert all(same(received.message, message) for received, message in zip(read, made, strict=True))
-    assert reader.begin == {"release": "1"}
+    assert reader.begin == {"version": "1"}
     assert reader.end == {"reason": "stopped"}
 
 
@@ -94,7 +94,7 @@ def test_what_was_flushed_survives_whatever_comes_after(tmp_path: Path) -> None:
 def test_a_full_disk_is_an_error_and_what_was_flushed_stays(tmp_path: Path) -> None:
     """A limit on the size of files stands for it."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    writer = BusWriter(tmp_path / "a.mcap", {"release": "1"})
+    writer = BusWriter(tmp_path / "a.mcap", {"version": "1"})
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[0][1]))
         with pytest.raises(OSError, match="large"):
@@ -129,6 +129,12 @@ def test_what_is_no_recording_is_named(tmp_path: Path) -> None:
     for sentence, path in others_files(tmp_path):
         with pytest.raises(UserError, match=sentence):
             list(BusReader(path))
+
+
+def test_a_recording_from_before_the_first_version_is_refused(tmp_path: Path) -> None:
+    BusWriter(tmp_path / "a.mcap", {"release": "0.1.0"}).close({"reason": "stopped"})
+    with pytest.raises(UserError, match=r"a\.mcap is of a time before version 0\.1\.0.*record anew"):
+        list(BusReader(tmp_path / "a.mcap"))
 
 
 def test_nothing_is_written_over(tmp_path: Path) -> None:
