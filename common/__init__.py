@@ -1,1 +1,1 @@
-"""What every process shares; imports nothing of services, data or models."""
+"""Hold what all processes share; it imports nothing of services, data or models."""

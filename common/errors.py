@@ -10,17 +10,17 @@ EXIT_INTERRUPTED = 130  # by Ctrl-C, as shells have it
 
 
 class UserError(Exception):
-    """Something the user can put right: one sentence that says what, where, and what to do."""
+    """An error that the user can fix: one sentence that says what, where, and what to do."""
 
 
 @contextmanager
 def command(interrupted: str = "Interrupted.") -> Iterator[None]:
-    """End the process with a sentence instead of a traceback, where the body of a command fails."""
+    """End the process with one sentence instead of a traceback if the body of a command fails."""
     try:
         yield
     except UserError as error:
         _end(str(error), EXIT_USER_ERROR)
-    except ConnectionError as error:  # the bus says so itself
+    except ConnectionError as error:  # BusError is one, with its own sentence
         _end(str(error), EXIT_USER_ERROR)
     except OSError as error:
         _end(f"{error.filename or 'A file'} cannot be read or written: {error.strerror or error}.", EXIT_USER_ERROR)

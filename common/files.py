@@ -1,4 +1,4 @@
-"""Atomic writes, JSON Lines that survive a full disk, and lists of files in natural order."""
+"""Write files atomically, append to JSON Lines on disks that fill up, and list files in natural order."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ import msgspec
 
 
 def atomic_write(path: Path, content: bytes) -> None:
-    """Replace a file atomically: what was there before stays until all of `content` is on the disk; raises OSError."""
+    """Replace a file atomically: the old content stays until all of `content` is on the disk; raises OSError."""
     draft = path.with_name(path.name + ".part")
     try:
         with draft.open("wb") as file:
@@ -26,28 +26,28 @@ def atomic_write(path: Path, content: bytes) -> None:
 
 
 def visible_paths(folder: Path) -> Iterator[Path]:
-    """Everything below the folder but hidden files and what is in hidden folders, as macOS puts into archives."""
+    """Yield all paths below the folder, except hidden files and folders such as macOS puts into archives."""
     for path in folder.rglob("*"):
         if not any(level.startswith(".") for level in path.relative_to(folder).parts):
             yield path
 
 
 def natural_sort_key(path: Path) -> list[tuple[int, str]]:
-    """A key for `sorted` that puts frame2 before frame10."""
+    """Return a key for `sorted` that puts frame2 before frame10."""
     return [(int(step), "") if step.isdecimal() else (-1, step) for step in re.split(r"(\d+)", str(path))]
 
 
 class JsonLinesWriter:
-    """Appends records to a JSON Lines file; what cannot be written stays in memory until the next flush."""
+    """Appends records to a JSON Lines file; records that cannot be written stay in memory until the next flush."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._pending: list[bytes] = []
         self._file = path.open("ab+", buffering=0)
-        self._cut_half_line()
+        self._truncate_partial_line()
 
-    def _cut_half_line(self) -> None:
-        """A process killed in the middle of a write leaves one."""
+    def _truncate_partial_line(self) -> None:
+        """Remove the partial last line that a process killed during a write leaves."""
         self._file.seek(0)
         content = self._file.read()
         self._file.truncate(content.rfind(b"\n") + 1)
@@ -57,13 +57,13 @@ class JsonLinesWriter:
         self._pending.append(msgspec.json.encode(record) + b"\n")
 
     def records(self) -> Iterator[Any]:
-        """The records in the file, decoded."""
+        """Yield the decoded records of the file."""
         self._file.seek(0)
         for line in self._file.read().splitlines():
             yield msgspec.json.decode(line)
 
     def remove(self, stream: str) -> None:
-        """Take out the records of a stream, written or pending; raises OSError, and the file is as it was."""
+        """Remove a stream's records, written or pending; raises OSError and leaves the file unchanged."""
         lines = [*self.path.read_bytes().splitlines(keepends=True), *self._pending]
         kept = b"".join(line for line in lines if msgspec.json.decode(line)["stream"] != stream)
         if kept:
@@ -71,22 +71,22 @@ class JsonLinesWriter:
             self._file.close()
             self._file = self.path.open("ab+", buffering=0)
         else:
-            self._file.truncate(0)  # there is room for that on a full disk, too
+            self._file.truncate(0)  # needs no space, so it works on a full disk too
         self._pending.clear()
 
     @property
     def pending(self) -> int:
-        """How many records are not written yet."""
+        """The number of records that are not written yet."""
         return len(self._pending)
 
     def flush(self) -> None:
-        """Write all that is pending, or nothing; raises OSError, and the file is as it was."""
+        """Write all pending records or none; raises OSError and leaves the file unchanged."""
         if not self._pending:
             return
         data, size = b"".join(self._pending), self.path.stat().st_size
         try:
             written = 0
-            while written < len(data):  # a disk that fills up takes a part first
+            while written < len(data):  # a disk that fills up writes a part first
                 written += self._file.write(data[written:])
         except OSError:
             self._file.truncate(size)
@@ -94,5 +94,5 @@ class JsonLinesWriter:
         self._pending.clear()
 
     def close(self) -> None:
-        """Close the file; what was not flushed is lost."""
+        """Close the file; records that were not flushed are lost."""
         self._file.close()

@@ -13,7 +13,7 @@ NOTHING: Final = "nothing"  # the label of idle windows where the data set has n
 
 
 class Levels(NamedTuple):
-    """The one or two levels of a label, as in "push up/right"."""
+    """The one or two levels of a label such as "push up/right"."""
 
     action: str
     verdict: str | None  # None where the label has one level
@@ -26,12 +26,12 @@ def split_label(label: str) -> Levels:
 
 
 def is_idle(label: str) -> bool:
-    """Whether a label, by its name, means that no action is performed."""
+    """Return whether the label's name means that no action is performed."""
     return split_label(label).action.casefold() in IDLE_NAMES
 
 
 def checked_label(label: str) -> str:
-    """Return the label if its one or two levels can be folder names; raises UserError."""
+    """Return the label if its one or two levels are valid folder names; raises UserError."""
     parts = label.split("/")
     if len(parts) > 2:
         raise UserError(f"{label[:60]!r} cannot be a label: it has more than two levels.")
@@ -41,7 +41,10 @@ def checked_label(label: str) -> str:
 
 
 def checked_name(name: str) -> str:
-    """Return the name if it is a valid file name on any disk: letters, digits, some punctuation; raises UserError."""
+    """Return the name if it is a valid file name on any file system; raises UserError.
+
+    Letters, digits and some punctuation are allowed.
+    """
     allowed = all(unicodedata.category(letter)[0] in "LMN" or letter in PUNCTUATION for letter in name)
     if not name.strip(" .") or name.startswith((".", " ")) or name.endswith(" ") or not allowed:
         raise UserError(
@@ -54,7 +57,7 @@ def checked_name(name: str) -> str:
 
 
 def check_distinct(labels: Iterable[str]) -> None:
-    """Raise UserError for two labels that differ only in case, outer spaces or Unicode form."""
+    """Raise UserError if two labels differ only in case, outer spaces or Unicode form."""
     alike: dict[str, str] = {}
     for label in labels:
         if (other := alike.setdefault(normalize_label(label), label)) != label:
@@ -62,5 +65,5 @@ def check_distinct(labels: Iterable[str]) -> None:
 
 
 def normalize_label(label: str) -> str:
-    """The label without case and outer spaces, in Unicode form NFC."""
+    """Return the label casefolded, without outer spaces, in Unicode form NFC."""
     return unicodedata.normalize("NFC", label).casefold().strip()

@@ -1,4 +1,4 @@
-"""Files of large repositories that are not here: Git LFS left a few lines of text, a pointer, in place of each."""
+"""Recognise Git LFS pointers, the few lines of text that stand for a file that was not downloaded."""
 
 import contextlib
 from pathlib import Path
@@ -10,7 +10,7 @@ FIRST_LINE: Final = b"version https://git-lfs.github.com/spec/"
 
 
 def refuse_pointer(path: Path) -> None:
-    """Raises UserError if the file is a pointer, whatever its name; whether it can be read is not judged here."""
+    """Raise UserError if the file is a pointer, whatever its name; a file that cannot be read is ignored here."""
     with contextlib.suppress(OSError), path.open("rb") as file:
         if file.read(len(FIRST_LINE)) == FIRST_LINE:
             raise UserError(

@@ -1,4 +1,4 @@
-"""Keeps the lines that libraries in C++ print by themselves from the terminal; what goes wrong in them is raised."""
+"""Suppress what C++ libraries print to standard error; their errors are raised as exceptions anyway."""
 
 import os
 from collections.abc import Iterator
@@ -6,18 +6,18 @@ from contextlib import contextmanager
 
 
 def quiet_tensorflow() -> None:
-    """To be called before tensorflow is imported, which reads this then."""
+    """Silence TensorFlow's log; call it before tensorflow is imported, which is when TensorFlow reads the setting."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """What is written to the standard error meanwhile is dropped: for calls whose errors reach us otherwise."""
-    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    """Drop what is written to standard error meanwhile; only for calls that report errors in another way."""
+    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
     try:
         yield
     finally:
         os.dup2(saved, 2)
         os.close(saved)
-        os.close(nowhere)
+        os.close(null)

@@ -49,7 +49,7 @@ SIGNS: Final = [
     *("more", "same", "small", "flower", "sun", "star", "moon", "road"),
 ]
 EXERCISES: Final = ["curls", "lateral rises", "squat", "front rises", "shoulder press", "chest flys"]
-EXERCISE_FEATURES: Final = Features(kind="body", parts=("pose", "joints"))
+EXERCISE_FEATURES: Final = Features(kind="body", parts=("pose", "joint_angles"))
 TOLERANCE: Final = 0.005  # to the accuracy that an author published
 STREAMS: Final = 64  # whose windows come at once
 TIMED: Final = 200

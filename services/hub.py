@@ -102,9 +102,9 @@ class Hub(Service):
         log.warning("an extractor is gone, with %d frame(s): a live one is lost, a file's goes to another", frames)
 
     def _assign(self, now: float) -> None:
-        for gift in list(self._dispatcher.assignments(now)):
-            if not self._sockets.send(gift.extractor, FRAME, gift.header, gift.payload):
-                self._lose(gift.extractor)
+        for assignment in list(self._dispatcher.assignments(now)):
+            if not self._sockets.send(assignment.extractor, FRAME, assignment.header, assignment.payload):
+                self._lose(assignment.extractor)
 
     def _publish(self, release: OrderedResult[Result]) -> Iterator[Message]:
         """Publish the next result of a stream, and acknowledge its frame."""

@@ -1,1 +1,1 @@
-"""How frames reach extractors on request, and how results come back in order."""
+"""Send frames to extractors on request, and put their results back in order."""

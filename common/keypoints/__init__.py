@@ -1,1 +1,1 @@
-"""From a frame to the normalised feature window."""
+"""Turn frames into windows of normalised features."""

@@ -1,8 +1,8 @@
-"""The 1662 numbers of one frame: which number is which landmark, and which lines join them.
+"""Define the order of the 1662 landmark numbers of a frame, and the lines that connect the landmarks.
 
-The layout is the one that every data set made after the well-known notebook has: pose 33 x (x, y, z,
-visibility), face 468 x (x, y, z), left hand 21 x (x, y, z), right hand 21 x (x, y, z). x is in widths
-and y in heights of the picture, from its upper left corner. A part that was not seen is zeros.
+The layout is that of the notebook nicknochnack/ActionDetectionforSignLanguage and of the data sets made with it: pose
+33 x (x, y, z, visibility), face 468 x (x, y, z), left hand 21 x (x, y, z), right hand 21 x (x, y, z). x is in widths
+and y in heights of the frame, from its upper left corner. A part that was not detected is zeros.
 """
 
 from collections.abc import Iterable, Mapping
@@ -34,7 +34,7 @@ def _slices() -> dict[str, slice]:
 SLICES: Final = _slices()
 SIZE: Final = SLICES["right_hand"].stop
 
-# Other people's vectors hold all parts or some of them, one after the other; their size says which.
+# Vectors of other projects hold some or all of the parts, one after the other; their size says which.
 VECTOR_SIZES: Final[dict[int, tuple[str, ...]]] = {
     SIZE: PARTS,
     258: ("pose", "left_hand", "right_hand"),
@@ -42,7 +42,7 @@ VECTOR_SIZES: Final[dict[int, tuple[str, ...]]] = {
     126: ("left_hand", "right_hand"),
 }
 
-MIN_VISIBILITY: Final = 0.5  # of a pose's landmark that is more likely seen than guessed
+MIN_VISIBILITY: Final = 0.5  # of a pose landmark that is more likely in view than guessed
 NOSE: Final = 0
 LEFT_SHOULDER, RIGHT_SHOULDER = 11, 12
 LEFT_WRIST, RIGHT_WRIST = 15, 16
@@ -51,9 +51,10 @@ LEFT_ANKLE, RIGHT_ANKLE = 27, 28
 
 
 def flatten(parts: Mapping[str, NDArray[np.floating]]) -> NDArray[np.float32]:
-    """Put arrays of SHAPES into one float32 (1662,); a part that is missing becomes zeros.
+    """Concatenate arrays of SHAPES to one float32 (1662,); a missing part becomes zeros.
 
-    Raises ValueError for an unknown part or a wrong shape.
+    Raises:
+        ValueError: for an unknown part or a wrong shape.
     """
     vector = np.zeros(SIZE, np.float32)
     for part, values in parts.items():
@@ -64,19 +65,19 @@ def flatten(parts: Mapping[str, NDArray[np.floating]]) -> NDArray[np.float32]:
 
 
 def split(vectors: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-    """The inverse of flatten, for (..., 1662): views of shape (..., points, values) by part."""
+    """Split vectors (..., 1662) into views of shape (..., points, values) by part: the inverse of `flatten`."""
     if vectors.shape[-1] != SIZE:
         raise ValueError(f"a vector of {LAYOUT} has {SIZE} numbers, this one {vectors.shape[-1]}")
     return {part: vectors[..., SLICES[part]].reshape(*vectors.shape[:-1], *SHAPES[part]) for part in PARTS}
 
 
 def detected_parts(vector: NDArray[np.float32]) -> tuple[str, ...]:
-    """The parts of a (1662,) that are not all zeros."""
+    """Return the parts of a vector (1662,) that are not all zeros."""
     return tuple(part for part in PARTS if vector[SLICES[part]].any())
 
 
 def _lines(*paths: Iterable[int]) -> NDArray[np.intp]:
-    """Pairs (n, 2) of landmark numbers to join, from paths that visit one landmark after another."""
+    """Return pairs (n, 2) of landmark numbers to connect, from paths through landmarks."""
     return np.array([pair for path in paths for pair in pairwise(path)], np.intp)
 
 

@@ -1,10 +1,9 @@
-"""Raw keypoints of one stream, in order, go in; the same keypoints with the pose smoothed come out.
+"""Smooth the pose landmarks of a stream as MediaPipe does.
 
-This is the filter that MediaPipe applies inside a graph, at the one place that sees every frame: several
-extractors may share a stream, and each of their graphs would smooth only its own frames. Fed with one
-graph's raw landmarks it gives that graph's smoothed ones to 0.0004 px. Two graphs on alternate frames are
-then 7 % more restless than one; smoothed each by itself, 83 %. Face and hands pass unchanged, as in
-MediaPipe.
+This is the filter that MediaPipe applies inside a graph, at the one place that has every frame: several extractors may
+share a stream, and each of their graphs would smooth only its own frames. From one graph's raw landmarks it computes
+that graph's smoothed ones to within 0.0004 px. Two graphs on alternate frames then have 7 % more jitter than one; with
+each graph smoothing its own frames, 83 %. Face and hands are not smoothed, as in MediaPipe.
 """
 
 from typing import Final, NamedTuple
@@ -21,12 +20,12 @@ BETA: Final = 80.0
 SPEED_CUTOFF_HZ: Final = 1.0
 VISIBILITY_ALPHA: Final = 0.1  # a frame, whatever its time
 
-# As calculators/util/landmarks_smoothing_calculator.proto: a smaller person is not smoothed.
+# calculators/util/landmarks_smoothing_calculator.proto: a smaller person is not smoothed.
 MIN_SCALE_PX: Final = 1e-6
 
 
 class _State(NamedTuple):
-    """What the filter remembers: the last frame as it came, and what it made of it."""
+    """The state of the filter: the last frame, raw and smoothed."""
 
     captured_ns: int
     raw: NDArray[np.float64]  # (33, 3), normalised
@@ -36,20 +35,20 @@ class _State(NamedTuple):
 
 
 def _alpha(cutoff_hz: NDArray[np.float64] | float, step_s: float) -> NDArray[np.float64]:
-    """The weight of the newest value in a low-pass filter, from util/filtering/one_euro_filter.cc."""
+    """Return the weight of the newest value in a low-pass filter, from util/filtering/one_euro_filter.cc."""
     return np.asarray(1.0 / (1.0 + 1.0 / (2.0 * np.pi * cutoff_hz * step_s)))
 
 
 def _start(pose: NDArray[np.float64], captured_ns: int) -> _State:
-    """The first frame is taken as it is, at rest."""
+    """Initialise the filter with a frame, unsmoothed and at rest."""
     xyz = pose[:, :3]
     return _State(captured_ns, xyz, xyz, np.zeros_like(xyz), pose[:, 3])
 
 
 def _step(last: _State, pose: NDArray[np.float64], captured_ns: int, person: NDArray[np.float64]) -> _State:
-    """One-Euro (Casiez et al., CHI 2012) on x, y, z and a plain low-pass on visibility.
+    """Apply the 1€ filter (Casiez et al., CHI 2012) to x, y, z and a plain low-pass filter to visibility.
 
-    `person` (3,) is the size of the person in widths, heights and widths of the picture.
+    `person` (3,) is the size of the person in frame widths, heights and widths.
     """
     step_s = (captured_ns - last.captured_ns) * 1e-9
     raw = pose[:, :3]
@@ -63,11 +62,10 @@ def _step(last: _State, pose: NDArray[np.float64], captured_ns: int, person: NDA
 
 
 class PoseSmoother:
-    """The smoothing of one stream; give every stream its own.
+    """Smooths one stream; use one instance per stream.
 
-    It starts anew where the pose was not seen (as MediaPipe does), where time stands still or runs
-    backwards (a file that begins again) and after more than `max_gap_s` without a frame, when the last
-    position says nothing about the next.
+    It is reset when the pose is not detected (as in MediaPipe), when time does not advance (a file that starts over)
+    and after more than `max_gap_s` without a frame, since the last position then says nothing about the next.
     """
 
     def __init__(self, max_gap_s: float = 0.5) -> None:
@@ -75,24 +73,30 @@ class PoseSmoother:
         self._last: _State | None = None
 
     def __call__(
-        self, vector: NDArray[np.float32], captured_ns: int, scale_px: float, size: tuple[int, int]
+        self, vector: NDArray[np.float32], captured_ns: int, person_size_px: float, size: tuple[int, int]
     ) -> NDArray[np.float32]:
-        """A smoothed copy of the next frame's vector, float32 (1662,).
+        """Return a copy of the next frame's vector with the pose smoothed.
 
-        `scale_px` is the size of the person: the mean of width and height, in pixels, of the rectangle
-        that MediaPipe lays around this frame's raw pose (`roi` in pose_landmark_filtering.pbtxt). `size`
-        is the picture's width and height in pixels. Raises ValueError for another length of vector.
+        Args:
+            vector: raw landmarks, float32 (1662,).
+            captured_ns: the time of the frame.
+            person_size_px: the mean of width and height, in pixels, of the rectangle that MediaPipe lays around this
+                frame's raw pose (`roi` in pose_landmark_filtering.pbtxt).
+            size: width and height of the frame in pixels.
+
+        Raises:
+            ValueError: for another length of vector.
         """
         smoothed = vector.copy()
         view = split(smoothed)["pose"]
-        if not view.any() or not scale_px >= MIN_SCALE_PX:
+        if not view.any() or not person_size_px >= MIN_SCALE_PX:
             self._last = None
             return smoothed
         pose = view.astype(np.float64)
         last = self._last
         if last is not None and 0 < captured_ns - last.captured_ns <= self._max_gap_ns:
             width, height = size
-            person = scale_px / np.array([width, height, width])  # z is in widths, as x
+            person = person_size_px / np.array([width, height, width])  # z is in widths, like x
             state = _step(last, pose, captured_ns, person)
         else:
             state = _start(pose, captured_ns)

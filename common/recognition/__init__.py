@@ -1,1 +1,1 @@
-"""From windows to probabilities to actions."""
+"""Turn windows into probabilities, and probabilities into actions."""

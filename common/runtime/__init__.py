@@ -1,1 +1,1 @@
-"""How a service runs, reports, starts and ends together with others."""
+"""Run a service: its loop, its heartbeat, and its start and end together with others."""

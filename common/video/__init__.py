@@ -1,1 +1,1 @@
-"""Where frames come from, and how they are shown."""
+"""Read frames from cameras and files, draw on them, and show or save them."""

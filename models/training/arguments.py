@@ -12,7 +12,7 @@ from models.training.recipe import Recipe, TrainingConfig
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a training configuration but its architecture."""
     parser.add_argument("--features", choices=("body", "raw"), default="body", help="input features (body)")
-    parser.add_argument("--parts", type=_parts, help="some of pose,face,hands,joints (pose,hands; raw: all)")
+    parser.add_argument("--parts", type=_parts, help="some of pose,face,hands,joint_angles (pose,hands; raw: all)")
     parser.add_argument("--idle", type=_names, default=(), help="idle labels, beside idle, rest, nothing, none, nobody")
     parser.add_argument("--window-length", type=int, default=30, help="frames in a window (30)")
     parser.add_argument("--fps", type=float, default=25.0, help="frames/s of windows; 0: frames as they come (25)")

@@ -159,8 +159,8 @@ def without_numbers(folder: Path) -> None:
         (lambda folder: collected(folder, group("nod", "wave")), ("--fps", "nan"), "--fps nan is not valid"),
         (
             lambda folder: collected(folder, group("nod", "wave")),
-            ("--features", "raw", "--parts", "joints"),
-            "--features raw --parts joints is not valid: raw features have no joints",
+            ("--features", "raw", "--parts", "joint_angles"),
+            "--features raw --parts joint_angles is not valid: raw features have no joint angles",
         ),
     ],
 )

@@ -9,7 +9,7 @@ from common.keypoints.features import BODY, CLIP, RAW, Features, features, size
 from common.keypoints.landmarks import PARTS, SHAPES, SIZE, SLICES
 from models.training_data.augment import X, Y, mirror
 
-WHOLE = Features(kind="body", parts=("pose", "face", "hands", "joints"))
+WHOLE = Features(kind="body", parts=("pose", "face", "hands", "joint_angles"))
 LENGTH = 8
 
 
@@ -71,7 +71,7 @@ def test_parts_that_are_never_there_give_zeros_and_finite_numbers(seed, absent):
     assert np.isfinite(found).all()
     assert np.abs(found).max() <= CLIP
     if "pose" in absent:
-        assert not features(windows, Features(kind="body", parts=("pose", "joints"))).any()
+        assert not features(windows, Features(kind="body", parts=("pose", "joint_angles"))).any()
     if absent & {"pose", "face"}:  # without shoulders there is no telling where a face is
         assert not features(windows, Features(kind="body", parts=("face",))).any()
     if absent >= {"pose", "left_hand", "right_hand"}:
@@ -98,12 +98,12 @@ def test_joints_are_cosines_of_how_far_the_body_is_bent_there():
     for point, x in heads:  # both sides lie straight, from head to feet
         pose[[point, point + 1], :2] = (x, 0.5)
     pose[16, :2] = pose[12, :2]  # but the right arm is folded
-    joints = Features(kind="body", parts=("joints",))
+    joints = Features(kind="body", parts=("joint_angles",))
     straight, bent = np.split(features(windows, joints)[0, 0], 2)
     assert straight == pytest.approx([-1, 1, -1, -1, -1, -1], abs=1e-5)  # at the shoulder the arm lies along the body
     assert bent == pytest.approx([1, 1, -1, -1, -1, -1], abs=1e-5)
-    with pytest.raises(ValueError, match="raw features have no joints"):
-        Features(kind="raw", parts=("joints",))
+    with pytest.raises(ValueError, match="raw features have no joint angles"):
+        Features(kind="raw", parts=("joint_angles",))
 
 
 def test_raw_is_what_comes_or_the_parts_asked_for():

@@ -206,7 +206,7 @@ def far_away() -> KeypointSequence:
     return far
 
 
-@pytest.mark.parametrize(("parts", "is_seen"), [(("pose", "joints"), True), (("pose", "hands"), False)])
+@pytest.mark.parametrize(("parts", "is_seen"), [(("pose", "joint_angles"), True), (("pose", "hands"), False)])
 def test_somebody_far_away_is_there_live_for_a_model_of_the_body(tmp_path: Path, parts: tuple[Part], is_seen: bool):
     far, model = far_away(), card(features=Features(kind="body", parts=parts))
     (tmp_path / CARD).write_bytes(msgspec.json.encode(model))
