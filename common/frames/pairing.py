@@ -1,4 +1,4 @@
-"""Keypoints and pictures of one stream in, each on a way of its own; pairs that belong together out, in order."""
+"""Pair the keypoints of a stream with their frames, which arrive separately, in order."""
 
 import time
 from collections import OrderedDict, deque
@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from common.bus.messages import Frame, Keypoints
 
 MEMORY_LIMIT_BYTES: Final = (
-    500_000_000  # of pictures of all streams that wait for their keypoints: 20 of 4K, 80 of 1080p
+    500_000_000  # of the images of all streams that wait for their keypoints: 20 of 4K, 80 of 1080p
 )
-HEADER_BYTES: Final = 1_000  # about; a frame counts without its picture too
-LATE_S: Final = 1.0  # a picture that is not there so long after its keypoints was lost
+HEADER_BYTES: Final = 1_000  # about; a frame without an image counts too
+LATE_S: Final = 1.0  # a frame that has not arrived so long after its keypoints is lost
 
 
 class Pair(NamedTuple):
-    """What was found in a frame, and the frame's picture; None if that was lost."""
+    """The keypoints of a frame, and the frame and its image; None if these were lost."""
 
     keypoints: Keypoints
     vector: NDArray[np.float32]  # (1662,)
@@ -27,7 +27,7 @@ class Pair(NamedTuple):
 
 
 class FramePairing:
-    """Holds pictures until their keypoints come, and keypoints until it is clear what became of their picture."""
+    """Holds frames until their keypoints arrive, and keypoints until their frame arrives or is known to be lost."""
 
     def __init__(self) -> None:
         self.held_bytes = 0
@@ -36,11 +36,11 @@ class FramePairing:
 
     @property
     def waiting(self) -> int:
-        """Keypoints that are still here."""
+        """The number of keypoints that are still held."""
         return len(self._keypoints)
 
     def add_frame(self, header: Frame, image: NDArray[np.uint8] | None) -> None:
-        """A frame; without an array where its picture would not be shown."""
+        """Add a frame; without an image if it would not be shown."""
         if header.seq not in self._frames:
             self._frames[header.seq] = header, image
             self.held_bytes += _bytes(image)
@@ -50,14 +50,14 @@ class FramePairing:
         self._keypoints.append((time.monotonic(), header, vector))
 
     def next(self) -> Pair | None:
-        """The next pair, once, when it is complete or never will be."""
+        """Return the next pair, once, when it is complete or its frame is lost; None before."""
         if not self._keypoints:
             return None
         since_s, keypoints, vector = self._keypoints[0]
         seq = keypoints.seq
         frame, image = self._frames.get(seq, (None, None))
         if frame is None and not self._is_lost(seq, since_s):
-            return None  # keypoints may be here before their picture
+            return None  # keypoints may arrive before their frame
         self._keypoints.popleft()
         while self._frames and next(iter(self._frames)) <= seq:
             self.drop_oldest()
@@ -67,13 +67,14 @@ class FramePairing:
         return any(later > seq for later in self._frames) or time.monotonic() - since_s > LATE_S
 
     def drop_oldest(self) -> None:
+        """Drop the oldest frame."""
         _, (_, image) = self._frames.popitem(last=False)
         self.held_bytes -= _bytes(image)
 
 
-def limit_memory(pairings: Collection[FramePairing], most_bytes: int = MEMORY_LIMIT_BYTES) -> None:
-    """Drop pictures until all together hold no more than that; whoever holds most loses its oldest."""
-    while sum(pairing.held_bytes for pairing in pairings) > most_bytes:
+def limit_memory(pairings: Collection[FramePairing], limit_bytes: int = MEMORY_LIMIT_BYTES) -> None:
+    """Drop frames until all pairings together are within the limit, always the oldest of the one that holds most."""
+    while sum(pairing.held_bytes for pairing in pairings) > limit_bytes:
         max(pairings, key=lambda pairing: pairing.held_bytes).drop_oldest()
 
 

@@ -1,4 +1,4 @@
-"""Frames on request: from cameras to the hub, from there to the extractors that ask, and their keypoints back."""
+"""Send frames from cameras to the hub, from there to extractors on request, and their keypoints back."""
 
 from typing import Any, Final, NamedTuple
 
@@ -15,45 +15,45 @@ from common.bus.pubsub import DRAIN_LIMIT
 from common.bus.topics import topic_prefix
 from common.bus.wire import MAX_MESSAGE_BYTES, decode_array, decode_header, pack
 
-PRODUCER_HWM: Final = 4  # pictures a camera keeps for a slow hub
-# Pictures the hub keeps for one slow viewer: what a file hands over at once, for eight extractors; 150 MB of 1080p. Not
-# changed while it is in use: libzmq does not wake a queue that was full when its depth was raised, and it may crash.
+PRODUCER_HWM: Final = 4  # frames a camera queues for a slow hub
+# Frames the hub queues for one slow viewer: as many as a file sends at once with eight extractors; 150 MB of 1080p. Not
+# changed while in use: libzmq does not wake a queue that was full when its HWM was raised, and it may crash.
 VIEWER_HWM: Final = 24
 
-# The first part of what passes between the hub and those who hand in or ask for frames.
+# The first part of a message between the hub and a camera or extractor: its kind.
 FRAME: Final = b"frame"
-ACK: Final = b"ack"  # all of its stream up to this frame is published
-REFUSED: Final = b"refused"  # another camera shows a stream of this name
+ACK: Final = b"ack"  # the stream is published up to this frame
+REFUSED: Final = b"refused"  # another camera has a stream of this name
 REQUEST: Final = b"request"
 PREFETCH: Final = b"prefetch"
 RESULT: Final = b"result"
-FAILED: Final = b"failed"  # what the hub makes of a result that is none
+FAILED: Final = b"failed"  # made by the hub from a malformed result
 PING: Final = b"ping"
 
 
 class Refused(Exception):
-    """Another camera shows a stream of the same name."""
+    """Another camera has a stream of the same name."""
 
 
 class FrameProducer:
-    """The camera's end: hands frames in, and hears which of them were taken."""
+    """The camera's socket: sends frames, and receives acknowledgements."""
 
     def __init__(self, endpoints: Endpoints) -> None:
         token = endpoints.token()
         self._socket = open_socket(zmq.DEALER, send=PRODUCER_HWM)
-        # Nothing is queued for a hub that is not there: a frame from before its restart would be old.
+        # Nothing is queued without a connection: a frame from before the hub's restart would be outdated.
         self._socket.immediate = True
         connect(self._socket, endpoints.request, token)
 
-    def send(self, header: Frame, picture: NDArray[np.uint8] | None, timeout_ms: int = 0) -> bool:
-        """Hand a frame in; False if the hub did not accept it in time."""
+    def send(self, header: Frame, image: NDArray[np.uint8] | None, timeout_ms: int = 0) -> bool:
+        """Send a frame; returns False if the hub did not accept it in time."""
         if not self._socket.poll(timeout_ms, zmq.POLLOUT):
             return False
-        self._socket.send_multipart([FRAME, *pack(header, picture)[1:]], copy=False)
+        self._socket.send_multipart([FRAME, *pack(header, image)[1:]], copy=False)
         return True
 
     def acked(self, timeout_ms: int = 0) -> list[Frame]:
-        """Frames up to which, since the last call, all was published; raises Refused for a name that is taken."""
+        """Return the frames acknowledged since the last call; raises Refused if the stream's name is taken."""
         frames = []
         while self._socket.poll(timeout_ms):
             kind, *parts = self._socket.recv_multipart()
@@ -65,11 +65,12 @@ class FrameProducer:
         return frames
 
     def close(self) -> None:
+        """Close the socket; frames that are queued are still sent."""
         self._socket.close()
 
 
 class FrameWorker:
-    """An extractor's end: asks for a frame, gets one, answers with its keypoints."""
+    """The extractor's socket: requests a frame, receives it, and replies with its keypoints."""
 
     def __init__(self, endpoints: Endpoints) -> None:
         token = endpoints.token()
@@ -80,9 +81,10 @@ class FrameWorker:
         connect(self._socket, endpoints.request, token)
 
     def request(self, prefetch: bool = False) -> bool:
-        """Ask for a frame; `ahead`, for one of a file while another is being worked on. False without a hub.
+        """Request a frame, or prefetch one of a file while another is in work; returns False without a hub.
 
-        Raises BusError where the hub refuses the token: an extractor listens to nothing else that would tell.
+        Raises:
+            BusError: if the hub refuses the token; an extractor has no other connection that would show it.
         """
         self._link.update()
         connected = bool(self._socket.poll(0, zmq.POLLOUT))
@@ -91,7 +93,7 @@ class FrameWorker:
         return connected
 
     def receive(self, timeout_ms: int) -> tuple[Frame, NDArray[Any] | None] | None:
-        """The frame that was asked for, or None if none came in time."""
+        """Return the requested frame, or None if none arrived in time."""
         while self._socket.poll(timeout_ms):
             kind, *parts = self._socket.recv_multipart(copy=False)
             if kind.bytes == FRAME:
@@ -100,30 +102,31 @@ class FrameWorker:
         return None
 
     def reply(self, header: Keypoints, vector: NDArray[np.float32], timeout_ms: int = 500) -> bool:
-        """Send the keypoints, and with them ask anew; False if the hub is gone, and with it the frame."""
+        """Send the keypoints, which also requests the next frame; returns False if the hub is gone."""
         if not self._socket.poll(timeout_ms, zmq.POLLOUT):
             return False
         self._socket.send_multipart([RESULT, *pack(header, vector)[1:]])
         return True
 
     def close(self) -> None:
+        """Close the socket at once."""
         self._link.close()
         self._socket.close(linger=0)
 
 
 class Request(NamedTuple):
-    """Something a camera or an extractor said to the hub."""
+    """A message from a camera or an extractor to the hub."""
 
     peer: bytes
     kind: bytes
     header: Header | None
-    payload: Any  # the array part, as it came
+    payload: Any  # the keypoints, or the undecoded image
 
 
 class BrokerSockets:
-    """The hub's end, which alone binds: the proxy, frames on request, frames to watch; for those with the token.
+    """The hub's sockets, the only ones that bind: the proxy, frames on request, and frames for viewers.
 
-    `bad` counts what was no request, `refused` who was not let in.
+    Only peers with the token can connect; `refused` counts the others, `malformed` the malformed messages.
     """
 
     def __init__(self, endpoints: Endpoints) -> None:
@@ -131,8 +134,8 @@ class BrokerSockets:
         self._proxy = Proxy(endpoints)
         self._router = open_socket(zmq.ROUTER, context=self._proxy.context)
         self._router.maxmsgsize = MAX_MESSAGE_BYTES
-        self._router.router_mandatory = True  # a dead extractor shows as an error, not as silence
-        self._router.tcp_maxrt = TCP_TIMEOUT_MS  # and one that takes nothing; readers may take as long as they like
+        self._router.router_mandatory = True  # sending to a dead extractor raises an error
+        self._router.tcp_maxrt = TCP_TIMEOUT_MS  # also to one that receives nothing; readers have no time limit
         self._watch = open_socket(zmq.PUB, send=VIEWER_HWM, context=self._proxy.context)
         self._proxy.bind(self._router, 2)
         self._proxy.bind(self._watch, 3)
@@ -140,12 +143,14 @@ class BrokerSockets:
 
     @property
     def refused(self) -> int:
+        """The number of peers that were refused."""
         return self._proxy.refused
 
     def receive(self, timeout_ms: int) -> list[Request]:
-        """What cameras and extractors have said, after waiting up to timeout_ms for the first.
+        """Return the messages of cameras and extractors, after waiting up to timeout_ms for the first.
 
-        Raises RuntimeError if messages are no longer passed on: only another hub can help.
+        Raises:
+            RuntimeError: if the proxy has ended; the hub must be restarted.
         """
         if not self._proxy.is_alive():
             raise RuntimeError("the proxy of the hub has ended")
@@ -174,7 +179,7 @@ class BrokerSockets:
         header = decode_header(Frame if kind == FRAME else Keypoints, parts[1].buffer)
         if kind == RESULT:
             return self._result(peer, header, parts[2].buffer)
-        # The hub passes pictures on unread, but a size that lies must not reach an extractor.
+        # The hub does not decode images, but a wrong size must not reach an extractor.
         decode_array(header, parts[2].buffer)
         return Request(peer, FRAME, header, parts[2])
 
@@ -185,11 +190,11 @@ class BrokerSockets:
                 raise BadMessage("a result without keypoints")
         except BadMessage as reason:
             self._count_malformed(reason)
-            return Request(peer, FAILED, header, None)  # the frame must not wait for another answer
+            return Request(peer, FAILED, header, None)  # the frame must not wait for another result
         return Request(peer, RESULT, header, array)
 
     def send(self, peer: bytes, kind: bytes, header: Header | None = None, payload: Any = None) -> bool:
-        """Send to one camera or extractor; False if it is gone."""
+        """Send to one camera or extractor; returns False if it is gone."""
         parts = [peer, kind]
         if header is not None:
             parts.append(msgspec.msgpack.encode(header))
@@ -202,10 +207,11 @@ class BrokerSockets:
         return True
 
     def publish_frame(self, header: Frame, payload: Any) -> None:
-        """Show a frame to whoever watches."""
+        """Publish a frame to the viewers."""
         self._watch.send_multipart([topic_prefix(header), msgspec.msgpack.encode(header), payload], copy=False)
 
     def close(self) -> None:
+        """Close all sockets."""
         self._router.close(linger=0)
         self._watch.close()
         self._proxy.close()

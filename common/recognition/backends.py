@@ -1,4 +1,4 @@
-"""A file of weights in; a network that turns windows float32 (n, length, size) into probabilities (n, labels) out."""
+"""Load networks of four formats to run on the CPU: Keras, LiteRT, ONNX and skops."""
 
 import os
 import re
@@ -15,10 +15,10 @@ from common.quiet import quiet, quiet_tensorflow
 
 Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
-BATCH: Final = 8  # windows run at once where several wait: 0.34 ms each instead of 0.75
-XLA_BATCH: Final = 32  # as well, for .keras: 64 windows take 22 ms in two of these, 29 in eight of BATCH
-SKOPS_BATCH: Final = 64  # for a forest one window costs nearly as much as all of these
-SKOPS_TRUSTED: Final = (  # scikit-learn's own, which skops does not trust by itself; none of them runs code
+BATCH: Final = 8  # windows run at once if several wait: 0.34 ms each instead of 0.75
+XLA_BATCH: Final = 32  # also for .keras: 64 windows take 22 ms in two of these, 29 ms in eight of BATCH
+SKOPS_BATCH: Final = 64  # in a forest one window takes nearly as long as all of these
+SKOPS_TRUSTED: Final = (  # types of scikit-learn that skops does not trust by default; none of them runs code
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
@@ -27,34 +27,40 @@ SKOPS_TRUSTED: Final = (  # scikit-learn's own, which skops does not trust by it
 
 
 class Network(NamedTuple):
-    """Weights that are ready to run, on one thread: the cores are Holistic's."""
+    """A network that is ready to run, on one thread, since Holistic needs the cores."""
 
     input_shape: tuple[int, ...]  # (length, size) of a window
-    batches: tuple[int, ...]  # how many windows `run` takes at once, rising
+    batches: tuple[int, ...]  # the batch sizes of `run`, rising
     run: Run
-    names: tuple[str, ...] = ()  # of the labels, where the weights say them
+    names: tuple[str, ...] = ()  # of the labels, if the weights hold them
 
     def __call__(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities (n, labels) of n windows, one or more; batches are filled up with zeros."""
-        rows, most = [], self.batches[-1]
-        for first in range(0, len(windows), most):
-            batch = windows[first : first + most]
-            missing = next(size for size in self.batches if size >= len(batch)) - len(batch)
-            if missing:
-                batch = np.concatenate([batch, np.zeros((missing, *self.input_shape), np.float32)])
-            rows.append(self.run(batch)[: len(batch) - missing])
+        """Return probabilities (n, labels) of windows (n, length, size), n >= 1; batches are padded with zeros."""
+        rows, largest = [], self.batches[-1]
+        for first in range(0, len(windows), largest):
+            batch = windows[first : first + largest]
+            padding = next(size for size in self.batches if size >= len(batch)) - len(batch)
+            if padding:
+                batch = np.concatenate([batch, np.zeros((padding, *self.input_shape), np.float32)])
+            rows.append(self.run(batch)[: len(batch) - padding])
         return np.concatenate(rows)
 
 
 def load(path: Path, shape: tuple[int, int], labels: list[str]) -> Network:
-    """The network in a file of KINDS, run once, since some compile only then.
+    """Load a network from a file with a suffix of LOADERS, and run it once, since some compile only then.
 
-    Raises UserError if the file is damaged, unsafe or a Git LFS pointer, if it is not for windows of `shape`
-    (length, size) and these labels, or if the package that runs it is not installed.
+    Args:
+        path: file of weights.
+        shape: (length, size) of the windows it must take.
+        labels: the labels whose probabilities it must return.
+
+    Raises:
+        UserError: if the file is damaged, unsafe or a Git LFS pointer, if it is for windows of another shape or for
+            other labels, or if the package that runs it is not installed.
     """
     refuse_pointer(path)
     try:
-        with quiet():  # whatever is wrong is raised
+        with quiet():  # errors are raised
             network = LOADERS[path.suffix](path, shape)
             _check(path, network, shape, labels)
     except UserError:
@@ -67,7 +73,7 @@ def load(path: Path, shape: tuple[int, int], labels: list[str]) -> Network:
 
 
 def reason(error: Exception) -> str:
-    """The line that says what is wrong: Keras and TensorFlow write before it where, and write it in bold letters."""
+    """Return the line of an error that says what is wrong: Keras and TensorFlow add a stack and escape codes."""
     innermost = (getattr(error, "strerror", None) or str(error)).split("Exception encountered: ")[-1]
     innermost = re.sub(r"^in user code:.* File .*?\n\n", "", innermost, flags=re.DOTALL)
     lines = [line.strip().removeprefix("\x1b[1m").removesuffix("\x1b[0m") for line in innermost.splitlines()]
@@ -81,13 +87,13 @@ def _check(path: Path, network: Network, shape: tuple[int, int], labels: list[st
 
     compare("takes windows of", network.input_shape, shape)
     for size in network.batches:
-        gives = network.run(np.zeros((size, *shape), np.float32)).shape
-        compare("gives probabilities of shape (windows, labels)", gives, (size, len(labels)))
+        returned = network.run(np.zeros((size, *shape), np.float32)).shape
+        compare("returns probabilities of shape (windows, labels)", returned, (size, len(labels)))
     compare("knows the labels", list(network.names) or labels, labels)
 
 
 def _keras(path: Path, shape: tuple[int, int]) -> Network:
-    """Compiled for each batch size: under 1 ms, against 50 of model.predict."""
+    """Load a Keras model and compile it for each batch size: under 1 ms a window, against 50 ms of model.predict."""
     quiet_tensorflow()
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):  # read when tensorflow is imported
         os.environ.setdefault(name, "1")
@@ -95,22 +101,22 @@ def _keras(path: Path, shape: tuple[int, int]) -> Network:
 
     from common.recognition.fast_lstm import accelerated
 
-    model = tf.keras.models.load_model(path, compile=False)  # safe_mode refuses code inside the file
-    wants, batches = _input_spec(model.input_shape, shape, (1, BATCH, XLA_BATCH))
+    model = tf.keras.models.load_model(path, compile=False)  # safe_mode, the default, refuses code in the file
+    input_shape, batches = _input_spec(model.input_shape, shape, (1, BATCH, XLA_BATCH))
     fast = accelerated(model)
     function = tf.function(lambda windows: fast(windows, training=False), jit_compile=True)
-    compiled = {size: function.get_concrete_function(tf.TensorSpec((size, *wants))) for size in batches}
-    return Network(wants, batches, lambda windows: np.asarray(compiled[len(windows)](tf.constant(windows))))
+    compiled = {size: function.get_concrete_function(tf.TensorSpec((size, *input_shape))) for size in batches}
+    return Network(input_shape, batches, lambda windows: np.asarray(compiled[len(windows)](tf.constant(windows))))
 
 
 def _litert(path: Path, shape: tuple[int, int]) -> Network:
-    """Without tensorflow, so ready in half a second; an interpreter a batch size, since resizing one is slow."""
+    """Load a LiteRT model, without tensorflow: ready in 0.5 s. One interpreter per batch size, as resizing is slow."""
     from ai_edge_litert.interpreter import Interpreter
 
     def prepared(size: int | None = None) -> Any:
         interpreter = Interpreter(str(path), num_threads=1)
         if size:
-            interpreter.resize_tensor_input(source["index"], (size, *wants))
+            interpreter.resize_tensor_input(source["index"], (size, *input_shape))
         interpreter.allocate_tensors()
         return interpreter
 
@@ -122,30 +128,30 @@ def _litert(path: Path, shape: tuple[int, int]) -> Network:
 
     first = prepared()
     source, target = first.get_input_details()[0], first.get_output_details()[0]
-    wants, batches = _input_spec([int(one) if one > 0 else None for one in source["shape_signature"]], shape)
+    input_shape, batches = _input_spec([int(one) if one > 0 else None for one in source["shape_signature"]], shape)
     interpreters = {size: prepared(size) for size in batches}
-    return Network(wants, batches, run)
+    return Network(input_shape, batches, run)
 
 
 def _onnx(path: Path, shape: tuple[int, int]) -> Network:
-    """Without tensorflow as well."""
+    """Load an ONNX model, without tensorflow."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what is wrong is raised
+    options.log_severity_level = 4  # errors are raised
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     (source,), (target, *_) = session.get_inputs(), session.get_outputs()
-    wants, batches = _input_spec([one if isinstance(one, int) else None for one in source.shape], shape)
-    return Network(wants, batches, lambda windows: session.run([target.name], {source.name: windows})[0])
+    input_shape, batches = _input_spec([one if isinstance(one, int) else None for one in source.shape], shape)
+    return Network(input_shape, batches, lambda windows: session.run([target.name], {source.name: windows})[0])
 
 
 def _skops(path: Path, shape: tuple[int, int]) -> Network:
-    """A scikit-learn pipeline: of whole windows, or of frames, whose probabilities are averaged over the window."""
+    """Load a scikit-learn pipeline for windows, or for frames, whose probabilities are averaged over the window."""
     import skops.io
     import threadpoolctl
 
-    threadpoolctl.threadpool_limits(1)  # with more, gradient boosting waits for them: 220 ms a window instead of 2
+    threadpoolctl.threadpool_limits(1)  # with more, gradient boosting waits for threads: 220 ms a window instead of 2
     model = skops.io.load(path, trusted=list(SKOPS_TRUSTED))
     length, size = shape
     whole = model.n_features_in_ == length * size
@@ -159,12 +165,12 @@ def _skops(path: Path, shape: tuple[int, int]) -> Network:
 
 
 def _input_spec(
-    told: Any, shape: tuple[int, int], batches: tuple[int, ...] = (1, BATCH)
+    declared: Any, shape: tuple[int, int], batches: tuple[int, ...] = (1, BATCH)
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """What windows and batches an input of the told shape takes; what it leaves open (None) is as we like it."""
-    if len(told) != 3:
-        raise ValueError(f"it takes {tuple(told)}, not windows of (any number, length, size)")
-    batch, length, size = told
+    """Return the window shape and batch sizes of an input; dimensions that it leaves open (None) are chosen here."""
+    if len(declared) != 3:
+        raise ValueError(f"it takes {tuple(declared)}, not windows of (any number, length, size)")
+    batch, length, size = declared
     return (length or shape[0], size or shape[1]), (batch,) if batch else batches
 
 

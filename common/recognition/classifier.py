@@ -1,4 +1,4 @@
-"""A model folder in; windows float32 (n, length, 1662) in and probabilities float32 (n, labels) out."""
+"""Load a model folder, and compute the probabilities of the labels from windows of landmarks."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,27 +16,25 @@ from common.recognition import backends
 from common.recognition.decision import Parameters
 
 CARD = "card.json"
-WEIGHTS = "model.keras"  # of what is trained here
+WEIGHTS = "model.keras"  # as models.train writes it
 
 
 class WindowSpec(msgspec.Struct, kw_only=True, frozen=True):
-    """Frames in a window, and their rate; fps None: as they came."""
+    """Frames in a window, and their rate; fps None takes them without resampling."""
 
     length: Annotated[int, Meta(ge=1)]
     fps: Annotated[float, Meta(gt=0)] | None
 
 
 class ModelCard(msgspec.Struct, kw_only=True, frozen=True):
-    """What a model folder says of itself in card.json."""
+    """The description of a model, card.json in its folder."""
 
     layout: str
     labels: Annotated[list[str], Meta(min_length=2)]
-    idle: list[str]  # labels that mean "nothing"
+    idle: list[str]  # labels that mean that no action is performed
     window: WindowSpec
-    features: Features  # what its network is given of a window
-    temperature: Annotated[float, Meta(gt=0)] = (
-        1.0  # makes confidence mean what it says: models/evaluation/calibration.py
-    )
+    features: Features  # the network's input
+    temperature: Annotated[float, Meta(gt=0)] = 1.0  # calibrates the confidence: models/evaluation/calibration.py
     decision: Parameters
     layers: str
     parameters: int
@@ -50,7 +48,7 @@ class ModelCard(msgspec.Struct, kw_only=True, frozen=True):
 
 
 def read_card(folder: str | Path) -> ModelCard:
-    """The card of a model folder; raises UserError if it is missing, broken or of another layout."""
+    """Read the card of a model folder; raises UserError if it is missing, broken or of another layout."""
     path = Path(folder) / CARD
     if not path.is_file():
         raise UserError(f"{folder} is not a model folder: it has no {CARD}. Train one with python -m models.train.")
@@ -69,18 +67,18 @@ def read_card(folder: str | Path) -> ModelCard:
 
 
 def weights_of(folder: Path) -> Path:
-    """The one file of weights in a model folder; raises UserError."""
+    """Return the path of the weights in a model folder; raises UserError unless there is exactly one."""
     found = [path for suffix in backends.LOADERS if (path := folder / f"model{suffix}").is_file()]
     if len(found) != 1:
-        there = " and ".join(path.name for path in found) or "none"
+        present = " and ".join(path.name for path in found) or "none"
         raise UserError(
-            f"{folder} must hold one file of weights, model{' or '.join(backends.LOADERS)}: it has {there}."
+            f"{folder} must hold one file of weights, model{' or '.join(backends.LOADERS)}: it has {present}."
         )
     return found[0]
 
 
 class Classifier:
-    """A trained network that is ready to run; with .keras weights this imports tensorflow, which takes seconds."""
+    """A trained model that is ready to run; with .keras weights this imports tensorflow, which takes seconds."""
 
     def __init__(self, folder: str | Path) -> None:
         self.card = read_card(folder)
@@ -88,7 +86,7 @@ class Classifier:
         self._network = backends.load(weights_of(Path(folder)), shape, self.card.labels)
 
     def __call__(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities (n, labels), each row adding up to 1, of windows (n, length, 1662)."""
+        """Return probabilities, float32 (n, labels) with rows of sum 1, of windows, float32 (n, length, 1662)."""
         length = self.card.window.length
         if windows.shape[1:] != (length, SIZE):
             raise ValueError(f"the model takes windows of {(length, SIZE)}, not of {windows.shape[1:]}")
@@ -98,7 +96,10 @@ class Classifier:
 
 
 def temperature_scale(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
-    """Less sure for a temperature above 1, surer below: a softmax of its logits divided by it (Guo et al. 2017)."""
+    """Divide the logits by the temperature and apply softmax again (Guo et al. 2017).
+
+    A temperature above 1 lowers the confidence, one below 1 raises it.
+    """
     if temperature == 1:
         return probabilities
     logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)) / temperature

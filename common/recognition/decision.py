@@ -1,11 +1,11 @@
-"""One stream's probabilities in, actions that start and end out.
+"""Detect when actions start and end in the probabilities of a stream.
 
-Smoothing -> hysteresis -> minimum duration -> refractory time. Parameters are seconds, not frames, so that a
-slower camera decides alike. The idle label, an absent person or a low best probability are "nothing", never
-the least bad label. Where a model knows an idle label, a window whose best action is likelier than all others together
-is for it with all that speaks against idleness: an action is no less under way because two like it compete
-(docs/decisions/0013). Of labels with two levels, as "push up/right" and "push up/wrong", the first is decided on, with
-the sum of their probabilities, so that no action is torn apart while its verdict, the second, wavers.
+Smoothing -> hysteresis -> minimum duration -> refractory time. Parameters are in seconds, not frames, so that the
+decisions do not depend on the frame rate. The idle label, no person or a low best probability mean "nothing", never the
+most likely label. If a model has an idle label, a window whose best action is likelier than all other actions together
+votes for it with the probability of all actions: an action is no less under way because similar ones compete with it
+(docs/decisions/0013). Of labels with two levels, such as "push up/right" and "push up/wrong", the first level is
+detected, with the sum of their probabilities, so that no action is split while its verdict, the second level, changes.
 """
 
 import math
@@ -21,17 +21,17 @@ from common.labels import split_label
 
 
 class Parameters(msgspec.Struct, kw_only=True, frozen=True):
-    """How sure and how long; a model's card carries the ones that fit it."""
+    """Thresholds and durations of the detector; a model's card holds those fitted to it."""
 
-    smoothing_s: float = 0.2  # time constant of the exponential mean; 0: none
-    start_threshold: float = 0.7  # an action may start where its votes, smoothed, reach this
-    end_threshold: float = 0.4  # and ends below this one
+    smoothing_s: float = 0.2  # time constant of the exponential moving average; 0: none
+    start_threshold: float = 0.7  # an action may start when its smoothed votes reach this
+    end_threshold: float = 0.4  # and ends when they fall below this
     min_duration_s: float = 0.3  # it must last this long before it is reported
     refractory_s: float = 0.5  # after its end, before the same label may start again
 
 
 def merge_parameters(card: Parameters, settings: Decision) -> Parameters:
-    """The card's, with what the settings say instead; raises UserError if they contradict each other."""
+    """Return the card's parameters, overridden by the settings; raises UserError if they contradict each other."""
     chosen = {key: value for key, value in msgspec.structs.asdict(settings).items() if value is not None}
     merged = msgspec.structs.replace(card, **chosen)
     if merged.end_threshold > merged.start_threshold:
@@ -43,23 +43,23 @@ def merge_parameters(card: Parameters, settings: Decision) -> Parameters:
 
 
 class Event(NamedTuple):
-    """An action began or was over; times in seconds on the source's clock."""
+    """The start or end of an action; times in seconds on the source's clock."""
 
     event: Literal["started", "ended"]
     id: int
-    label: str  # its first level
+    label: str  # the first level
     start_s: float
     end_s: float | None
     confidence: float  # the highest smoothed probability so far, of all its verdicts together
-    verdict: str | None = None  # the one with the highest mean so far; what `ended` says is the last word
+    verdict: str | None = None  # the one with the highest mean so far; that of `ended` is final
 
     @property
     def full_label(self) -> str:
-        """As the card has it: the inverse of `split_label`."""
+        """The label as in the card: the inverse of `split_label`."""
         return self.label if self.verdict is None else f"{self.label}/{self.verdict}"
 
 
-_Action = tuple[str, bool]  # the first level of some labels, and whether they are idle, which stand apart
+_Action = tuple[str, bool]  # the first level of labels, and whether these are idle labels
 
 
 @dataclass
@@ -78,19 +78,19 @@ class _Candidate:
 
 
 class ActionDetector:
-    """Decides for one stream. Times must rise; a jump is for the caller to answer with `flush`."""
+    """Detects the actions of one stream. Times must rise; after a jump the caller must call `flush`."""
 
     def __init__(self, parameters: Parameters, idle: frozenset[str] = frozenset(), first_id: int = 1) -> None:
         self._parameters, self._idle = parameters, idle
         self.next_id = first_id
         self.smoothed: dict[str, float] = {}  # by label
-        self._votes: dict[_Action, float] = {}  # smoothed as well
+        self._votes: dict[_Action, float] = {}  # smoothed too
         self._time_s: float | None = None
         self._current: _Candidate | None = None
         self._ended_s: dict[str, float] = {}
 
     def update(self, time_s: float, probabilities: Mapping[str, float]) -> Iterator[Event]:
-        """Take the probabilities that hold at time_s (empty: nobody is there); yields what follows."""
+        """Add the probabilities at time_s (empty without a person); yields the events that follow."""
         weight = self._weight(time_s)
         self.smoothed = _mean(self.smoothed, probabilities, weight)
         self._votes = _mean(self._votes, self._vote(probabilities), weight)
@@ -100,12 +100,12 @@ class ActionDetector:
         yield from self._report(time_s)
 
     def flush(self) -> Iterator[Event]:
-        """The stream is over or broken: end what is under way and forget the past."""
+        """End the current action and reset, at the end of the stream or a gap in it."""
         yield from self._end()
         self.smoothed, self._votes, self._time_s, self._ended_s = {}, {}, None, {}
 
     def _weight(self, time_s: float) -> float:
-        """Of what holds at time_s, against all before."""
+        """Return the weight of the probabilities at time_s in the moving average."""
         tau, before, self._time_s = self._parameters.smoothing_s, self._time_s, time_s
         return 1.0 if before is None or tau <= 0 else 1 - math.exp(-max(0.0, time_s - before) / tau)
 
@@ -113,20 +113,20 @@ class ActionDetector:
         return label.partition("/")[0], label in self._idle
 
     def _vote(self, probabilities: Mapping[str, float]) -> dict[_Action, float]:
-        """What one window says for each rival."""
+        """Return the votes of one window for each action."""
         votes: dict[_Action, float] = {}
         for label, probability in probabilities.items():
-            rival = self._action_of(label)
-            votes[rival] = votes.get(rival, 0.0) + probability
-        actions = {rival: vote for rival, vote in votes.items() if not rival[1]}
+            action = self._action_of(label)
+            votes[action] = votes.get(action, 0.0) + probability
+        actions = {action: vote for action, vote in votes.items() if not action[1]}
         best, acting = max(actions, key=actions.__getitem__, default=None), sum(actions.values())
         if best and len(actions) < len(votes) and 2 * actions[best] > acting:
             votes |= dict.fromkeys(actions, 0.0) | {best: acting}
         return votes
 
-    def _reaches_start(self, rival: _Action) -> bool:
-        action, idle = rival
-        return action != "" and not idle and self._votes[rival] >= self._parameters.start_threshold
+    def _reaches_start(self, action: _Action) -> bool:
+        name, idle = action
+        return name != "" and not idle and self._votes[action] >= self._parameters.start_threshold
 
     def _end_if_below(self, time_s: float, best: _Action) -> Iterator[Event]:
         current = self._current
@@ -152,7 +152,9 @@ class ActionDetector:
         for label in current.evidence:
             current.evidence[label] += self.smoothed.get(label, 0.0)
         now = sum(self.smoothed.get(label, 0.0) for label in current.evidence)
-        current.confidence = max(current.confidence, min(1.0, now))  # labels of some models do not exclude each other
+        current.confidence = max(
+            current.confidence, min(1.0, now)
+        )  # some models have labels that do not exclude each other
         if not current.reported and time_s - current.start_s >= self._parameters.min_duration_s:
             current.reported = True
             self.next_id += 1
@@ -170,7 +172,7 @@ _Key = TypeVar("_Key", str, _Action)
 
 
 def _mean(before: Mapping[_Key, float], now: Mapping[_Key, float], weight: float) -> dict[_Key, float]:
-    """Of two moments, where the later one has this weight."""
+    """Return the weighted mean of two moments; `weight` is that of the later one."""
     if not before or weight == 1:
         return dict(now)
     return {key: (1 - weight) * before.get(key, 0.0) + weight * now.get(key, 0.0) for key in {**before, **now}}

@@ -1,32 +1,32 @@
-"""A model folder that somebody may replace in; whether it was replaced, and is complete by now, out."""
+"""Detect that a model folder was replaced, and that the new one is complete."""
 
 import math
 from pathlib import Path
 from typing import Final
 
-POLL_S: Final = 1.0  # between two looks
+POLL_S: Final = 1.0  # between two checks
 
 WATCHED: Final = ("card.", "model.")  # reports and logs may lie beside them
 
-State = tuple[tuple[str, int, int, int], ...]  # of each file: name, number on the disk, time of change, size
+State = tuple[tuple[str, int, int, int], ...]  # of each file: name, inode, time of change, size
 
 
 class ModelWatcher:
-    """Compares a folder with what it was at the start, or when it was last said to be replaced."""
+    """Compares a folder with its state at the start, or at the last replacement."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._known = self._seen = _state(folder)
-        self._looked_s = -math.inf
+        self._known = self._last = _state(folder)
+        self._checked_s = -math.inf
 
     def replaced(self, now_s: float) -> bool:
-        """True once for each replacement: when two looks a second apart find the folder changed, and alike."""
-        if now_s - self._looked_s < POLL_S:
+        """Return True once for each replacement, when two checks a second apart find the same new state."""
+        if now_s - self._checked_s < POLL_S:
             return False
-        before, self._seen, self._looked_s = self._seen, _state(self._folder), now_s
-        if self._seen != before or self._seen == self._known:
+        before, self._last, self._checked_s = self._last, _state(self._folder), now_s
+        if self._last != before or self._last == self._known:
             return False
-        self._known = self._seen
+        self._known = self._last
         return True
 
 
