@@ -1,8 +1,8 @@
-"""What all services report in; when a source may begin, must pause, must start over, and may end the run out.
+"""Decide, from the status of all services, when a source may begin, must pause, must start over and may end the run.
 
-A file must lose no frame, and honcho stops everything when one process ends: so a source waits for those that
-must hear its first frame, pauses while one of them is behind or absent, and ends when all have dealt with its last.
-What a process knew of the stream is lost when it crashes, so the source then starts over.
+A file must lose no frame, and honcho stops all processes when one ends: so a source waits for the services that need
+its first frame, pauses while one of them lags behind or is missing, and ends when all have processed its last frame. A
+process that crashes loses its state of the stream, so the source then starts over.
 """
 
 import logging
@@ -16,34 +16,35 @@ from common.runtime.service import THIS_START
 
 log = logging.getLogger(__name__)
 
-MAX_LAG_S = 1.0  # a file waits for a reader that is further behind; queues hold some seconds
-DRAIN_TIMEOUT_S = 60.0  # how long the others may take over the end of the stream
-MAX_STARTS = 5  # a file that is started so often goes on with what is lost
+MAX_LAG_S = 1.0  # a file waits for a reader that lags more; queues hold some seconds
+DRAIN_TIMEOUT_S = 60.0  # for the other services to process the end of the stream
+MAX_STARTS = 5  # after so many starts a file is no longer restarted, and frames may be missing
 
 
 class RunControl:
-    """The run as a source sees it. `detail` says what is being waited for."""
+    """Flow control for a source. `detail` says what it waits for."""
 
     def __init__(self, settings: Settings) -> None:
         self._wait_for, self._wait_s = settings.camera.wait_for, settings.camera.wait_s
-        # The hub sees to it that no extractor loses a frame, and of what is only shown nothing is lost.
-        careless = {"keypoints"} if settings.overlay.video else {"keypoints", "overlay"}
-        self._readers = [service for service in self._wait_for if service not in careless]
+        # The hub makes sure that no extractor loses a frame, and an overlay without a video may skip frames.
+        lossy = {"keypoints"} if settings.overlay.video else {"keypoints", "overlay"}
+        self._readers = [service for service in self._wait_for if service not in lossy]
         self._registry = ServiceRegistry()
-        self._members: list[Status] = []  # the processes that have heard the stream from its beginning
-        self._given_up: set[str] = set()  # readers that were absent for too long
+        self._members: list[Status] = []  # the processes that have received the stream from its beginning
+        self._given_up: set[str] = set()  # readers that were missing for too long
         self._since_s = time.monotonic()
-        self._absent_s: float | None = None  # since when a reader has been absent
+        self._absent_s: float | None = None  # since when a reader has been missing
         self._starts = 0
         self.detail = ""
 
     def on_messages(self, inbox: Iterable[Message]) -> None:
+        """Note the status messages among these."""
         for header, _ in inbox:
             if isinstance(header, Status):
                 self._registry.on_status(header, time.monotonic())
 
     def ready(self) -> bool:
-        """Whether those are there that must not miss the first frame, or have been waited for long enough."""
+        """Return whether all services that need the first frame run, or `camera.wait_s` has passed."""
         now = time.monotonic()
         missing = self._registry.not_running(["hub", *self._wait_for], now)
         if missing and now - self._since_s < self._wait_s:
@@ -62,7 +63,7 @@ class RunControl:
         ]
 
     def backpressured(self) -> bool:
-        """Whether a reader that must not lose a file's frames needs time, or is absent and may come back."""
+        """Return whether a reader that must not lose a file's frames lags behind, or is missing and may come back."""
         now = time.monotonic()
         missing = set(self._registry.not_running(self._readers, now))
         self._given_up &= missing
@@ -77,9 +78,9 @@ class RunControl:
         return self._registry.lag_s(self._readers, now) > MAX_LAG_S
 
     def replaced_readers(self) -> str:
-        """Which of the processes that have heard the stream from its beginning were replaced; empty if none.
+        """Return which services that received the stream from its beginning were replaced since; empty if none.
 
-        A recorder goes on where it was: what it has recorded is on the disk, and the same again would be twice there.
+        A recorder is not counted: its recordings are on the disk, and a restart would record them twice.
         """
         if self._starts >= MAX_STARTS:
             return ""
@@ -87,21 +88,26 @@ class RunControl:
         return ", ".join(self._registry.replaced(members, time.monotonic()))
 
     def restart(self) -> None:
-        """From now on the others are waited for as at the beginning."""
+        """Wait for the other services again, as at the beginning."""
         self._since_s = time.monotonic()
 
     def last_frame_sent(self, live: bool) -> None:
-        """From now on the others may take FINISH_S. A live source is dealt with by who is there now."""
+        """Start the DRAIN_TIMEOUT_S of the other services; for a live source, of those that are present now."""
         self._since_s = time.monotonic()
         if live or self._starts >= MAX_STARTS:
             self._take_members(self._since_s)
 
-    def drained(self, streams: Iterable[str], taken: bool = True) -> bool:
-        """Whether all have dealt with the end of the streams, or had time enough."""
+    def drained(self, streams: Iterable[str], acked: bool = True) -> bool:
+        """Return whether all have processed the end of the streams, or DRAIN_TIMEOUT_S has passed.
+
+        Args:
+            streams: their names.
+            acked: whether the hub has acknowledged all frames.
+        """
         now = time.monotonic()
         readers = [member for member in self._members if member.service != "hub"]
         unfinished = sorted({s for stream in streams for s in self._registry.not_drained(readers, stream, now)})
-        if not unfinished and taken:
+        if not unfinished and acked:
             return True
         if now - self._since_s < DRAIN_TIMEOUT_S:
             self.detail = f"ended; waiting for {', '.join(unfinished) or 'the hub'}"
@@ -110,9 +116,10 @@ class RunControl:
         return True
 
     def others_running(self, source: str) -> bool:
-        """Whether another process of this service still has a stream that all have not dealt with."""
+        """Return whether another process of this service has a stream that not all have processed yet."""
         this = f"{source}.{THIS_START}"
-        others = [c for c in self._registry.alive(source, time.monotonic()) if c.stream != this and not c.ended_streams]
+        alive = self._registry.alive(source, time.monotonic())
+        others = [status for status in alive if status.stream != this and not status.ended_streams]
         if others:
-            self.detail = f"ended; other processes of {source} run on"
+            self.detail = f"ended; other processes of {source} still run"
         return bool(others)

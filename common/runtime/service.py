@@ -1,4 +1,4 @@
-"""The runner of a service: settings, sockets, loop, heartbeat, signals, and closing whatever happens."""
+"""Run a service: load settings, open sockets, loop, report, handle signals, and close in any case."""
 
 import argparse
 import gc
@@ -31,9 +31,9 @@ from common.runtime.signals import on_stop_signal
 
 log = logging.getLogger(__name__)
 
-THIS_START: Final = secrets.token_hex(4)  # tells starts apart: containers and restarts may have the same process id
+THIS_START: Final = secrets.token_hex(4)  # distinguishes starts: containers and restarts may have the same process id
 HEARTBEAT_S = 1.0
-BATCH_WAIT_S = 0.15  # how long a reader lets the messages of a file come together
+BATCH_WAIT_S = 0.15  # how long a reader lets the messages of a file accumulate
 
 
 class _Closable(Protocol):
@@ -45,29 +45,29 @@ Closable = TypeVar("Closable", bound=_Closable)
 
 @dataclass
 class Health:
-    """What a service reports of itself; it fills in what the runner cannot know."""
+    """The state that a service reports; it sets what the runner cannot know."""
 
     state: Literal["starting", "running", "waiting", "stopping"] = "starting"
     detail: str = ""
     processed: int = 0
     missed: int = 0
-    gaps: int = 0  # frames that never reached it, counted by the runner
+    gaps: int = 0  # messages lost on the way to it, counted by the runner
     dropped: int = 0
     ended_streams: set[str] = field(default_factory=set)
     latencies_ms: list[float] = field(default_factory=list)
 
     def record_latency(self, ingested_ns: int) -> None:
-        """One more message or frame is done; it entered the pipeline at this Unix time."""
+        """Count one processed message or frame, which entered the pipeline at this Unix time."""
         self.processed += 1
         self.latencies_ms.append((now_ns() - ingested_ns) / 1e6)
 
 
 class Service:
-    """One stage: messages in, messages out. Subclasses say what they read and do in `step`."""
+    """One stage of the pipeline. Subclasses define the topics they read and what `step` does with the messages."""
 
     topics: tuple[str, ...] = ()  # what it reads
-    conflate: bool = True  # skip messages of a live stream that a newer one has superseded
-    poll_ms: int = 100  # how long to wait for messages; 0 where `step` waits for something itself
+    conflate: bool = True  # skip messages of a live stream for which there is a newer one
+    poll_ms: int = 100  # how long to wait for messages; 0 if `step` waits for something else
 
     def __init__(self, settings: config.Settings) -> None:
         self.settings = settings
@@ -76,36 +76,36 @@ class Service:
         self.done = False  # set it when there is nothing left to do: the process ends with exit code 0
 
     def tracked_topics(self) -> tuple[str, ...]:
-        """The topics whose missed messages, rate and age are reported."""
+        """Return the topics whose lost messages, rate and latency are reported."""
         return self.topics[:1]
 
     def end_topics(self) -> set[str]:
-        """The topics whose end, all of them together, means that a stream is dealt with."""
+        """Return the topics on which a stream must have ended for it to be processed."""
         return END_TOPICS & set(self.tracked_topics())
 
     def hwm(self) -> dict[str, int]:
-        """Queue depths that differ from the topics' own."""
+        """Return the high-water marks that differ from the topics' own."""
         return {}
 
     def setup(self) -> None:
-        """What takes long or may fail: imports, models, devices. Raises UserError."""
+        """Do what takes long or may fail: imports, models, devices; raises UserError."""
 
     def step(self, inbox: list[Message]) -> Iterable[Message]:
-        """Work on what has arrived, possibly nothing; yields what is to be sent."""
+        """Process the messages that have arrived, possibly none; yields the messages to send."""
         raise NotImplementedError
 
     def closing(self, resource: Closable) -> Closable:
-        """Close something with the service, after what was opened later."""
+        """Register a resource to be closed with the service, after those that were registered later."""
         self.resources.callback(resource.close)
         return resource
 
     def close(self) -> None:
-        """Close what was opened; called once, whatever happened, even if `setup` did not end."""
+        """Close all resources; called once in any case, even if `setup` failed."""
         self.resources.close()
 
 
 class Heartbeat:
-    """Turns a Health into a Status message every second."""
+    """Makes a Status message from a Health every second."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -119,9 +119,11 @@ class Heartbeat:
         self._latency_ms = self._min_latency_ms = 0.0
 
     def due(self) -> bool:
+        """Return whether a second has passed since the last rates were computed."""
         return time.monotonic() - self._since >= HEARTBEAT_S
 
     def status(self, health: Health, subscriber: Subscriber) -> Message:
+        """Return the status of now, with rates over at least the last second."""
         elapsed = time.monotonic() - self._since
         cpu_s = sum(self._process.cpu_times()[:2])
         if elapsed >= HEARTBEAT_S:
@@ -161,7 +163,7 @@ class Heartbeat:
 
 
 class Runner:
-    """Runs one service until it is over or told to stop."""
+    """Runs one service until it is done or receives a stop signal."""
 
     def __init__(self, service: Service, name: str) -> None:
         self._service = service
@@ -177,22 +179,23 @@ class Runner:
     def _stop(self, number: int, frame: object) -> None:
         self._stopping = True
         if self._in_setup:
-            raise SystemExit(0)  # an import of many seconds cannot look at a flag
+            raise SystemExit(0)  # an import of many seconds cannot check a flag
 
     def run(self) -> None:
+        """Set the service up, run its loop, and close it."""
         health = self._service.health
         try:
             self._report(watchdog.LONG_TIMEOUT_S)
             self._service.setup()
             self._in_setup = False
-            gc.freeze()  # what was imported stays: no need to look through it again and again
+            gc.freeze()  # imported objects stay, so the collector need not scan them again
             if health.state == "starting":
                 health.state = "running"
             self._report()
             while not (self._stopping or self._service.done):
                 self._turn()
             if self._service.poll_ms:
-                self._turn()  # what has arrived by now is still dealt with
+                self._turn()  # process what has arrived by now
         finally:
             self._in_setup = False
             health.state = "stopping"
@@ -211,10 +214,10 @@ class Runner:
         if self._heartbeat.due() or health.ended_streams != finished:
             self._report()
         if inbox and self._service.poll_ms and not any(header.live for header, _ in inbox):
-            time.sleep(BATCH_WAIT_S)  # nobody waits for a file's messages, and each waking up costs
+            time.sleep(BATCH_WAIT_S)  # a file's messages can wait, and each wake-up costs CPU time
 
     def _count(self, inbox: list[Message]) -> None:
-        """Rate, age and finished streams of a service that reads."""
+        """Update lost messages, latencies and ended streams of a service that reads."""
         health, main = self._service.health, self._service.tracked_topics()
         health.gaps = sum(self._subscriber.missed[topic] for topic in main)
         for header, _ in inbox:
@@ -233,15 +236,15 @@ class Runner:
             self._service.health.ended_streams.add(stream)
 
     def _report(self, allowed_s: int = watchdog.TIMEOUT_S) -> None:
-        """To everybody how it goes, to the keeper that it goes on; without its keeper it ends."""
+        """Publish the status and send a heartbeat to the supervisor; without a supervisor the service stops."""
         self._publisher.send(*self._heartbeat.status(self._service.health, self._subscriber))
         self._stopping |= not watchdog.beat(allowed_s)
 
 
 def main(kind: type[Service], name: str, options: argparse.ArgumentParser | None = None) -> None:
-    """The command `python -m services.<name>`: run the service; exit codes as common.errors says.
+    """Run a service as the command `python -m services.<name>`; exit codes are those of common.errors.
 
-    `options` may add some of its own, whose dest is the setting they stand for, such as `recorder.out`.
+    `options` may add arguments of its own, whose dest is the setting they stand for, such as `recorder.out`.
     """
     parser = argparse.ArgumentParser(
         prog=f"python -m services.{name}",
@@ -261,5 +264,5 @@ def main(kind: type[Service], name: str, options: argparse.ArgumentParser | None
 
 
 def _text(value: str | list[str]) -> str:
-    """As YAML: of several words a list, whatever is in them."""
+    """Return a setting's value as YAML; several words become a list."""
     return value if isinstance(value, str) else json.dumps(value)

@@ -1,4 +1,4 @@
-"""What came of a stream: its predictions and its end in; how much there was, and which frames have none, out."""
+"""Count the predictions of a stream, and find the frames without one."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -11,26 +11,26 @@ TOO_EARLY, NOBODY = "too early for a window", "nobody in view"
 
 @dataclass
 class StreamRecord:
-    """One stream from its beginning to its end; of a live one, over all beginnings of its camera."""
+    """One stream from its start to its end; a live one over all starts of its camera."""
 
     gapless: bool = True  # every frame of a file should have a line
-    start: int | None = None  # None: nothing came since this process began
+    start: int | None = None  # None: no message since this process started
     live: bool = True
     counts: Counter[str] = field(default_factory=Counter)
     missing: list[tuple[int, int]] = field(default_factory=list)  # first and last of frames that should have a line
-    frames: int | None = None  # as its end says
+    frames: int | None = None  # known from its end
     first: int | None = None  # the first frame since `start` that has a line
     lines: int = 0  # since `start`
     last: int = -1  # the newest frame with a line
-    resumed: bool = False  # what came before was read from the disk, and lines may be missing in between
+    resumed: bool = False  # earlier lines were read from the disk, and lines may be missing after them
     _stride: int = 1
     _starts: set[int] = field(default_factory=set)
     _ended: set[type[Header]] = field(default_factory=set)
 
     def is_new_start(self, header: Header) -> bool:
-        """Whether this is of a beginning that was not heard of before.
+        """Return whether this is of a start that is new.
 
-        Actions come in a queue of their own: one may be late, from before a beginning that predictions told of.
+        Actions have a queue of their own: one may be late, from before a start that is known from predictions.
         """
         is_late = (
             isinstance(header, Action) and not header.live and self.start is not None and header.start < self.start
@@ -38,17 +38,17 @@ class StreamRecord:
         return header.start not in self._starts and not is_late
 
     def is_outdated(self, header: Header) -> bool:
-        """Whether this comes late, of a file that has started over since: it is as if it had not been there."""
+        """Return whether this is of an earlier start of a file, and so to be ignored."""
         return not header.live and header.start != self.start
 
     def reset(self) -> None:
-        """A file starts over: nothing of it was there."""
+        """Discard all counts, for a file that starts over."""
         self.counts.clear()
         self.missing.clear()
         self.resumed = False
 
     def begin(self, header: Header) -> None:
-        """A live stream goes on with another beginning."""
+        """Begin the stream, or continue a live one, with this start."""
         self.resumed = self.resumed and header.seq > self.last
         self.start, self.live, self.frames = header.start, header.live, None
         self._starts.add(header.start)
@@ -57,13 +57,13 @@ class StreamRecord:
             self.first, self.lines, self.last = None, 0, -1
 
     def read(self, seq: int, label: str | None, note: str) -> None:
-        """A line that a process before this one has written."""
+        """Count a line that an earlier process has written."""
         self._count(label, note)
         self.first = seq if self.first is None else self.first
         self.last, self.lines, self.resumed = seq, self.lines + 1, True
 
     def add(self, header: Prediction, note: str) -> bool:
-        """Count a prediction; False for one that was there before."""
+        """Count a prediction; returns False for one that was counted before."""
         if self.first is not None and header.seq <= self.last:
             return False
         must_follow = self.gapless and (not header.live or self.resumed)
@@ -81,7 +81,7 @@ class StreamRecord:
         self.counts["predicted" if label else note] += 1
 
     def end(self, header: Header) -> bool:
-        """Prediction and action each say that the stream is over, in queues of their own; True at the second."""
+        """Note the end of the stream on one of two topics, predictions and actions; returns True at the second."""
         self._ended.add(type(header))
         if self.frames is not None or self._ended != {Prediction, Action}:
             return False
@@ -92,21 +92,22 @@ class StreamRecord:
 
     @property
     def before(self) -> int:
-        """Frames that a live stream had given before the first that was predicted."""
+        """The number of frames of a live stream before the first prediction."""
         return self.first if self.first is not None else self.frames or 0
 
     @property
     def skipped(self) -> int:
-        """Frames of a live stream that were not looked at, for the sake of the newest."""
-        looked_at = self.lines * self._stride
-        return max(0, (self.frames or 0) - self.before - looked_at) if self.live else 0
+        """The number of frames of a live stream that were skipped in favour of the newest."""
+        processed = self.lines * self._stride
+        return max(0, (self.frames or 0) - self.before - processed) if self.live else 0
 
     @property
     def lost(self) -> int:
+        """The number of frames that should have a prediction and have none."""
         return sum(last - first + 1 for first, last in self.missing)
 
     def summary(self) -> dict[str, Any]:
-        """For run.json."""
+        """Return the counts of the stream for run.json."""
         before = self.before if self.live else 0
         more = {"before the first prediction": before, "not looked at": self.skipped, "missing": self.missing}
-        return {**self.counts, **{what: figure for what, figure in more.items() if figure}}
+        return {**self.counts, **{name: value for name, value in more.items() if value}}

@@ -1,7 +1,7 @@
-"""A pipe from a service to its keeper: how long the service may be silent, and what its successor must know.
+"""Send heartbeats from a service to its supervisor through a pipe, and state for the process that replaces it.
 
-A service that hangs (stopped, in a deadlock, in a driver that never returns) does not end, so its keeper has to
-notice. The pipe is independent of the bus: where the hub hangs, only the hub is silent.
+A service that hangs (stopped, in a deadlock, in a driver that never returns) does not end, so its supervisor must
+detect it. The pipe is independent of the bus: if the hub hangs, only the hub's heartbeat times out.
 """
 
 import os
@@ -10,34 +10,34 @@ from typing import Final
 
 RESTARTED: Final = "_ACTIONSTREAM_RESTARTED"  # environment variable: the process replaces one that crashed
 VARIABLE: Final = "_ACTIONSTREAM_WATCHDOG_FD"
-TIMEOUT_S: Final = 15  # of a service that runs; its loop reports every second, and a step takes a few
-LONG_TIMEOUT_S: Final = 180  # for what takes long on a slow, busy machine: imports, opening a camera, loading a model
+TIMEOUT_S: Final = 15  # of a running service; its loop reports every second, and a step may take a few
+LONG_TIMEOUT_S: Final = 180  # for imports, opening a camera or loading a model on a slow, busy machine
 
-_fd = int(os.environ.pop(VARIABLE, "-1"))  # no business of what this process may start
+_fd = int(os.environ.pop(VARIABLE, "-1"))  # not inherited by child processes
 if _fd >= 0:
     os.set_inheritable(_fd, False)
     os.set_blocking(_fd, False)
 
 
 def is_restart() -> bool:
-    """Whether this process replaces one that crashed."""
+    """Return whether this process replaces one that crashed."""
     return RESTARTED in os.environ
 
 
 def beat(allowed_s: int = TIMEOUT_S) -> bool:
-    """Tell the keeper that all is well, and how long the next silence may be; False if the keeper is dead."""
+    """Send a heartbeat, and how many seconds the next one may take; returns False if the supervisor has ended."""
     return _write(str(allowed_s))
 
 
 def pass_to_successor(variable: str, value: str) -> None:
-    """Put this into the environment of the process that takes over if this one crashes."""
+    """Set an environment variable of the process that replaces this one if it crashes."""
     _write(f"{variable}={value}")
 
 
 def _write(line: str) -> bool:
     try:
         if _fd >= 0:
-            with suppress(BlockingIOError):  # full: the keeper itself has been stopped for hours
+            with suppress(BlockingIOError):  # full: the supervisor itself has been stopped for hours
                 os.write(_fd, f"{line}\n".encode())
     except BrokenPipeError:
         return False
@@ -45,21 +45,22 @@ def _write(line: str) -> bool:
 
 
 class Watchdog:
-    """The keeper's end. `told` is the file descriptor that the service inherits."""
+    """The supervisor's end of the pipe. `child_fd` is the file descriptor that the service inherits."""
 
     def __init__(self) -> None:
-        self._heard, self.child_fd = os.pipe()
-        os.set_blocking(self._heard, False)
+        self._read_fd, self.child_fd = os.pipe()
+        os.set_blocking(self._read_fd, False)
 
     def close_child_end(self) -> None:
-        """The service has its end now: from here on it alone holds it."""
+        """Close the service's end here, once the service has inherited it."""
         os.close(self.child_fd)
 
     def lines(self) -> list[str]:
-        """What the service has said since the last call."""
+        """Return the lines that the service has written since the last call."""
         with suppress(BlockingIOError):
-            return os.read(self._heard, 65536).decode(errors="replace").splitlines()
+            return os.read(self._read_fd, 65536).decode(errors="replace").splitlines()
         return []
 
     def close(self) -> None:
-        os.close(self._heard)
+        """Close the supervisor's end."""
+        os.close(self._read_fd)

@@ -1,4 +1,4 @@
-"""Pictures in; a page at 127.0.0.1 that shows each stream live out. Runs in a thread of its own."""
+"""Serve a page at 127.0.0.1 that shows each stream live as MJPEG, from a thread of its own."""
 
 import asyncio
 import contextlib
@@ -22,12 +22,12 @@ from common.video.image import to_jpeg
 
 HOST = "127.0.0.1"
 QUALITY = 80
-BOUNDARY = "picture"
+BOUNDARY = "frame"
 STYLE = "body{background:#111;color:#ddd;font:16px sans-serif;text-align:center}img{max-width:100%;max-height:92vh}"
 
 
 class MjpegServer:
-    """Shows the newest picture of each stream to everybody who has the page open."""
+    """Sends the newest image of each stream to all viewers of the page."""
 
     def __init__(self, port: int) -> None:
         try:
@@ -42,7 +42,7 @@ class MjpegServer:
         self._viewers: set[tuple[str, asyncio.Queue[bytes]]] = set()
         app = Starlette(
             routes=[Route("/", self._index), Route("/stream/{name}", self._stream)],
-            # A foreign site must not read the camera by having its own name point here.
+            # Another site must not read the camera by DNS rebinding, that is by pointing its own name here.
             middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])],
         )
         self._server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
@@ -58,23 +58,24 @@ class MjpegServer:
         await self._server.serve(sockets=[self._listener])
 
     def has_viewers(self, stream: str) -> bool:
-        """Whether anybody looks at the stream, so that nobody draws in vain; also makes the stream known."""
+        """Return whether the stream has viewers, so that it need not be drawn without any; also adds it to the page."""
         self._streams.add(stream)
         return any(name == stream for name, _ in tuple(self._viewers))
 
-    def publish(self, stream: str, picture: NDArray[np.uint8]) -> None:
-        """Send a BGR picture to all who look at the stream; a slow viewer skips pictures."""
-        self._loop.call_soon_threadsafe(self._hand_out, stream, to_jpeg(picture, QUALITY).tobytes())
+    def publish(self, stream: str, image: NDArray[np.uint8]) -> None:
+        """Send a BGR image to all viewers of the stream; a slow viewer skips images."""
+        self._loop.call_soon_threadsafe(self._send, stream, to_jpeg(image, QUALITY).tobytes())
 
     def close(self) -> None:
+        """End all connections and the thread."""
         if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._hand_out, None, b"")
+            self._loop.call_soon_threadsafe(self._send, None, b"")
         self._server.should_exit = True
         self._thread.join(timeout=3)
         self._listener.close()
 
-    def _hand_out(self, stream: str | None, jpeg: bytes) -> None:
-        """To the viewers of a stream, or of all; an empty picture is the last."""
+    def _send(self, stream: str | None, jpeg: bytes) -> None:
+        """Send to the viewers of a stream, or of all streams; an empty image ends the connection."""
         for name, queue in self._viewers:
             if stream in (name, None):
                 with contextlib.suppress(asyncio.QueueEmpty):
@@ -93,9 +94,9 @@ class MjpegServer:
             return Response("There is no such stream.", status_code=404)
         if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             return Response("Another site may not show the stream.", status_code=403)
-        return StreamingResponse(self._pictures(name), media_type=f"multipart/x-mixed-replace; boundary={BOUNDARY}")
+        return StreamingResponse(self._images(name), media_type=f"multipart/x-mixed-replace; boundary={BOUNDARY}")
 
-    async def _pictures(self, name: str) -> AsyncIterator[bytes]:
+    async def _images(self, name: str) -> AsyncIterator[bytes]:
         viewer = (name, asyncio.Queue[bytes](maxsize=1))
         self._viewers.add(viewer)
         try:

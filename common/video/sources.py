@@ -1,4 +1,4 @@
-"""Where pictures come from: cameras, video files, folders of images, addresses and the test card."""
+"""Read frames from cameras, video files, folders of images, network addresses and the test card."""
 
 import logging
 import math
@@ -26,38 +26,39 @@ log = logging.getLogger(__name__)
 IMAGES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 DEFAULT_FPS = 25.0
 TEST_CARD_SIZE = (640, 480)
-DEVICES = Path("/dev")  # where Linux has its cameras, as video0, video1, ...
-MAX_CAMERAS = 10  # looked for where they cannot be listed
-RESPONSE_TIMEOUT_MS = 5000  # a network camera that keeps silent for longer is lost
+DEVICES = Path("/dev")  # where Linux lists its cameras, as video0, video1, ...
+MAX_CAMERAS = 10  # tried on systems where cameras cannot be listed
+RESPONSE_TIMEOUT_MS = 5000  # a network camera that does not respond for longer is lost
 
 
 class CapturedFrame(NamedTuple):
-    """One picture, BGR uint8 (height, width, 3), and its time on the source's own clock."""
+    """One image, BGR uint8 (height, width, 3), and its time on the source's own clock."""
 
     captured_ns: int
     image: NDArray[np.uint8]
 
 
 class SourceLost(Exception):
-    """A camera or an address gives no more pictures; it may come back."""
+    """A camera or an address returns no more frames; it may come back."""
 
 
 class Source(Protocol):
-    """What all sources have in common."""
+    """The interface of all sources."""
 
     name: str
     fps: float  # nominal
-    live: bool  # pictures that nobody takes in time are gone
-    waits_for_readers: bool  # has a first picture worth waiting for
+    live: bool  # frames that are not read in time are lost
+    waits_for_readers: bool  # whether it starts only when the readers of its first frame run
 
     def read(self) -> CapturedFrame | None:
-        """The next picture, None when there are no more; raises SourceLost."""
+        """Return the next frame, or None at the end; raises SourceLost."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close the source."""
 
 
 class TestCardSource:
-    """The test card at its own pace, like a camera: what is not read in time is gone."""
+    """The test card in real time, like a camera: frames that are not read in time are lost."""
 
     live = waits_for_readers = True
 
@@ -68,6 +69,7 @@ class TestCardSource:
         self._next = 0
 
     def read(self) -> CapturedFrame:
+        """Return the next frame when its time has come."""
         now = time.monotonic()
         if self._begun_s is None:
             self._begun_s = now
@@ -79,11 +81,11 @@ class TestCardSource:
         return CapturedFrame(round(captured_s * 1e9), self._card.frame(captured_s))
 
     def close(self) -> None:
-        pass
+        """Do nothing."""
 
 
 class FileSource:
-    """A video file, every frame of it; with live=True at its own pace, as a camera would show it."""
+    """All frames of a video file; with live=True in real time, like a camera."""
 
     waits_for_readers = True
 
@@ -96,10 +98,11 @@ class FileSource:
         self.fps, self._has_stamps = stamped or nominal, stamped is not None
         self._clock = FileClock(self.fps)
         self._read = 0
-        self._next: _Decoded | None = None  # the picture after the one that was read last
-        self._pace = RealTimePacer() if live else None
+        self._next: _Decoded | None = None  # the frame after the one that was read last
+        self._pacer = RealTimePacer() if live else None
 
     def read(self) -> CapturedFrame | None:
+        """Return the next frame; raises UserError if none can be decoded."""
         decoded = self._next or self._decode()
         if decoded is None and self._loop and self._read:
             self._capture.release()
@@ -111,38 +114,39 @@ class FileSource:
             return None
         self._next = self._decode()
         captured_ns = self._clock.time(decoded.stamp_ns, self._next and self._next.stamp_ns)
-        if self._pace:
-            self._pace.wait_until(captured_ns)
+        if self._pacer:
+            self._pacer.wait_until(captured_ns)
         return CapturedFrame(captured_ns, decoded.image)
 
     def _decode(self) -> "_Decoded | None":
-        ok, picture = self._capture.read()
+        ok, image = self._capture.read()
         if not ok:
             return None
         self._read += 1
         stamp_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
         stamp_ns = round(stamp_ms * 1e6) if self._has_stamps and math.isfinite(stamp_ms) else None
-        return _Decoded(stamp_ns, np.asarray(picture, np.uint8))
+        return _Decoded(stamp_ns, np.asarray(image, np.uint8))
 
     def _check_end(self) -> None:
         if not self._read:
-            raise UserError(f"{self.name} is a video without a single picture that can be decoded: is it damaged?")
-        # OpenCV makes up what a container does not state; asking the container itself takes a look at all of the file.
+            raise UserError(f"{self.name} is a video without a single frame that can be decoded: is it damaged?")
+        # OpenCV estimates what a container does not state; asking the container itself reads the whole file.
         seems_cut = self._read < self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         if seems_cut and self._read < (declared := stated_frames(self._path)):
             log.warning("%s declares %d frames, of which %d could be decoded", self.name, declared, self._read)
 
     def close(self) -> None:
+        """Release the capture."""
         self._capture.release()
 
 
 class _Decoded(NamedTuple):
-    stamp_ns: int | None  # what the container says
+    stamp_ns: int | None  # from the container
     image: NDArray[np.uint8]
 
 
 class FolderSource:
-    """The images of a folder in the natural order of their names, as frames of one file."""
+    """The images of a folder in natural order of their names, as the frames of a file."""
 
     waits_for_readers = True
 
@@ -152,37 +156,38 @@ class FolderSource:
         if not self._files:
             raise UserError(f"The folder {path} holds no images ({', '.join(sorted(IMAGES))}).")
         self._loop, self._next, self._read = loop, 0, 0
-        self._pace = RealTimePacer() if live else None
+        self._pacer = RealTimePacer() if live else None
 
     def read(self) -> CapturedFrame | None:
+        """Return the next image that can be decoded; raises UserError if none can."""
         while self._next < len(self._files) or self._loop:
             path, captured_ns = self._files[self._next % len(self._files)], round(self._next / self.fps * 1e9)
             self._next += 1
             with quiet():
-                picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-            if picture is None:
-                self._leave_out(path)
+                image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+            if image is None:
+                self._skip(path)
                 continue
             self._read += 1
-            if self._pace:
-                self._pace.wait_until(captured_ns)
-            return CapturedFrame(captured_ns, np.asarray(picture, np.uint8))
+            if self._pacer:
+                self._pacer.wait_until(captured_ns)
+            return CapturedFrame(captured_ns, np.asarray(image, np.uint8))
         return None
 
-    def _leave_out(self, path: Path) -> None:
-        """What is missing is missing in time, as in a damaged video."""
+    def _skip(self, path: Path) -> None:
+        """Skip an image that cannot be decoded; its time passes, as in a damaged video."""
         refuse_pointer(path)
         if not self._read and self._next >= len(self._files):
             raise UserError(f"The image {path} cannot be decoded, nor any other of its folder: are they damaged?")
-        if self._next <= len(self._files):  # not each time around
-            log.warning("the image %s cannot be decoded and is left out", path)
+        if self._next <= len(self._files):  # not in every loop
+            log.warning("the image %s cannot be decoded and is skipped", path)
 
     def close(self) -> None:
-        pass
+        """Do nothing."""
 
 
 class CameraSource:
-    """A camera by number or device, or an rtsp:// or http:// address. It is open when it has given a picture."""
+    """A camera by number or device, or an rtsp:// or http:// address; it counts as open after its first frame."""
 
     live, waits_for_readers = True, False
 
@@ -195,32 +200,35 @@ class CameraSource:
             for key, value in ((cv2.CAP_PROP_FRAME_WIDTH, width), (cv2.CAP_PROP_FRAME_HEIGHT, height)):
                 if value:
                     self._capture.set(key, value)
-            self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # an older picture is of no use
+            self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # older frames are of no use
             self.fps = _fps(self._capture)
-            self._first: CapturedFrame | None = self._grab("opens, but gives no picture")
+            self._first: CapturedFrame | None = self._grab("opens, but returns no frame")
 
     def read(self) -> CapturedFrame:
-        shot, self._first = self._first, None
-        return shot or self._grab("gives no more pictures")
+        """Return the next frame; raises SourceLost."""
+        frame, self._first = self._first, None
+        return frame or self._grab("returns no more frames")
 
-    def _grab(self, otherwise: str) -> CapturedFrame:
-        ok, picture = self._capture.read()
+    def _grab(self, failure: str) -> CapturedFrame:
+        ok, image = self._capture.read()
         if not ok:
             self.close()
-            raise SourceLost(f"{self.name} {otherwise}")
-        return CapturedFrame(now_ns(), np.asarray(picture, np.uint8))
+            raise SourceLost(f"{self.name} {failure}")
+        return CapturedFrame(now_ns(), np.asarray(image, np.uint8))
 
     def close(self) -> None:
+        """Release the capture."""
         self._capture.release()
 
 
 class RealTimePacer:
-    """Shows times of a file as they would pass."""
+    """Waits so that the frames of a file are read in real time."""
 
     def __init__(self) -> None:
         self._origin_s: float | None = None
 
     def wait_until(self, captured_ns: int) -> None:
+        """Sleep until this time of the file; the first call sets the origin."""
         now = time.monotonic()
         if self._origin_s is None:
             self._origin_s = now - captured_ns / 1e9
@@ -228,9 +236,15 @@ class RealTimePacer:
 
 
 def open_source(options: Camera, again: bool = False) -> Source:
-    """The source that the settings name; raises UserError, or SourceLost for what may come (back).
+    """Open the source that the settings name.
 
-    That is an address which does not answer, and `again`, in a run that has begun, a camera which is not there.
+    Args:
+        options: the settings.
+        again: whether the run has begun already, so that a camera that is missing now was there before.
+
+    Raises:
+        UserError: if the source does not exist or cannot be read.
+        SourceLost: if an address does not respond or, with `again`, a camera is missing: it may come back.
     """
     source = options.source
     if source == "auto":
@@ -252,13 +266,13 @@ def open_source(options: Camera, again: bool = False) -> Source:
 
 
 def _first_camera(options: Camera, again: bool) -> Source:
-    """The first that gives a picture, else the test card; but that stands in for none that was there."""
+    """Open the first camera that returns a frame; without one the test card, but not in place of a lost camera."""
     for number in _numbers():
         with suppress(SourceLost):
             return CameraSource(number, options.width, options.height)
     if again:
-        raise SourceLost("no camera gives a picture")
-    log.info("no camera gives a picture: the test card stands in for one")
+        raise SourceLost("no camera returns a frame")
+    log.info("no camera returns a frame: the test card is used instead")
     return _test_card(options)
 
 
@@ -268,8 +282,8 @@ def _camera(address: int | str, options: Camera, again: bool) -> Source:
     except SourceLost as lost:
         if again:
             raise
-        there = ", ".join(map(str, cameras())) or "none; SOURCE=testcard needs no camera"
-        raise UserError(f"{str(lost)[0].upper()}{str(lost)[1:]}; cameras that do: {there}.") from lost
+        working = ", ".join(map(str, cameras())) or "none; SOURCE=testcard needs no camera"
+        raise UserError(f"{str(lost)[0].upper()}{str(lost)[1:]}; cameras that do: {working}.") from lost
 
 
 def _test_card(options: Camera) -> Source:
@@ -281,13 +295,13 @@ def _test_card(options: Camera) -> Source:
 
 
 def images(folder: Path) -> list[Path]:
-    """The pictures in a folder, in the natural order of their names; not what is hidden, as by macOS in archives."""
+    """Return the images in a folder, in natural order of their names, without hidden ones as of macOS in archives."""
     found = (file for file in folder.iterdir() if file.suffix.lower() in IMAGES and not file.name.startswith("."))
     return sorted(found, key=natural_sort_key)
 
 
 def cameras() -> list[int]:
-    """The numbers of the cameras that give a picture."""
+    """Return the numbers of the cameras that return a frame."""
     found = []
     for number in _numbers():
         with suppress(SourceLost):
@@ -297,7 +311,7 @@ def cameras() -> list[int]:
 
 
 def _numbers() -> list[int]:
-    """Of what may be a camera."""
+    """Return the numbers of devices that may be cameras."""
     if sys.platform != "linux":
         return list(range(MAX_CAMERAS))
     names = (path.name.removeprefix("video") for path in DEVICES.glob("video*"))

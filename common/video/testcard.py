@@ -1,7 +1,7 @@
-"""A synthetic camera: seed and time go in, a frame of a head nodding, shaking, tilting or resting comes out.
+"""Generate the frames of a synthetic camera: a head that nods, shakes, tilts or rests.
 
-It is the public-domain portrait of Grace Hopper that matplotlib installs, with only the head warped:
-MediaPipe sees real pixels and `schedule` knows the truth.
+It is the public-domain portrait of Grace Hopper that matplotlib installs, with only the head warped: the pixels are
+real enough for MediaPipe, and `schedule` returns the ground truth.
 """
 
 from bisect import bisect_right
@@ -49,7 +49,7 @@ class _Move(NamedTuple):
 
 
 def _script(seed: int) -> Iterator[_Move]:
-    """An endless schedule: each round holds every action once, shuffled, with rests between."""
+    """Yield an endless schedule: each round has every action once, shuffled, with rests between."""
     rng = np.random.default_rng(seed)
 
     def move(label: str, start_s: float, limits_s: tuple[float, float]) -> _Move:
@@ -64,7 +64,7 @@ def _script(seed: int) -> Iterator[_Move]:
 
 
 def schedule(seed: int, seconds: float) -> list[Segment]:
-    """The truth about card `seed`: contiguous segments from 0 to `seconds`; more seconds only append."""
+    """Return the ground truth of card `seed`: contiguous segments from 0 to `seconds`; more seconds only append."""
     begun = takewhile(lambda move: move.segment.start_s < seconds, _script(seed))
     return [segment._replace(end_s=min(segment.end_s, seconds)) for segment, _, _ in begun]
 
@@ -75,7 +75,7 @@ def _smoothstep(x: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _portrait() -> NDArray[np.uint8]:
-    """uint8 (600, 512, 3) BGR, found without importing matplotlib, which takes a second."""
+    """Return the portrait, uint8 (600, 512, 3) BGR, without importing matplotlib, which takes a second."""
     spec = find_spec("matplotlib")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("the test card's portrait comes with matplotlib, which is not installed")
@@ -97,7 +97,7 @@ class TestCard:
     def __init__(self, seed: int = 0, width: int = 640, height: int = 480) -> None:
         if width < 160 or height < 120:
             raise ValueError(f"a test card needs at least 160x120 pixels, not {width}x{height}")
-        rng = np.random.default_rng([seed, 1])  # not the schedule's numbers again
+        rng = np.random.default_rng([seed, 1])  # other numbers than the schedule's
         self._phase = rng.uniform(size=SWAY_HZ.shape)
         self._script = _script(seed)
         self._moves = [next(self._script)]
@@ -114,22 +114,22 @@ class TestCard:
     def _compose(
         self, portrait: NDArray[np.uint8], left: float, top: float, size: tuple[int, int], brightness: float
     ) -> NDArray[np.uint8]:
-        """The still picture, feathered into the blue of its own backdrop, darker by the mean of the noise."""
+        """Return the still image, feathered into the blue of its own backdrop, darker by the mean of the noise."""
         small = cv2.resize(portrait, None, fx=self._scale, fy=self._scale, interpolation=cv2.INTER_AREA)
         rows, columns = np.indices(small.shape[:2], np.float32)
-        edge = np.minimum(np.minimum(columns, columns[:, ::-1]), rows)  # the lower edge is out of sight
+        edge = np.minimum(np.minimum(columns, columns[:, ::-1]), rows)  # the lower edge is outside the frame
         alpha = _smoothstep(edge / (30 * self._scale))[..., None]
         backdrop = np.median(portrait[:300, 420:], axis=(0, 1))
         shift = np.array([[1, 0, left], [0, 1, top]])
         over = cv2.warpAffine(alpha * (small - backdrop).astype(np.float32), shift, size)
-        picture: NDArray[np.uint8] = ((backdrop + over) * brightness - NOISE).clip(0, 255).astype(np.uint8)
-        return picture
+        image: NDArray[np.uint8] = ((backdrop + over) * brightness - NOISE).clip(0, 255).astype(np.uint8)
+        return image
 
     def _prepare_warp(self, left: float, top: float) -> None:
-        """How far each pixel follows the head: wholly within the face, not at all from the shoulders down."""
+        """Compute how far each pixel follows the head: fully within the face, not at all from the shoulders down."""
         rows, columns = np.indices(self._base.shape[:2], np.float32)
         x, y = (columns - left) / self._scale, (rows - top) / self._scale  # in the portrait
-        # The falloffs are wide enough that the largest swing never folds the picture (1.5 * 66 / 135 < 1).
+        # The falloffs are wide enough that the largest swing never folds the image (1.5 * 66 / 135 < 1).
         sideways = _smoothstep((205 - abs(x - NECK[0])) / 135)
         follow = sideways * _smoothstep((y + 60) / 160) * _smoothstep((400 - y) / 110)
         inside = np.nonzero(follow)
@@ -145,11 +145,11 @@ class TestCard:
         return self._moves[max(0, bisect_right(self._moves, t, key=lambda move: move.segment.start_s) - 1)]
 
     def label_at(self, t: float) -> str:
-        """What the head does `t` seconds after the first frame, one of LABELS."""
+        """Return what the head does `t` seconds after the first frame, one of LABELS."""
         return self._move_at(t).segment.label
 
     def _head_at(self, t: float) -> list[float]:
-        """The head's displacement, in the units of SWING."""
+        """Return the head's displacement, in the units of SWING."""
         (label, start_s, end_s), hz, strength = self._move_at(t)
         ramp = np.sin(np.pi / 2 * np.clip(min(t - start_s, end_s - t) / RAMP_S, 0, 1)) ** 2
         swing = ramp * strength * np.sin(2 * np.pi * hz * (t - start_s))
@@ -157,9 +157,9 @@ class TestCard:
         return list(sway + swing * np.array(SWING[label]))
 
     def frame(self, t: float) -> NDArray[np.uint8]:
-        """The picture `t` seconds after the first: uint8 (height, width, 3) BGR, the caller's to keep."""
+        """Return a new frame, uint8 (height, width, 3) BGR, `t` seconds after the first."""
         right, down, roll = map(np.float32, self._head_at(t))
-        # The inverse motion, small angle: each pixel shows the point of the still picture that moved there.
+        # The inverse motion, small angle: each pixel shows the point of the still image that moved there.
         map_x = self._columns - right * self._follow + roll * self._y_follow
         map_y = self._rows - down * self._follow - roll * self._x_follow
         head = cv2.remap(self._base, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -1,4 +1,4 @@
-"""What is known of one stream in; its pictures with all of that drawn on them out."""
+"""Collect the messages of a stream, and draw them on its frames."""
 
 import time
 from collections import deque
@@ -14,17 +14,17 @@ from common.video import drawing
 
 SENTENCE_WORDS: Final = 12
 RATE_FRAMES: Final = 30
-LINGER_NS: Final = 2_000_000_000  # the last word on an action stays for somebody who is just getting up
+LINGER_NS: Final = 2_000_000_000  # the final verdict stays long enough for a person who is just getting up
 
 
 class View:
-    """One stream from one beginning to its end, or to the next beginning."""
+    """One stream from one start to its end, or to the next start."""
 
     def __init__(self, start: int) -> None:
         self.start = start
         self.pairing = FramePairing()
         self.ended = False
-        self.missed = 0  # keypoints that never came
+        self.missed = 0  # keypoints that were lost
         self._next_seq: int | None = None
         self._probabilities: dict[str, float] = {}
         self._recording: Recording | None = None
@@ -32,7 +32,7 @@ class View:
         self._shown_s: deque[float] = deque(maxlen=RATE_FRAMES)
 
     def update(self, message: Message, shown: bool) -> None:
-        """Anything about the stream; pictures are kept only where they are to be shown."""
+        """Add a message of the stream; images are kept only if they are to be shown."""
         header, array = message
         if isinstance(header, Keypoints):
             self.ended = header.end_of_stream
@@ -50,20 +50,20 @@ class View:
             self._recording = header
         elif isinstance(header, Action):
             if header.event == "ended" and self._active():
-                self._sentence.pop()  # for the last word on it
+                self._sentence.pop()  # replaced by its end, with the final verdict
             self._sentence.append(header)
 
     def is_drawn(self) -> bool:
-        """Whether the stream has ended and nothing of it waits."""
+        """Return whether the stream has ended and all of it is drawn."""
         return self.ended and not self.pairing.waiting
 
     def draw(self, image: NDArray[np.uint8], header: Header, vector: NDArray[np.float32], missed: int) -> None:
-        """Draw on a BGR picture what is known of it, and how many others were missed."""
+        """Draw on a BGR image what is known of it, and how many frames were missed."""
         self._shown_s.append(time.monotonic())
         drawing.draw_skeleton(image, vector)
         drawing.draw_sentence(image, self._sentence)
-        if judged := self._judged(header.captured_ns):
-            drawing.draw_verdict(image, judged)
+        if action := self._current_or_recent(header.captured_ns):
+            drawing.draw_verdict(image, action)
         active = self._active()
         drawing.draw_probabilities(image, self._probabilities, active.label if active else None)
         if self._recording:
@@ -72,13 +72,13 @@ class View:
         drawing.draw_status(image, f"{self._rate():.1f} frames/s   {age_ms:.0f} ms   {missed} missed")
 
     def _active(self) -> Action | None:
-        """What is under way."""
+        """Return the action that is under way."""
         return self._sentence[-1] if self._sentence and self._sentence[-1].event == "started" else None
 
-    def _judged(self, captured_ns: int) -> Action | None:
-        """What is under way, or was over just before this frame."""
-        just = self._sentence and captured_ns - self._sentence[-1].captured_ns < LINGER_NS
-        return self._sentence[-1] if just else self._active()
+    def _current_or_recent(self, captured_ns: int) -> Action | None:
+        """Return the action that is under way, or ended less than LINGER_NS before this frame."""
+        is_recent = self._sentence and captured_ns - self._sentence[-1].captured_ns < LINGER_NS
+        return self._sentence[-1] if is_recent else self._active()
 
     def _rate(self) -> float:
         span = self._shown_s[-1] - self._shown_s[0] if len(self._shown_s) > 1 else 0.0

@@ -20,7 +20,8 @@ from common.errors import UserError
 from common.files import atomic_write
 from common.keypoints.landmarks import LEFT_WRIST, MIN_VISIBILITY, NOSE, PARTS, RIGHT_WRIST, split
 from common.recording.sequence import KeypointSequence
-from common.video.drawing import COLOURS, FONT, Colour, Picture, draw_skeleton
+from common.video.drawing import COLOURS, FONT, Colour, draw_skeleton
+from common.video.image import Image
 from data.curation.checks import by_label, rate
 from data.dataset import SequencesByName
 
@@ -124,12 +125,12 @@ def image(in_order: list[tuple[str, KeypointSequence]], fastest: float) -> bytes
     return _png(np.vstack(rows))
 
 
-def row(sequence: KeypointSequence, fastest: float) -> Picture:
+def row(sequence: KeypointSequence, fastest: float) -> Image:
     """The stick figures of a sequence, and its motion plot to their right."""
     return np.hstack([stick_figures(sequence), motion(sequence, fastest)])
 
 
-def stick_figures(sequence: KeypointSequence) -> Picture:
+def stick_figures(sequence: KeypointSequence) -> Image:
     """The person at SAMPLES times, in the same crop: uint8 (CELL, SAMPLES * CELL, 3)."""
     elapsed = sequence.captured_ns - sequence.captured_ns[0]
     samples = np.searchsorted(elapsed, np.linspace(0, elapsed[-1], SAMPLES).round()).clip(max=len(elapsed) - 1)
@@ -183,7 +184,7 @@ def _fastest(named: SequencesByName) -> float:
     return max(float(np.quantile(known, SPEED_QUANTILE)), 0.1) if len(known) else 1.0
 
 
-def motion(sequence: KeypointSequence, fastest: float) -> Picture:
+def motion(sequence: KeypointSequence, fastest: float) -> Image:
     """Plot the speeds over time: uint8 (CELL, PLOT, 3)."""
     plot = np.full((CELL, PLOT, 3), BACKGROUND, np.uint8)
     elapsed_s = (sequence.captured_ns - sequence.captured_ns[0]) / 1e9
@@ -204,7 +205,7 @@ def _caption(sequence: KeypointSequence) -> str:
     return f"{sequence.subject}, {length:.2f} s, {frames} frames{at}"
 
 
-def _text(words: str) -> Picture:
+def _text(words: str) -> Image:
     """A line of text; OpenCV's letters are ASCII, others become question marks."""
     line = np.full((LINE, SAMPLES * CELL + PLOT, 3), BACKGROUND, np.uint8)
     cv2.putText(
@@ -213,7 +214,7 @@ def _text(words: str) -> Picture:
     return line
 
 
-def _png(drawn: Picture) -> bytes:
+def _png(drawn: Image) -> bytes:
     """Encode as PNG: half as large as with OpenCV's default; WebP would be half of that, and five times slower."""
     options = [cv2.IMWRITE_PNG_COMPRESSION, 6, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_DEFAULT]
     return cv2.imencode(".png", drawn, options)[1].tobytes()

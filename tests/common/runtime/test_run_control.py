@@ -98,7 +98,7 @@ def test_the_run_ends_when_all_who_heard_the_beginning_have_heard_the_end(run: R
     assert not run.conductor.drained(["cam"])
     assert "logger" in run.conductor.detail
     run.report("logger", ended_streams=("cam",))
-    assert not run.conductor.drained(["cam"], taken=False)
+    assert not run.conductor.drained(["cam"], acked=False)
     assert run.conductor.drained(["cam"])
 
 

@@ -36,7 +36,7 @@ def test_a_viewer_gets_the_pictures_that_are_shown(page: MjpegServer):
     with get(page, "/stream/cam") as response:
         until(lambda: page.has_viewers("cam"), 10)
         page.publish("cam", np.full((48, 64, 3), 200, np.uint8))
-        assert response.readline() == b"--picture\r\n"
+        assert response.readline() == b"--frame\r\n"
         assert response.readline() == b"Content-Type: image/jpeg\r\n"
         length = int(response.readline().removeprefix(b"Content-Length: "))
         assert response.readline() == b"\r\n"

@@ -177,7 +177,7 @@ def test_an_address_gives_live_pictures_and_is_lost_when_its_server_is_gone() ->
         source = choose(address)
         assert (source.live, source.waits_for_readers) == (True, False)
         shots = [shot for _ in range(8) if (shot := source.read()) is not None]
-        with pytest.raises(SourceLost, match="no more pictures"):
+        with pytest.raises(SourceLost, match="no more frames"):
             read_all(source)
         source.close()
     assert len(shots) == 8
@@ -210,7 +210,7 @@ def test_one_broken_image_among_others_is_left_out_with_its_time(
         shots = read_all(choose(tmp_path, fps=10, loop=True), at_most=7)
     assert levels(shots) == [20, 40, 200, 20, 40, 200, 20]
     assert [shot.captured_ns for shot in shots] == [number * 100_000_000 for number in (0, 1, 3, 4, 5, 7, 8)]
-    assert caplog.text.count("3.png cannot be decoded and is left out") == 1
+    assert caplog.text.count("3.png cannot be decoded and is skipped") == 1
 
 
 def test_a_gif_keeps_its_delays_and_what_its_transparent_parts_leave(tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ def test_auto_is_the_first_camera_that_gives_a_picture_whatever_its_number(devic
     assert (source.name, source.live, source.waits_for_readers) == ("camera 11", True, False)
     shots = [source.read() for _ in range(4)]
     assert levels([shot for shot in shots if shot]) == [110] * 4  # the first one is not lost
-    with pytest.raises(SourceLost, match="camera 11 gives no more pictures"):
+    with pytest.raises(SourceLost, match="camera 11 returns no more frames"):
         source.read()
     assert sources.cameras() == [11, 12]
 
@@ -270,7 +270,7 @@ def test_auto_is_the_test_card_only_where_no_camera_was_before(devices: Path) ->
     device(devices, 0, frames=0)
     assert choose("auto").name == "testcard"
     options = load(sets=["camera.source=auto"]).camera
-    with pytest.raises(SourceLost, match="no camera gives a picture"):
+    with pytest.raises(SourceLost, match="no camera returns a frame"):
         sources.open_source(options, again=True)
     device(devices, 3)
     source = sources.open_source(options, again=True)
@@ -281,7 +281,7 @@ def test_auto_is_the_test_card_only_where_no_camera_was_before(devices: Path) ->
 def test_a_camera_without_a_picture_is_a_mistake_at_first_and_later_lost(devices: Path) -> None:
     device(devices, 0, frames=0)
     device(devices, 1)
-    for number, does in ((0, "opens, but gives no picture"), (7, "does not open")):
+    for number, does in ((0, "opens, but returns no frame"), (7, "does not open")):
         with pytest.raises(UserError, match=f"Camera {number} {does}; cameras that do: 1"):
             choose(number)
         with pytest.raises(SourceLost, match=f"camera {number} {does}"):

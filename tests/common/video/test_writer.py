@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from common.errors import UserError
-from common.video.writer import LARGEST_PX, MAX_PAUSE_S, MAX_STEP_S, VideoWriter
+from common.video.writer import MAX_SIDE_PX, MAX_PAUSE_S, MAX_STEP_S, VideoWriter
 from tests.pace import patience
 from tests.pipeline import ROOT
 
@@ -86,7 +86,7 @@ def test_a_picture_larger_than_mpeg4_takes_is_made_smaller(tmp_path: Path) -> No
     video = VideoWriter(tmp_path / "x.mp4", FPS, (12_000, 30), live=False)
     video.write(grey(100, 12_000, 30), 0)
     video.close()
-    assert cv2.VideoCapture(str(tmp_path / "x.mp4")).get(cv2.CAP_PROP_FRAME_WIDTH) == LARGEST_PX
+    assert cv2.VideoCapture(str(tmp_path / "x.mp4")).get(cv2.CAP_PROP_FRAME_WIDTH) == MAX_SIDE_PX
 
 
 WRITER = """

@@ -252,7 +252,7 @@ def test_images_come_in_natural_order_and_one_that_is_missing_is_missing_in_time
     assert (jpg.fps, png.fps) == (10.0, 10.0)
     noses = png.keypoints[:, 0]
     assert np.abs(np.diff(noses)).max() < 0.05, "also across the image of another size"
-    assert "frame_7.jpg cannot be decoded and is left out" in read_manifest(out)["nod/jpg-000.npz"].issues[0]
+    assert "frame_7.jpg cannot be decoded and is skipped" in read_manifest(out)["nod/jpg-000.npz"].issues[0]
     shake = sequences.read(out / "shake/shake-000.npz")
     assert shake.captured_ns.tolist() == [0, *(np.cumsum(DELAYS_MS[:-1]) * 1_000_000).tolist()]
 
