@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from common.errors import UserError
-from common.video.writer import MAX_SIDE_PX, MAX_PAUSE_S, MAX_STEP_S, VideoWriter
+from common.video.writer import MAX_PAUSE_S, MAX_SIDE_PX, MAX_STEP_S, VideoWriter
 from tests.pace import patience
 from tests.pipeline import ROOT
 
