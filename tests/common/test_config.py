@@ -1,4 +1,4 @@
-"""Settings: from four places, checked, and with errors that name place, key and value."""
+"""Check settings from four places, and errors that name place, key and value."""
 
 import re
 import subprocess
@@ -114,7 +114,7 @@ def test_several_files_in_the_variable_are_all_read(tmp_path: Path, monkeypatch:
         ("overlay.window", "maybe", "auto"),
     ],
 )
-def test_a_bad_value_is_told_with_place_key_value_and_what_is_allowed(
+def test_a_bad_value_is_reported_with_place_key_value_and_what_is_allowed(
     key: str, value: str, allowed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     section, name = key.split(".")
@@ -134,33 +134,33 @@ def test_a_bad_value_is_told_with_place_key_value_and_what_is_allowed(
 @pytest.mark.parametrize(
     "text", ["camera: [", "a: b: c", "\tx: 1", "camera: {width: 2024-99-99}", "\x00", "x: !!python/object:os.system {}"]
 )
-def test_a_file_that_is_not_yaml_is_told_by_its_name(text: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_yaml_is_reported_with_its_name(text: str, tmp_path: Path) -> None:
     assert "mine.yaml" in complaint([written(tmp_path, text)])
 
 
 @pytest.mark.parametrize(
     "text", ["- camera", "camera", "5", "camera: 5", "camera: []", "1: {2: 3}", "camera: {1: 2}", "null: 3"]
 )
-def test_a_file_of_another_shape_is_told_by_its_name(text: str, tmp_path: Path) -> None:
+def test_a_file_of_another_shape_is_reported_with_its_name(text: str, tmp_path: Path) -> None:
     file = written(tmp_path, text)
     assert "mine.yaml" in complaint([file])
     complaint([file], ["camera.width=640"])
 
 
-def test_a_file_that_is_missing_or_a_folder_is_told_by_its_name(tmp_path: Path) -> None:
+def test_a_file_that_is_missing_or_a_folder_is_reported_with_its_name(tmp_path: Path) -> None:
     assert "nowhere.yaml" in complaint(["nowhere.yaml"])
     assert str(tmp_path) in complaint([str(tmp_path)])
 
 
 @pytest.mark.parametrize("text", ["camera.width", "width=640", "=640", "a.b.c=1", "camera.width.x=1", ""])
-def test_a_set_of_the_wrong_form_is_told_as_it_was_written(text: str) -> None:
+def test_a_set_of_the_wrong_form_is_reported_as_it_was_written(text: str) -> None:
     assert f"--set {text}" in complaint(sets=[text])
 
 
 @pytest.mark.parametrize(
     "text", ["2024-99-99", "0x_", "!!timestamp x", "[1", "{a: 1}", "@x", "C:\\clip: 1.mp4", "a: b"]
 )
-def test_a_source_with_any_name_is_taken_or_told(text: str) -> None:
+def test_a_source_with_any_name_is_accepted_or_refused_in_one_sentence(text: str) -> None:
     try:
         assert load(sets=[f"camera.source={text}"]).camera.source == text
     except UserError as error:

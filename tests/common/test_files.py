@@ -1,4 +1,4 @@
-"""Files are never left half written, whatever the disk and the process before did."""
+"""Check that writes are atomic, on full disks and after crashes too."""
 
 import resource
 import subprocess
@@ -27,7 +27,7 @@ def lines(path: Path) -> list[object]:
 
 
 @given(st.lists(st.lists(VALUES, max_size=4), max_size=4))
-def test_what_is_added_is_one_line_each_after_what_was_there(
+def test_each_added_record_is_one_line_after_the_existing_ones(
     tmp_path_factory: pytest.TempPathFactory, batches: list[list[object]]
 ) -> None:
     path = tmp_path_factory.mktemp("jsonl") / "x.jsonl"
@@ -44,7 +44,7 @@ def test_what_is_added_is_one_line_each_after_what_was_there(
 
 @pytest.mark.parametrize("half", [b"", b"{", b'{"id": 2, "la', b"\xff" * 5000])
 @pytest.mark.parametrize("whole", [b"", b'{"id":1}\n', b'{"id":0}\n{"id":1}\n'])
-def test_half_a_line_of_a_killed_process_is_cut(tmp_path: Path, whole: bytes, half: bytes) -> None:
+def test_a_partial_line_of_a_killed_process_is_removed(tmp_path: Path, whole: bytes, half: bytes) -> None:
     path = tmp_path / "x.jsonl"
     path.write_bytes(whole + half)
     file = JsonLinesWriter(path)
@@ -99,7 +99,7 @@ def test_on_a_full_disk_no_half_line_stays_nothing_is_lost_and_it_is_written_lat
     assert lines(path) == [{"id": id_} for id_ in range(5)]
 
 
-def test_a_file_that_cannot_be_written_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_content(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(b"before")
     (tmp_path / "a.txt.part").mkdir()  # a draft cannot be made

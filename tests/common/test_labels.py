@@ -1,4 +1,4 @@
-"""Labels are split, compared, and refused where they cannot be folders."""
+"""Check that labels are split, compared, and refused if they cannot be folder names."""
 
 import pytest
 

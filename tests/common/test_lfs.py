@@ -1,4 +1,4 @@
-"""A Git LFS pointer is known by its content, whatever it is called."""
+"""Check that Git LFS pointers are recognised by their content, whatever their name."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,14 +16,14 @@ POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'20d59d27' *
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".mp4", ".npy", ".h5", ""])
-def test_a_pointer_is_told_from_the_file_it_stands_for(tmp_path: Path, suffix: str) -> None:
+def test_a_pointer_is_distinguished_from_the_file(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"one{suffix}"
     path.write_text(POINTER)
     with pytest.raises(UserError, match=rf"one{suffix} is a Git LFS pointer.*git lfs pull"):
         refuse_pointer(path)
 
 
-def test_what_is_no_pointer_or_cannot_be_read_is_left_to_others(tmp_path: Path) -> None:
+def test_other_files_and_unreadable_ones_are_ignored(tmp_path: Path) -> None:
     for number, content in enumerate((b"", b"version", b"\0" * 100, b"version of mine\n")):
         path = tmp_path / str(number)
         path.write_bytes(content)
@@ -32,7 +32,7 @@ def test_what_is_no_pointer_or_cannot_be_read_is_left_to_others(tmp_path: Path) 
     refuse_pointer(tmp_path / "nowhere")
 
 
-def test_the_given_pointer_is_known(shared: Path) -> None:
+def test_a_real_pointer_is_recognised(shared: Path) -> None:
     with pytest.raises(UserError, match="git lfs pull"):
         refuse_pointer(shared / "cases" / "lfs_pointer.onnx")
 
@@ -41,9 +41,7 @@ def test_the_given_pointer_is_known(shared: Path) -> None:
     ("name", "read"),
     [(CARD, lambda path: read_card(path.parent)), ("run.mcap", lambda path: list(BusReader(path)))],
 )
-def test_a_pointer_is_known_by_what_reads_such_a_file(
-    tmp_path: Path, name: str, read: Callable[[Path], object]
-) -> None:
+def test_every_reader_of_files_recognises_a_pointer(tmp_path: Path, name: str, read: Callable[[Path], object]) -> None:
     (tmp_path / name).write_text(POINTER)
     with pytest.raises(UserError, match=f"{name} is a Git LFS pointer"):
         read(tmp_path / name)

@@ -1,4 +1,4 @@
-"""Who gets which frame: a simulated hub with cameras, files and extractors that are slow, die or fall silent."""
+"""Check assignments in a simulated hub with cameras, files and extractors that are slow, die or time out."""
 
 import random
 from collections import defaultdict
@@ -67,8 +67,8 @@ class Hub:
         for name, extractor in self.extractors.items():
             self._work(name, extractor)
         self.dispatcher.tick(self.now)
-        for gift in list(self.dispatcher.assignments(self.now)):
-            self._give(gift.extractor, gift.header)
+        for assignment in list(self.dispatcher.assignments(self.now)):
+            self._give(assignment.extractor, assignment.header)
         for release in self.dispatcher.ordered_results():
             self.released[release.header.stream].append(release)
 
@@ -263,7 +263,7 @@ def test_extractors_take_turns_on_a_file_because_tracking_is_steadier_then(again
     assert sorted(taken) == [[0, 2, 4, 6, 8], [1, 3, 5, 7, 9]]
 
 
-def test_nobody_waits_long_for_an_extractor_whose_turn_it_is() -> None:
+def test_a_file_does_not_wait_long_for_the_extractor_that_is_next() -> None:
     hub = Hub({A: Extractor(0.05), B: Extractor(2.0)})
     for seq in range(20):
         hub.offer(frame("clip", seq, live=False))
@@ -277,7 +277,7 @@ def test_the_stream_that_waited_longest_comes_first() -> None:
     dispatcher.submit(frame("late", 0), "x", b"camera", 2.0)
     dispatcher.submit(frame("early", 0), "x", b"camera", 1.0)
     dispatcher.request(A, 3.0)
-    assert [gift.header.stream for gift in dispatcher.assignments(3.0)] == ["early"]
+    assert [assignment.header.stream for assignment in dispatcher.assignments(3.0)] == ["early"]
 
 
 def test_an_extractor_that_asks_twice_still_holds_one_frame_at_a_time() -> None:
@@ -306,7 +306,7 @@ def test_frames_sent_again_are_ignored_even_after_their_release(live: bool) -> N
     assert hub.seqs("cam") == [0, 1, 2]
 
 
-def test_a_restarted_camera_begins_again_at_zero_and_what_was_on_its_way_is_counted() -> None:
+def test_a_restarted_camera_starts_at_zero_and_its_pending_frames_are_counted_as_lost() -> None:
     hub = Hub({A: Extractor(0.3), B: Extractor(0.01)})
     hub.offer(frame("clip", 0, live=False))
     hub.offer(frame("clip", 1, live=False))
@@ -357,13 +357,13 @@ def test_a_file_loses_nothing_when_its_extractor_dies_and_a_live_stream_one_fram
         released = []
         for now in (0.1, 0.2):
             dispatcher.request(B, now)
-            for gift in list(dispatcher.assignments(now)):
-                assert dispatcher.result(B, gift.header, 0, now)
+            for assignment in list(dispatcher.assignments(now)):
+                assert dispatcher.result(B, assignment.header, 0, now)
             released += [r.header.seq for r in dispatcher.ordered_results()]
         assert (released, dispatcher.lost) == (expected, lost)
 
 
-def test_a_silent_extractor_is_given_up_and_its_late_answer_ignored() -> None:
+def test_an_extractor_that_times_out_is_removed_and_its_late_result_ignored() -> None:
     dispatcher: Dispatcher[str, int] = Dispatcher()
     dispatcher.request(A, 0.0)
     dispatcher.submit(frame("clip", 0, live=False), "x", b"camera", 0.0)
@@ -386,7 +386,7 @@ def test_an_idle_extractor_that_stopped_asking_gets_no_frame() -> None:
     assert not list(dispatcher.assignments(REQUEST_TIMEOUT_S + 0.02))
 
 
-def test_busy_names_who_has_had_a_frame_for_too_long() -> None:
+def test_busy_workers_are_those_that_have_had_a_frame_for_too_long() -> None:
     dispatcher: Dispatcher[str, int] = Dispatcher()
     dispatcher.request(A, 0.0)
     dispatcher.submit(frame("cam", 0), "x", b"camera", 0.0)
@@ -400,9 +400,9 @@ def test_headers_are_passed_on_unchanged() -> None:
     header = msgspec.structs.replace(frame("cam", 3), width=640, height=480)
     dispatcher.request(A, 0.0)
     dispatcher.submit(header, "pixels", b"camera", 0.0)
-    (gift,) = list(dispatcher.assignments(0.0))
-    assert (gift.header, gift.payload, gift.extractor) == (header, "pixels", A)
-    dispatcher.result(A, gift.header, 1, 0.1)
+    (assignment,) = list(dispatcher.assignments(0.0))
+    assert (assignment.header, assignment.payload, assignment.extractor) == (header, "pixels", A)
+    dispatcher.result(A, assignment.header, 1, 0.1)
     assert list(dispatcher.ordered_results()) == [OrderedResult(b"camera", header, 1)]
 
 
@@ -417,17 +417,17 @@ def test_a_frame_on_which_extractors_die_is_given_up_and_the_file_goes_on() -> N
     for number in range(20):
         extractor = str(number).encode()
         dispatcher.request(extractor, number)
-        for gift in list(dispatcher.assignments(number)):
-            if gift.header.seq == 1:
+        for assignment in list(dispatcher.assignments(number)):
+            if assignment.header.seq == 1:
                 dispatcher.remove_worker(extractor)
             else:
-                dispatcher.result(extractor, gift.header, gift.header.seq, number)
+                dispatcher.result(extractor, assignment.header, assignment.header.seq, number)
         released += [(r.header.seq, r.result) for r in dispatcher.ordered_results()]
     assert released == [(0, 0), (1, None), (2, 2)]
     assert dispatcher.given_up == 1
 
 
-def test_only_the_frame_that_was_worked_on_is_blamed_not_the_one_given_ahead() -> None:
+def test_a_try_counts_for_the_frame_in_work_and_not_for_the_prefetched_one() -> None:
     dispatcher: Dispatcher[str, int] = Dispatcher()
     for seq in range(2):
         dispatcher.submit(frame("clip", seq, live=False), "x", b"camera", 0.0)
@@ -439,7 +439,7 @@ def test_only_the_frame_that_was_worked_on_is_blamed_not_the_one_given_ahead() -
         list(dispatcher.assignments(number + 0.5))
         dispatcher.remove_worker(extractor)
     dispatcher.request(B, 9.0)
-    assert [gift.header.seq for gift in dispatcher.assignments(9.0)] == [1]
+    assert [assignment.header.seq for assignment in dispatcher.assignments(9.0)] == [1]
     assert [(r.header.seq, r.result) for r in dispatcher.ordered_results()] == [(0, None)]
 
 
@@ -449,8 +449,8 @@ def test_results_that_cannot_be_used_are_bounded_too_and_a_live_one_is_lost() ->
         dispatcher.submit(frame("cam", 0, live), "x", b"camera", 0.0)
         for number in range(2 * MAX_TRIES):
             dispatcher.request(A, number)
-            for gift in list(dispatcher.assignments(number)):
-                dispatcher.failed(A, gift.header, number)
+            for assignment in list(dispatcher.assignments(number)):
+                dispatcher.failed(A, assignment.header, number)
         assert (dispatcher.given_up, dispatcher.lost) == (given_up, lost)
 
 
@@ -465,7 +465,7 @@ def test_a_file_does_not_starve_a_camera() -> None:
     assert len(hub.seqs("cam")) > 0.8 * len(hub.seqs("clip"))
 
 
-def test_no_frame_of_a_file_is_given_ahead_while_a_camera_waits() -> None:
+def test_no_frame_of_a_file_is_prefetched_while_a_camera_waits() -> None:
     dispatcher: Dispatcher[str, int] = Dispatcher()
     for seq in range(3):
         dispatcher.submit(frame("clip", seq, live=False), "x", b"camera", 0.0)
@@ -506,19 +506,19 @@ def test_another_beginning_counts_whatever_the_clock_says() -> None:
     ]
 
 
-def test_a_camera_that_was_disconnected_is_told_under_its_new_name_what_was_published() -> None:
+def test_a_reconnected_camera_receives_acknowledgements_under_its_new_identity() -> None:
     dispatcher: Dispatcher[str, int] = Dispatcher()
     dispatcher.request(A, 0.0)
     for seq in range(2):
         assert dispatcher.submit(frame("clip", seq, live=False), "x", b"before", 0.0) == "new"
-    (gift,) = list(dispatcher.assignments(0.0))
-    dispatcher.result(A, gift.header, 7, 0.1)
+    (assignment,) = list(dispatcher.assignments(0.0))
+    dispatcher.result(A, assignment.header, 7, 0.1)
     assert [r.camera for r in dispatcher.ordered_results()] == [b"before"]
     assert dispatcher.submit(frame("clip", 0, live=False), "x", b"after", 0.2) == "released"  # it did not hear that
     assert dispatcher.submit(frame("clip", 1, live=False), "x", b"after", 0.2) == "again"
     dispatcher.request(A, 0.3)
-    (gift,) = list(dispatcher.assignments(0.3))
-    dispatcher.result(A, gift.header, 7, 0.4)
+    (assignment,) = list(dispatcher.assignments(0.3))
+    dispatcher.result(A, assignment.header, 7, 0.4)
     assert [r.camera for r in dispatcher.ordered_results()] == [b"after"]
 
 

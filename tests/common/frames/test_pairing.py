@@ -1,4 +1,4 @@
-"""Each picture finds its keypoints, whichever comes first; what is lost delays nobody, and memory has a limit."""
+"""Check that frames and keypoints are paired in any order of arrival, losses cause no delay, and memory is limited."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def test_whichever_comes_first(ahead: int, count: int) -> None:
     assert found == [(seq, True) for seq in range(count)]
 
 
-def test_of_a_camera_that_is_faster_than_the_extractor_only_what_was_looked_at_is_kept() -> None:
+def test_only_processed_frames_are_kept_of_a_camera_that_is_faster_than_the_extractor() -> None:
     made = FramePairing()
     for seq in range(9):
         made.add_frame(*frame(seq))
@@ -53,7 +53,7 @@ def test_of_a_camera_that_is_faster_than_the_extractor_only_what_was_looked_at_i
     assert pairs(made) == [(2, True), (5, True), (8, True)]
 
 
-def test_a_lost_picture_is_known_when_a_later_one_comes_or_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_frame_is_lost_when_a_later_one_arrives_or_after_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     made = FramePairing()
     made.add_keypoints(*keypoints(0))
     assert pairs(made) == [] and made.waiting == 1
@@ -82,7 +82,7 @@ def test_memory_has_a_limit_in_bytes_for_all_streams_together() -> None:
     assert busy.held_bytes == calm.held_bytes == 0
 
 
-def test_a_frame_without_its_picture_is_not_lost_and_has_a_limit_too() -> None:
+def test_a_frame_without_an_image_is_not_lost_and_is_limited_too() -> None:
     made = FramePairing()
     for seq in range(9):
         made.add_frame(frame(seq)[0], None)

@@ -1,4 +1,4 @@
-"""The hub's end over real sockets: frames go to who asks for them, and what is foreign or too slow harms nobody."""
+"""Check over real sockets that frames are sent on request, and that foreign or slow peers do no harm."""
 
 import contextlib
 import socket
@@ -97,7 +97,7 @@ def test_a_frame_goes_from_camera_to_extractor_and_its_keypoints_come_back(
     np.testing.assert_array_equal(answer.payload, VECTOR)
 
 
-def test_the_end_of_a_stream_passes_without_a_picture(
+def test_the_end_of_a_stream_is_sent_without_an_image(
     hub: BrokerSockets, endpoints: Endpoints, stack: contextlib.ExitStack
 ) -> None:
     giver, taker = ends(endpoints, stack)
@@ -207,7 +207,7 @@ def test_a_hub_whose_proxy_has_ended_fails_and_closes(monkeypatch: pytest.Monkey
         hub.close()  # waits for ever for a socket that nobody has closed
 
 
-def test_viewers_that_come_later_and_hubs_that_come_back_lose_no_picture(stack: contextlib.ExitStack) -> None:
+def test_viewers_that_connect_later_and_hubs_that_restart_lose_no_frame(stack: contextlib.ExitStack) -> None:
     endpoints = free_ports()
     viewers: list[Subscriber] = []
     for _ in range(3):
@@ -235,7 +235,7 @@ def _all_see(hub: BrokerSockets, viewers: list[Subscriber], count: int) -> None:
         assert seen - {0} == set(range(1, count + 1))
 
 
-def test_a_viewer_that_slept_while_pictures_came_sees_again(hub: BrokerSockets, endpoints: Endpoints, stack) -> None:
+def test_a_viewer_that_was_suspended_receives_frames_again(hub: BrokerSockets, endpoints: Endpoints, stack) -> None:
     """libzmq does not wake a queue that was full when its depth was raised: nothing came any more, for good."""
     viewer = Subscriber(endpoints, ["frames"])
     stack.callback(viewer.close)

@@ -1,4 +1,4 @@
-"""Features of windows: what they look through, what they tell apart, and that live and training see the same."""
+"""Check the invariances of features, what they distinguish, and that live and training features are the same."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def placed(windows: np.ndarray, shift: tuple[float, float], zoom: float) -> np.n
 
 @settings(max_examples=25)
 @given(st.integers(0, 999), st.tuples(st.floats(-0.5, 0.5), st.floats(-0.5, 0.5)), st.floats(0.4, 2))
-def test_place_and_size_in_the_picture_do_not_matter(seed, shift, zoom):
+def test_body_features_do_not_depend_on_position_and_size_in_the_frame(seed, shift, zoom):
     windows = person(seed)
     moved = placed(windows, shift, zoom)
     assert features(moved, WHOLE) == pytest.approx(features(windows, WHOLE), abs=2e-3)
@@ -106,7 +106,7 @@ def test_joints_are_cosines_of_how_far_the_body_is_bent_there():
         Features(kind="raw", parts=("joint_angles",))
 
 
-def test_raw_is_what_comes_or_the_parts_asked_for():
+def test_raw_features_are_the_landmarks_of_the_chosen_parts():
     windows = person(0)
     assert features(windows, RAW) is windows
     hands = features(windows, Features(kind="raw", parts=("hands",)))

@@ -1,4 +1,4 @@
-"""The landmarks that come out are the ones MediaPipe found."""
+"""Check that the extracted landmarks are those that MediaPipe returns."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def test_face_and_pose_of_the_test_card_lie_where_the_person_is() -> None:
     assert found.person_size_px > 100
 
 
-def test_the_test_card_is_seen_as_when_it_was_recorded(
+def test_the_landmarks_of_the_test_card_are_those_recorded(
     recording: list[Message], request: pytest.FixtureRequest
 ) -> None:
     """Other processors find the face to a pixel or two; of the pose, most of which is out of view, the most of it."""
@@ -55,7 +55,7 @@ def test_the_test_card_is_seen_as_when_it_was_recorded(
     assert np.median(apart["pose"][then["pose"][..., 3] > MIN_VISIBILITY]) < 5
 
 
-def test_a_logo_is_nobody(shared: Path) -> None:
+def test_a_logo_is_not_a_person(shared: Path) -> None:
     graph, windower = holistic.Holistic(), Windower(30, 25.0, legs_confirm=True)
     video, poses, present = cv2.VideoCapture(str(shared / "clips/nobody.mp4")), 0, []
     for place in range(95):
@@ -68,7 +68,7 @@ def test_a_logo_is_nobody(shared: Path) -> None:
     assert max(present) == 0
 
 
-def test_somebody_far_away_is_there_for_a_model_of_the_whole_body(shared: Path) -> None:
+def test_a_distant_person_is_detected_for_a_model_of_the_whole_body(shared: Path) -> None:
     """In this clip neither a face nor a hand is ever found."""
     graph, video = holistic.Holistic(), cv2.VideoCapture(str(shared / "clips/push_up/right/20.mp4"))
     windowers = Windower(30, 25.0), Windower(30, 25.0, legs_confirm=True)
@@ -82,7 +82,7 @@ def test_somebody_far_away_is_there_for_a_model_of_the_whole_body(shared: Path) 
     assert (max(present[0]), min(present[1])) == (0, 1)
 
 
-def test_a_graph_that_forgets_is_as_good_as_new(shared: Path) -> None:
+def test_a_graph_after_reset_equals_a_new_one(shared: Path) -> None:
     """Of videos one after another every number is the same, wherever their time begins."""
     clips = [shared / "clips" / name for name in ("push_up/wrong/00.mp4", "asl/come.mp4", "signer_mit.mp4")]
     reused = holistic.Holistic()

@@ -1,4 +1,4 @@
-"""The layout of the 1662 numbers, against MediaPipe's own tables."""
+"""Check the layout of the 1662 numbers against MediaPipe's own tables."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def parts(seed: int, names: set[str]) -> dict[str, NDArray[np.float32]]:
     return {name: rng.uniform(0.01, 1, SHAPES[name]).astype(np.float32) for name in names}
 
 
-def test_size_and_order_are_the_notebooks() -> None:
+def test_size_and_order_are_those_of_the_notebook() -> None:
     assert SIZE == 33 * 4 + 468 * 3 + 21 * 3 + 21 * 3 == 1662
     assert [(part, SLICES[part].start) for part in PARTS] == [
         ("pose", 0), ("face", 132), ("left_hand", 1536), ("right_hand", 1599),
@@ -45,7 +45,7 @@ def test_flatten_is_the_inverse_of_split_and_split_takes_any_leading_axes(seed: 
 
 
 @given(st.integers(0, 2**32), subsets)
-def test_seen_names_what_was_given_in_the_layouts_order(seed: int, names: set[str]) -> None:
+def test_detected_parts_are_named_in_the_order_of_the_layout(seed: int, names: set[str]) -> None:
     assert detected_parts(flatten(parts(seed, names))) == tuple(part for part in PARTS if part in names)
 
 

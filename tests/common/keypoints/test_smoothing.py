@@ -1,4 +1,4 @@
-"""The smoothing of the pose: MediaPipe's formula, and what must hold whatever the frames are."""
+"""Check the smoothing of the pose against MediaPipe's formula, and properties that hold for any frames."""
 
 import math
 
@@ -29,22 +29,28 @@ def poses(seed: int, frames: int) -> NDArray[np.float32]:
     return np.random.default_rng(seed).uniform(0.01, 1, (frames, 132)).astype(np.float32)
 
 
-def smooth(raw: NDArray[np.float32], times_ns: NDArray[np.int64], scale_px: float = SCALE_PX) -> NDArray[np.float32]:
+def smooth(
+    raw: NDArray[np.float32], times_ns: NDArray[np.int64], person_size_px: float = SCALE_PX
+) -> NDArray[np.float32]:
     smoother = PoseSmoother()
-    return np.array([smoother(vector(p), int(t), scale_px, SIZE_PX)[:132] for p, t in zip(raw, times_ns, strict=True)])
+    return np.array(
+        [smoother(vector(p), int(t), person_size_px, SIZE_PX)[:132] for p, t in zip(raw, times_ns, strict=True)]
+    )
 
 
 @given(st.floats(-1, 2, width=32).filter(bool), STEPS_NS, st.floats(1, 2000))
-def test_a_constant_stays_exactly_what_it_is(value: float, steps_ns: list[int], scale_px: float) -> None:
+def test_a_constant_is_unchanged(value: float, steps_ns: list[int], person_size_px: float) -> None:
     times_ns = np.cumsum(steps_ns)
     raw = np.full((len(times_ns), 132), value, np.float32)
-    np.testing.assert_array_equal(smooth(raw, times_ns, scale_px), raw)
+    np.testing.assert_array_equal(smooth(raw, times_ns, person_size_px), raw)
 
 
 @given(st.integers(0, 2**32), STEPS_NS, st.floats(1, 2000))
-def test_the_output_stays_within_what_came_in_so_far(seed: int, steps_ns: list[int], scale_px: float) -> None:
+def test_the_output_stays_within_the_range_of_the_input_so_far(
+    seed: int, steps_ns: list[int], person_size_px: float
+) -> None:
     raw = poses(seed, len(steps_ns))
-    out = smooth(raw, np.cumsum(steps_ns), scale_px)
+    out = smooth(raw, np.cumsum(steps_ns), person_size_px)
     assert (out >= np.minimum.accumulate(raw) - 1e-6).all()
     assert (out <= np.maximum.accumulate(raw) + 1e-6).all()
 
@@ -73,11 +79,11 @@ def test_only_differences_of_time_and_relative_size_count(seed: int, start_ns: i
     np.testing.assert_allclose(out, smooth(raw, times_ns), atol=1e-6)
 
 
-@pytest.mark.parametrize(("pose", "scale_px"), [(0.0, SCALE_PX), (0.5, 0.0)])
-def test_it_starts_anew_after_a_frame_without_pose_or_size(pose: float, scale_px: float) -> None:
+@pytest.mark.parametrize(("pose", "person_size_px"), [(0.0, SCALE_PX), (0.5, 0.0)])
+def test_it_starts_anew_after_a_frame_without_pose_or_size(pose: float, person_size_px: float) -> None:
     smoother, raw = PoseSmoother(), poses(1, 2)
     smoother(vector(raw[0]), 0, SCALE_PX, SIZE_PX)
-    np.testing.assert_array_equal(smoother(vector(pose), FRAME_NS, scale_px, SIZE_PX), vector(pose))
+    np.testing.assert_array_equal(smoother(vector(pose), FRAME_NS, person_size_px, SIZE_PX), vector(pose))
     np.testing.assert_array_equal(smoother(vector(raw[1]), 2 * FRAME_NS, SCALE_PX, SIZE_PX)[:132], raw[1])
 
 

@@ -1,4 +1,4 @@
-"""Windows: never over a gap, never back in time, evenly spaced, and of one stream only."""
+"""Check that windows never span a gap, are evenly spaced, and are of one stream only."""
 
 import numpy as np
 import pytest
@@ -146,7 +146,7 @@ def test_two_streams_with_a_windower_each_do_not_mix() -> None:
         assert (a.vectors == 1).all() and (b.vectors == 2).all()
 
 
-def test_a_given_frame_is_not_written_to_and_a_window_is_not_changed_later() -> None:
+def test_a_pushed_frame_is_not_modified_and_a_window_is_not_changed_later() -> None:
     windower, vectors = Windower(3, None), [marked(i + 1) for i in range(5)]
     windows = [windower.push(i * MS, v) for i, v in enumerate(vectors)]
     kept = [w.vectors.copy() for w in full(windows)]
@@ -155,7 +155,7 @@ def test_a_given_frame_is_not_written_to_and_a_window_is_not_changed_later() -> 
         np.testing.assert_array_equal(window.vectors, before)
 
 
-def test_present_is_the_share_of_frames_with_a_pose() -> None:
+def test_person_ratio_is_the_fraction_of_frames_with_a_pose() -> None:
     windower = Windower(4, None)
     for i in range(4):
         vector = marked(1)
@@ -165,7 +165,7 @@ def test_present_is_the_share_of_frames_with_a_pose() -> None:
     assert window is not None and window.person_ratio == 0.25
 
 
-def test_a_pose_without_face_or_hand_is_nobody() -> None:
+def test_a_pose_without_face_or_hand_is_not_a_person() -> None:
     windower, pose_only = Windower(4, None), marked(1)
     pose_only[SLICES["face"].start :] = 0
     windows = [windower.push(i * 40 * MS, pose_only) for i in range(8)]
@@ -181,7 +181,7 @@ def test_memory_stays_bounded_at_a_high_frame_rate_and_over_slow_ones() -> None:
     assert len(windower._times) <= 29 * 20 + 2
 
 
-def test_a_leg_confirms_a_pose_where_it_is_seen_on_half_of_the_frames_and_that_is_asked_for() -> None:
+def test_a_leg_confirms_a_pose_if_detected_on_half_of_the_frames_and_if_enabled() -> None:
     seen = {"L": [LEFT_ANKLE], "R": [RIGHT_ANKLE], "x": [LEFT_HIP, RIGHT_HIP]}
 
     def share(legs: str, legs_confirm: bool = True) -> float:

@@ -1,4 +1,4 @@
-"""Model folders of every kind of weights: the same windows in, the same probabilities out, and what is refused."""
+"""Check that all formats of weights return the same probabilities, and which model folders are refused."""
 
 import os
 import subprocess
@@ -107,7 +107,7 @@ def test_a_temperature_divides_the_logits(temperature: float):
     )
 
 
-def test_the_shipped_model_tells_the_same_of_one_and_of_many():
+def test_the_shipped_model_predicts_the_same_for_one_window_and_for_many():
     classify = Classifier(TESTCARD)
     windows = RNG.uniform(size=(11, 30, SIZE)).astype(np.float32)
     together = classify(windows)
@@ -162,14 +162,14 @@ def test_a_card_that_disagrees_is_refused_naming_both(tmp_path: Path, changes: d
 
 @pytest.mark.parametrize("content", [b"", b"This is not a network.\n", b"PK\x03\x04 cut"])
 @pytest.mark.parametrize("suffix", LOADERS)
-def test_damaged_weights_are_told_in_a_sentence(tmp_path: Path, suffix: str, content: bytes):
+def test_damaged_weights_are_reported_in_one_sentence(tmp_path: Path, suffix: str, content: bytes):
     (folder_with_card(tmp_path) / f"model{suffix}").write_bytes(content)
     with pytest.raises(UserError, match=f"model{suffix} cannot be loaded: .") as told:
         Classifier(tmp_path)
     assert "\n" not in str(told.value)
 
 
-def test_what_keras_and_tensorflow_say_is_told_by_the_line_that_says_what_is_wrong():
+def test_errors_of_keras_and_tensorflow_are_reduced_to_the_line_with_the_cause():
     import tensorflow as tf
 
     lstm = tf.keras.layers.LSTM(2)

@@ -1,4 +1,4 @@
-"""From probabilities to actions: what must hold for any sequence, and a few sequences by hand."""
+"""Check properties of the action detector that hold for any sequence, and a few sequences by hand."""
 
 import math
 from itertools import pairwise
@@ -101,7 +101,7 @@ def test_refractory_time_is_respected_and_actions_do_not_overlap(p: Parameters, 
 
 
 @given(parameters, sequences)
-def test_an_action_ends_when_nobody_is_there_any_more(p: Parameters, sequence: list) -> None:
+def test_an_action_ends_when_no_person_is_present_any_more(p: Parameters, sequence: list) -> None:
     assume(p.end_threshold > 0.01)
     decider = ActionDetector(p, IDLE)
     events, now = [], 0.0
@@ -120,7 +120,7 @@ def test_an_empty_prediction_with_leave_at_zero_does_not_stop_the_service() -> N
 
 
 @given(parameters, sequences)
-def test_flush_forgets_everything_but_the_number_of_the_next_action(p: Parameters, sequence: list) -> None:
+def test_flush_resets_everything_but_the_next_id(p: Parameters, sequence: list) -> None:
     used, fresh = ActionDetector(p, IDLE), ActionDetector(p, IDLE)
     count = len(actions(decide(used, sequence)))
     again, first = decide(used, sequence), decide(fresh, sequence)
@@ -233,7 +233,7 @@ def test_a_verdict_that_wavers_tears_no_action_apart(p: Parameters, both: list[f
     ]
 
 
-def test_a_push_up_is_sure_though_neither_verdict_is() -> None:
+def test_a_push_up_reaches_the_threshold_though_neither_verdict_does() -> None:
     events = verdicts(PLAIN, [0.5] * 20)
     assert [event.event for event in events] == ["started", "ended"] and events[-1].confidence == pytest.approx(0.9)
 
@@ -250,11 +250,11 @@ def test_an_action_is_under_way_though_another_is_like_it():
     assert told({"hello": 0.34, "thanks": 0.33, "sorry": 0.33, "rest": 0.0}) == [], "it may be anything"
 
 
-def test_who_knows_no_rest_is_sure_of_an_action_by_its_own_probability_alone():
+def test_without_an_idle_label_an_action_votes_with_its_own_probability_alone():
     assert told({"hello": 0.55, "thanks": 0.45}) == [] and told({"hello": 0.9, "thanks": 0.1}) == [("hello", 0.9)]
 
 
-def test_the_last_word_is_the_mean_of_the_whole_action() -> None:
+def test_the_final_verdict_is_the_mean_over_the_whole_action() -> None:
     events = verdicts(PLAIN, [0.9] * 15 + [0.2] * 30)
     assert [(event.label, event.verdict, event.full_label) for event in events] == [
         ("push up", "right", "push up/right"),
@@ -262,7 +262,7 @@ def test_the_last_word_is_the_mean_of_the_whole_action() -> None:
     ]
 
 
-def test_the_next_action_is_judged_by_itself() -> None:
+def test_the_verdict_of_the_next_action_is_independent() -> None:
     right, nothing, wrong = ({"push up/right": r, "push up/wrong": w} for r, w in [(0.9, 0.1), (0.0, 0.0), (0.1, 0.9)])
     steps = [(0.04, step) for step in [right] * 40 + [nothing] * 20 + [wrong] * 20]
     assert [action.verdict for action in actions(decide(ActionDetector(PLAIN), steps))] == ["right", "wrong"]
@@ -280,7 +280,7 @@ def test_an_idle_verdict_is_no_part_of_its_action_and_idle_ones_stand_together()
     assert [event.full_label for event in decide(decider, [(0.04, moving)])] == ["push up/right"] * 2
 
 
-def test_a_sum_beyond_one_is_told_as_one() -> None:
+def test_a_sum_above_one_is_reported_as_one() -> None:
     (event,) = ActionDetector(Parameters(min_duration_s=0)).update(0, {"push up/right": 0.9, "push up/wrong": 0.9})
     assert event.confidence == 1
 
@@ -303,7 +303,7 @@ def run(p: Parameters, values: list[float], period_s: float = 0.1) -> list[Event
 PLAIN = Parameters(smoothing_s=0, start_threshold=0.7, end_threshold=0.4, min_duration_s=0.3, refractory_s=0.5)
 
 
-def test_an_action_starts_where_it_was_first_sure_and_wobbling_between_the_thresholds_does_not_end_it() -> None:
+def test_an_action_starts_at_the_threshold_and_is_not_ended_by_changes_between_the_thresholds() -> None:
     events = run(PLAIN, [0.1, 0.8, 0.5, 0.69, 0.5, 0.45, 0.41, 0.39, 0.1])
     assert [(e.event, round(e.start_s, 6), e.end_s) for e in events] == [
         ("started", 0.1, None),
@@ -317,7 +317,7 @@ def test_a_flicker_shorter_than_the_minimum_is_not_reported_and_takes_no_id() ->
     assert [(e.event, e.id) for e in events] == [("started", 1)]
 
 
-def test_a_surer_label_takes_over_at_once() -> None:
+def test_a_label_of_higher_confidence_takes_over_at_once() -> None:
     decider = ActionDetector(PLAIN)
     events = []
     for i in range(20):

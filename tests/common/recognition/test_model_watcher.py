@@ -1,4 +1,4 @@
-"""When a model folder counts as replaced."""
+"""Check when a model folder counts as replaced."""
 
 from pathlib import Path
 

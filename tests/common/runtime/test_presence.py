@@ -1,4 +1,4 @@
-"""Which services run, which have finished, which fell silent."""
+"""Check which services run, have finished or have timed out."""
 
 import msgspec
 import pytest
@@ -38,7 +38,7 @@ def test_two_extractors_are_waited_for_where_two_are_named() -> None:
     assert heard.not_running(["keypoints", "keypoints"], 0.0) == []
 
 
-def test_a_stream_is_finished_when_every_process_that_heard_its_beginning_says_so() -> None:
+def test_a_stream_is_drained_when_every_process_that_received_its_start_has_processed_its_end() -> None:
     first, second = status("logger", 1, ended_streams=("cam", "clip")), status("logger", 2, ended_streams=("cam",))
     heard = roster(first, second)
     assert heard.not_drained([first, second], "cam", 0.0) == []
@@ -46,7 +46,7 @@ def test_a_stream_is_finished_when_every_process_that_heard_its_beginning_says_s
     assert heard.not_drained([first], "clip", 0.0) == []  # the other one began later, and will never hear of it
 
 
-def test_a_process_that_falls_silent_is_waited_for_and_one_that_says_goodbye_is_not() -> None:
+def test_a_process_that_times_out_is_waited_for_and_one_that_stops_is_not() -> None:
     overlay = status("overlay")
     heard = roster(overlay)
     assert heard.not_drained([overlay], "cam", HEARTBEAT_TIMEOUT_S + 1) == ["overlay"]
@@ -62,7 +62,7 @@ def test_a_process_that_had_crashed_when_the_stream_began_is_not_waited_for() ->
     assert heard.not_drained([dead, new], "clip", 9.0) == ["overlay"]
 
 
-def test_a_process_is_replaced_when_it_is_silent_and_a_new_one_is_there() -> None:
+def test_a_process_is_replaced_when_it_timed_out_and_a_new_one_is_present() -> None:
     old, new = status("windows", 1), status("windows", 2)
     heard = roster(old)
     assert heard.replaced([old], HEARTBEAT_TIMEOUT_S + 1) == []  # it is gone, but nobody has taken its place
@@ -79,13 +79,13 @@ def test_a_process_is_replaced_when_it_is_silent_and_a_new_one_is_there() -> Non
 @pytest.mark.parametrize(
     ("later_s", "there"), [(0.0, True), (HEARTBEAT_TIMEOUT_S, True), (HEARTBEAT_TIMEOUT_S + 0.01, False)]
 )
-def test_a_silent_service_is_neither_present_nor_ready(later_s: float, there: bool) -> None:
+def test_a_service_that_timed_out_is_neither_present_nor_ready(later_s: float, there: bool) -> None:
     heard = roster(status("hub"))
     assert bool(heard.present("hub", later_s)) is there
     assert (heard.not_running(["hub"], later_s) == []) is there
 
 
-def test_a_reader_is_behind_by_what_it_adds_to_the_age_that_frames_have_at_the_hub() -> None:
+def test_the_lag_of_a_reader_is_its_latency_minus_that_of_the_hub() -> None:
     hub, quick, slow = (
         msgspec.structs.replace(status(service), min_latency_ms=latency_ms)
         for service, latency_ms in (("hub", 2700.0), ("logger", 2900.0), ("overlay", 4700.0))
@@ -96,7 +96,7 @@ def test_a_reader_is_behind_by_what_it_adds_to_the_age_that_frames_have_at_the_h
     assert roster().lag_s(["overlay"], 0.0) == 0.0
 
 
-def test_silence_is_told_once_and_again_after_a_return() -> None:
+def test_a_timeout_is_reported_once_and_again_after_a_return() -> None:
     heard = roster(status("hub"), status("logger"))
     heard.on_status(status("logger"), 3.0)
     assert [s.service for s in heard.pop_timed_out(3.5)] == ["hub"]
@@ -105,12 +105,12 @@ def test_silence_is_told_once_and_again_after_a_return() -> None:
     assert {s.service for s in heard.pop_timed_out(8.0)} == {"hub", "logger"}
 
 
-def test_who_says_goodbye_is_not_told_as_silent() -> None:
+def test_a_process_that_stops_does_not_time_out() -> None:
     heard = roster(status("hub"), status("hub", state="stopping"))
     assert heard.all() == [] and heard.pop_timed_out(100.0) == []
 
 
-def test_a_goodbye_of_somebody_never_heard_is_harmless() -> None:
+def test_the_stop_of_an_unknown_process_is_harmless() -> None:
     assert roster(status("hub", state="stopping")).all() == []
 
 

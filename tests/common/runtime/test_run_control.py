@@ -1,4 +1,4 @@
-"""When a source may begin, pauses, starts over and ends: status messages in, its answers out."""
+"""Check when a source may begin, must pause, starts over and ends, given status messages."""
 
 import pytest
 
@@ -82,7 +82,7 @@ def test_a_second_process_beside_the_first_is_no_reason_to_start_over(run: Run) 
     assert run.conductor.replaced_readers() == ""
 
 
-def test_what_crashes_again_and_again_does_not_keep_a_file_for_ever(run: Run) -> None:
+def test_a_service_that_crashes_repeatedly_does_not_restart_a_file_for_ever(run: Run) -> None:
     for number in range(2, 2 * MAX_STARTS):
         run.pass_by(HEARTBEAT_TIMEOUT_S + 1, "hub", "keypoints", "logger", f"windows.{number}")
         if run.conductor.replaced_readers():
@@ -92,7 +92,7 @@ def test_what_crashes_again_and_again_does_not_keep_a_file_for_ever(run: Run) ->
     assert run.conductor.replaced_readers() == ""
 
 
-def test_the_run_ends_when_all_who_heard_the_beginning_have_heard_the_end(run: Run) -> None:
+def test_the_run_ends_when_all_that_received_the_start_have_processed_the_end(run: Run) -> None:
     run.conductor.last_frame_sent(live=False)
     run.report("windows", ended_streams=("cam",))
     assert not run.conductor.drained(["cam"])
@@ -102,14 +102,14 @@ def test_the_run_ends_when_all_who_heard_the_beginning_have_heard_the_end(run: R
     assert run.conductor.drained(["cam"])
 
 
-def test_who_starts_after_the_end_is_not_waited_for(run: Run) -> None:
+def test_a_process_that_starts_after_the_end_is_not_waited_for(run: Run) -> None:
     run.conductor.last_frame_sent(live=False)
     run.report("windows", "logger", ended_streams=("cam",))
     run.report("keypoints.2", "logger.2")
     assert run.conductor.drained(["cam"])
 
 
-def test_who_never_finishes_is_waited_for_a_minute(run: Run, caplog) -> None:
+def test_a_process_that_never_finishes_is_waited_for_a_minute(run: Run, caplog) -> None:
     run.conductor.last_frame_sent(live=False)
     run.pass_by(DRAIN_TIMEOUT_S - 1, "hub", "windows", "logger")
     assert not run.conductor.drained(["cam"])
@@ -118,7 +118,7 @@ def test_who_never_finishes_is_waited_for_a_minute(run: Run, caplog) -> None:
     assert "logger, windows did not finish" in caplog.text
 
 
-def test_of_a_live_stream_those_hear_the_end_who_are_there_then(run: Run) -> None:
+def test_the_end_of_a_live_stream_is_for_the_processes_present_then(run: Run) -> None:
     run.pass_by(HEARTBEAT_TIMEOUT_S + 1, "hub", "keypoints", "windows.2", "logger")  # the first one was killed
     run.conductor.last_frame_sent(live=True)
     run.report("logger", ended_streams=("cam",))
@@ -158,7 +158,7 @@ def test_a_recorder_goes_on_where_it_was(monkeypatch) -> None:
     assert run.conductor.replaced_readers() == ""
 
 
-def test_readers_that_were_given_up_hold_nobody_up_but_the_others_still_do(monkeypatch) -> None:
+def test_readers_that_were_given_up_do_not_pause_a_source_but_others_do(monkeypatch) -> None:
     run = Run(monkeypatch)
     run.pass_by(121, "hub", "keypoints", "windows")
     assert run.conductor.ready()  # without the logger

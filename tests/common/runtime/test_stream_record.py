@@ -1,4 +1,4 @@
-"""Predictions and ends in; how much there was and what is missing out."""
+"""Check the counts of a stream, and which of its frames are missing."""
 
 from collections.abc import Iterable
 
@@ -52,14 +52,14 @@ def test_frames_that_a_stride_leaves_out_are_not_missing(seqs: Iterable[int], mi
     assert record_of(seqs, frames, stride=3).missing == missing
 
 
-def test_of_a_live_stream_what_came_before_the_first_prediction_is_not_what_was_passed_over() -> None:
+def test_frames_of_a_live_stream_before_the_first_prediction_are_not_skipped_ones() -> None:
     record = record_of([299], 300, live=True)
     assert (record.before, record.skipped, record.missing) == (299, 0, [])
     record = record_of([10, 12, 13, 19], 20, live=True)
     assert (record.before, record.skipped, record.missing) == (10, 6, [])
 
 
-def test_what_comes_twice_counts_once() -> None:
+def test_a_repeated_prediction_counts_once() -> None:
     record = StreamRecord()
     record.begin(prediction(0))
     assert [record.add(prediction(seq), "") for seq in (0, 1, 1, 0, 2)] == [True, True, False, False, True]
@@ -96,7 +96,7 @@ def test_a_camera_that_began_again_is_counted_from_there() -> None:
     assert record.counts["frames"] == 108
 
 
-def test_what_a_logger_missed_while_it_was_away_is_missing() -> None:
+def test_frames_during_a_restart_of_the_logger_are_missing() -> None:
     record = StreamRecord()
     for seq in range(5):
         record.read(seq, "wave", "")
@@ -108,7 +108,7 @@ def test_what_a_logger_missed_while_it_was_away_is_missing() -> None:
     assert record.skipped == 6  # live, both kinds of gaps look alike
 
 
-def test_what_is_replayed_may_have_gaps_of_its_own() -> None:
+def test_a_replay_may_have_gaps_of_its_own() -> None:
     record = StreamRecord(gapless=False)
     record.begin(prediction(3))
     record.add(prediction(3), "")

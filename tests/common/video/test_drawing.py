@@ -1,4 +1,4 @@
-"""What is drawn stays in the picture, and shows what it should."""
+"""Check that what is drawn stays inside the image and is where it should be."""
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ def test_each_part_is_drawn_in_its_colour_and_an_absent_one_not_at_all(part: str
     assert colours(picture) == {COLOURS[part]}
 
 
-def test_nobody_is_nothing() -> None:
+def test_without_a_person_nothing_is_drawn() -> None:
     picture = black()
     draw_skeleton(picture, np.zeros(SIZE, np.float32))
     assert not picture.any()
@@ -86,7 +86,7 @@ def test_landmarks_far_outside_do_not_overflow(size: tuple[int, int], x: float, 
 
 
 @given(sizes, st.dictionaries(st.text(max_size=30), st.floats(0, 1), max_size=12), st.lists(st.text(max_size=40)))
-def test_any_label_and_any_picture_can_be_written_on(
+def test_any_label_can_be_drawn_on_any_image(
     size: tuple[int, int], probabilities: dict[str, float], words: list[str]
 ) -> None:
     picture = black(*size)
@@ -137,7 +137,7 @@ def test_a_word_has_the_colour_of_its_verdict() -> None:
     assert places[0].max() < places[1].min() and places[1].max() < places[2].min()
 
 
-def test_the_bars_of_an_active_action_are_told_apart_by_verdict() -> None:
+def test_the_bars_of_an_active_action_are_coloured_by_verdict() -> None:
     picture = black(640, 480)
     draw_probabilities(picture, {"push up/right": 1.0, "push up/wrong": 1.0, "sit up/wrong": 1.0}, "push up")
     green, red = ((picture == colour).all(axis=2).any(axis=1).nonzero()[0] for colour in VERDICTS.values())

@@ -1,4 +1,4 @@
-"""Times of files rise, follow the stamps, and never run away from them; rates are what stamps say."""
+"""Check that times of files rise and stay close to the timestamps, and that rates are those of the timestamps."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -49,12 +49,12 @@ def shots_ms(source: FileSource) -> list[float]:
 # --- the clock ------------------------------------------------------------------------------------------
 
 
-def test_stamps_that_rise_are_the_times() -> None:
+def test_rising_timestamps_are_the_times() -> None:
     assert times([0, 40, 85, 3000, 3010]) == [0, 40, 85, 3000, 3010]
 
 
 @given(st.lists(st.integers(0, 200), min_size=1, max_size=60), st.sampled_from([10.0, 25.0, 60.0]))
-def test_repeated_stamps_never_run_away(steps: list[int], fps: float) -> None:
+def test_times_of_repeated_timestamps_stay_close_to_them(steps: list[int], fps: float) -> None:
     stamps = np.cumsum(steps).tolist()
     found = times(stamps, fps)
     assert all(one < other for one, other in pairwise(found))
@@ -63,7 +63,7 @@ def test_repeated_stamps_never_run_away(steps: list[int], fps: float) -> None:
 
 
 @given(st.lists(st.none() | st.integers(-(10**6), 10**11), min_size=1, max_size=60))
-def test_whatever_the_stamps_times_rise(stamps: list[int | None]) -> None:
+def test_times_rise_for_any_timestamps(stamps: list[int | None]) -> None:
     found = times(stamps)
     assert all(one < other for one, other in pairwise(found))
 
@@ -71,7 +71,7 @@ def test_whatever_the_stamps_times_rise(stamps: list[int | None]) -> None:
 @given(st.integers(1, 20), st.integers(-(10**10), 10**12))
 @example(1, 3 * PERIOD - 1)  # as far beyond the next stamp as one of two that are exchanged may be
 @example(1, 3 * PERIOD)
-def test_one_stamp_that_is_none_moves_no_other(place: int, stamp: int) -> None:
+def test_one_invalid_timestamp_changes_no_other_time(place: int, stamp: int) -> None:
     stamps: list[int | None] = [PERIOD * number for number in range(24)]
     stamps[place] = stamp
     found = times(stamps)
@@ -81,7 +81,7 @@ def test_one_stamp_that_is_none_moves_no_other(place: int, stamp: int) -> None:
     assert found[place + 2 :] == true[place + 2 :]
 
 
-def test_pictures_whose_stamps_are_exchanged_stay_within_a_frame_of_their_place() -> None:
+def test_frames_whose_timestamps_are_exchanged_stay_within_one_frame_of_their_time() -> None:
     found = times([0, 40, 120, 80, 160, 240, 200, 280])
     assert max(abs(time - PERIOD * number) for number, time in enumerate(found)) <= PERIOD
     assert found[-1] == 280
@@ -92,7 +92,7 @@ def test_a_recording_behind_another_goes_on_after_it() -> None:
     assert times(once + once) == [PERIOD * number for number in range(100)]
 
 
-def test_without_stamps_the_rate_is_the_clock() -> None:
+def test_without_timestamps_the_rate_is_the_clock() -> None:
     assert times([None] * 5) == [0, 40, 80, 120, 160]
 
 
@@ -107,7 +107,7 @@ def test_a_file_with_stalls_and_a_rate_that_changes_keeps_its_times(kind: str, t
     assert shots_ms(source) == pytest.approx(stamps, abs=1)
 
 
-def test_a_stream_without_stamps_has_its_nominal_rate(tmp_path: Path) -> None:
+def test_a_stream_without_timestamps_has_its_nominal_rate(tmp_path: Path) -> None:
     path = tmp_path / "x.h264"
     with av.open(str(path), "w", format="h264") as container:
         stream = container.add_stream("libx264", rate=20)
@@ -148,7 +148,7 @@ VARYING = [*range(0, 1000, 16), *range(1000, 6000, 200)]
 
 @pytest.mark.parametrize(("name", "codec"), [("x.webm", "libvpx"), ("x.mkv", "mpeg4"), ("x.mp4", "mpeg4")])
 @pytest.mark.parametrize("stamps", [STALL, VARYING, range(5000, 6000, 40)])
-def test_a_whole_file_is_not_said_to_lack_frames(
+def test_a_complete_file_is_not_reported_as_incomplete(
     tmp_path: Path, name: str, codec: str, stamps: Sequence[int], caplog: pytest.LogCaptureFixture
 ) -> None:
     assert len(shots_ms(FileSource(film(tmp_path / name, stamps, codec)))) == len(stamps)

@@ -1,4 +1,4 @@
-"""Pictures turned, mirrored, resized, and through JPEG."""
+"""Check rotating, mirroring and resizing of images, and JPEG."""
 
 import cv2
 import numpy as np
@@ -35,7 +35,7 @@ def header(width: int, height: int, encoding: str = "jpeg") -> Frame:
     )
 
 
-def test_without_settings_a_picture_is_passed_on_as_it_is() -> None:
+def test_without_settings_an_image_is_unchanged() -> None:
     picture = noise(3, 5)
     assert apply_camera_settings(picture, options()) is picture
 
@@ -63,7 +63,7 @@ def test_one_of_width_and_height_keeps_the_proportions(
         assert got_height == pytest.approx(got_width * had_height / had_width, abs=0.5 + 0.5 * had_height / had_width)
 
 
-def test_jpeg_and_back_is_nearly_the_same_picture() -> None:
+def test_jpeg_and_back_is_nearly_the_same_image() -> None:
     picture = cv2.GaussianBlur(noise(60, 80), (0, 0), 5)
     jpeg = to_jpeg(picture, 95)
     assert jpeg.ndim == 1 and jpeg.dtype == np.uint8 and len(jpeg) < picture.size / 3
@@ -77,7 +77,7 @@ def test_raw_pixels_pass_unchanged() -> None:
 
 
 @pytest.mark.parametrize("damage", ["empty", "text", "half header", "other size", "huge size"])
-def test_a_jpeg_that_is_none_is_a_bad_message_and_stops_nobody(damage: str) -> None:
+def test_a_malformed_jpeg_is_a_bad_message_and_is_counted(damage: str) -> None:
     jpeg = to_jpeg(noise(60, 80), 90)
     if damage == "huge size":  # what the file says of itself: 65535 x 65535
         jpeg = jpeg.copy()

@@ -1,4 +1,4 @@
-"""The page, asked as a browser asks."""
+"""Check the page with requests like those of a browser."""
 
 import http.client
 import socket
@@ -31,7 +31,7 @@ def get(page: MjpegServer, path: str, host: str | None = None, **headers: str) -
             yield response
 
 
-def test_a_viewer_gets_the_pictures_that_are_shown(page: MjpegServer):
+def test_a_viewer_receives_the_published_images(page: MjpegServer):
     assert not page.has_viewers("cam")
     with get(page, "/stream/cam") as response:
         until(lambda: page.has_viewers("cam"), 10)
@@ -74,7 +74,7 @@ def test_another_sites_page_cannot_show_the_stream(page: MjpegServer, site: str,
         assert response.status == status
 
 
-def test_a_port_in_use_is_told():
+def test_a_port_in_use_is_reported():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"port {port}"):

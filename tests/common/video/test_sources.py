@@ -1,4 +1,4 @@
-"""Files, folders, addresses and cameras, whole and damaged."""
+"""Check files, folders, addresses and cameras, intact and damaged."""
 
 import logging
 import socket
@@ -79,7 +79,7 @@ def test_a_file_played_live_keeps_its_own_pace(tmp_path: Path) -> None:
     assert 0.19 <= time.monotonic() - begun < patience(1)
 
 
-def test_a_damaged_or_foreign_file_is_told_by_its_name(tmp_path: Path) -> None:
+def test_a_damaged_or_unknown_file_is_reported_with_its_name(tmp_path: Path) -> None:
     whole = video(tmp_path / "whole.mp4").read_bytes()
     for name, content in {
         "empty.mp4": b"",
@@ -106,7 +106,7 @@ def test_a_file_that_declares_more_frames_than_it_holds_says_so_at_its_end(
     assert f"declares 50 frames, of which {count}" in caplog.text
 
 
-def test_a_name_that_is_nothing_is_told_with_the_setting() -> None:
+def test_a_source_that_does_not_exist_is_reported_with_the_setting() -> None:
     with pytest.raises(UserError, match=r"nowhere\.mp4.*camera\.source"):
         choose("nowhere.mp4")
 
@@ -141,7 +141,7 @@ def test_a_folder_that_loops_runs_on_in_time(tmp_path: Path) -> None:
     assert np.diff([shot.captured_ns for shot in shots]).tolist() == [100_000_000] * 4
 
 
-def test_a_folder_without_images_and_one_with_a_broken_image_are_told(tmp_path: Path) -> None:
+def test_a_folder_without_images_and_one_with_a_broken_image_are_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no images"):
         choose(tmp_path)
     (tmp_path / "broken.png").write_bytes(b"text")
@@ -153,7 +153,7 @@ def test_a_folder_without_images_and_one_with_a_broken_image_are_told(tmp_path: 
 
 
 @pytest.mark.skipif(Path(f"/dev/video{MISSING_CAMERA}").exists(), reason="there is such a camera")
-def test_a_camera_that_is_not_there_is_told_with_what_to_do() -> None:
+def test_a_missing_camera_is_reported_with_what_to_do() -> None:
     with pytest.raises(UserError, match=rf"Camera {MISSING_CAMERA} does not open; .*"):
         choose(MISSING_CAMERA)
 
@@ -172,7 +172,7 @@ def test_a_test_card_too_small_is_a_user_error() -> None:
         choose("testcard", width=16, height=16)
 
 
-def test_an_address_gives_live_pictures_and_is_lost_when_its_server_is_gone() -> None:
+def test_an_address_returns_live_frames_and_is_lost_when_its_server_ends() -> None:
     with network_camera([grey(20 * i) for i in range(10)]) as address:
         source = choose(address)
         assert (source.live, source.waits_for_readers) == (True, False)
@@ -252,7 +252,7 @@ def device(devices: Path, number: int, frames: int = 4) -> None:
     path.rename(devices / f"video{number}")
 
 
-def test_auto_is_the_first_camera_that_gives_a_picture_whatever_its_number(devices: Path) -> None:
+def test_auto_is_the_first_camera_that_returns_a_frame_whatever_its_number(devices: Path) -> None:
     (devices / "video0").touch()  # does not open
     device(devices, 2, frames=0)
     device(devices, 12)
@@ -278,7 +278,7 @@ def test_auto_is_the_test_card_only_where_no_camera_was_before(devices: Path) ->
     assert source.name == "camera 3"
 
 
-def test_a_camera_without_a_picture_is_a_mistake_at_first_and_later_lost(devices: Path) -> None:
+def test_a_camera_without_a_frame_is_a_user_error_at_first_and_later_lost(devices: Path) -> None:
     device(devices, 0, frames=0)
     device(devices, 1)
     for number, does in ((0, "opens, but returns no frame"), (7, "does not open")):

@@ -1,4 +1,4 @@
-"""The test card keeps its schedule: in its segments for any seed, and in its pixels for a few."""
+"""Check that the test card follows its schedule: in its segments for any seed, and in its pixels for a few."""
 
 from itertools import pairwise
 
@@ -58,7 +58,7 @@ def test_frame_has_the_asked_shape_and_is_not_dark(width: int, height: int) -> N
     assert frame[:, : width // 20].mean() > 60  # the backdrop
 
 
-def test_too_small_a_picture_is_refused_with_its_size() -> None:
+def test_too_small_a_frame_is_refused_with_its_size() -> None:
     with pytest.raises(ValueError, match="159x120"):
         testcard.TestCard(0, 159, 120)
 

@@ -1,4 +1,4 @@
-"""A video is read back with as many frames, of the same size, at their times, but for long pauses."""
+"""Check that a video is read back with all frames, at their size and times, except for long pauses."""
 
 import subprocess
 import sys
@@ -64,7 +64,7 @@ def test_a_files_frames_are_all_there_once_at_their_times(tmp_path: Path) -> Non
     assert length_s(path) == pytest.approx(5.02, abs=0.001)
 
 
-def test_jitter_drops_no_picture(tmp_path: Path) -> None:
+def test_jitter_drops_no_image(tmp_path: Path) -> None:
     jitter = np.random.default_rng(0).uniform(-0.003, 0.003, 200)
     seconds = [number / FPS + float(late) for number, late in enumerate(jitter)]
     write(tmp_path / "x.mp4", [(at, 50) for at in seconds], live=False)
@@ -82,7 +82,7 @@ def test_any_rate_can_be_written(fps: float, live: bool, tmp_path: Path) -> None
     assert cv2.VideoCapture(str(tmp_path / "x.mp4")).get(cv2.CAP_PROP_FPS) == pytest.approx(fps, rel=0.01)
 
 
-def test_a_picture_larger_than_mpeg4_takes_is_made_smaller(tmp_path: Path) -> None:
+def test_an_image_larger_than_mpeg4_allows_is_shrunk(tmp_path: Path) -> None:
     video = VideoWriter(tmp_path / "x.mp4", FPS, (12_000, 30), live=False)
     video.write(grey(100, 12_000, 30), 0)
     video.close()
@@ -123,7 +123,7 @@ def test_a_disk_that_takes_no_more_is_an_oserror() -> None:
 
 
 @pytest.mark.parametrize("fps", [FPS, 1000.0])  # some cameras claim any rate
-def test_of_a_live_stream_too_each_picture_is_encoded_once_at_its_time(fps: float, tmp_path: Path) -> None:
+def test_each_image_of_a_live_stream_is_encoded_once_at_its_time(fps: float, tmp_path: Path) -> None:
     video = VideoWriter(tmp_path / "x.mp4", fps, SIZE, live=True)
     seconds = [0, 0.1, 1.0, 1.02, 1.04, 9.0]  # some are missing, some come faster than the stream's rate
     for number, at in enumerate(seconds):
@@ -162,7 +162,7 @@ def test_a_stream_whose_clock_began_again_is_recorded_on(tmp_path: Path) -> None
     assert length_s(tmp_path / "x.mp4") == pytest.approx(20 / FPS, abs=0.001)
 
 
-def test_a_picture_of_another_size_is_fitted_instead_of_dropped_silently(tmp_path: Path) -> None:
+def test_an_image_of_another_size_is_resized_and_not_dropped(tmp_path: Path) -> None:
     path = tmp_path / "x.mp4"
     video = VideoWriter(path, FPS, SIZE, live=False)
     video.write(grey(100, 128, 96), 0)
@@ -171,7 +171,7 @@ def test_a_picture_of_another_size_is_fitted_instead_of_dropped_silently(tmp_pat
     assert len(levels(path)) == 2
 
 
-def test_a_folder_that_is_not_there_is_told_with_the_path(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported_with_its_path(tmp_path: Path) -> None:
     path = tmp_path / "nowhere" / "x.mp4"
     with pytest.raises(UserError, match=r"nowhere/x\.mp4"):
         VideoWriter(path, FPS, SIZE, live=True)
