@@ -29,16 +29,21 @@ class Section(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Bus(Section):
+    """Where the hub is."""
+
     host: str
     port: Port
     token_file: str | None
 
     @property
     def endpoints(self) -> Endpoints:
+        """Return where the hub is."""
         return Endpoints(self.host, self.port, self.token_file)
 
 
 class Camera(Section):
+    """The source of frames."""
+
     stream: Name
     source: str | int
     width: Pixels | None
@@ -56,12 +61,16 @@ class Camera(Section):
 
 
 class Extraction(Section):
+    """MediaPipe Holistic's thresholds, and the smoothing of the pose."""
+
     min_detection_confidence: Probability
     min_tracking_confidence: Probability
     smooth: bool
 
 
 class Windows(Section):
+    """The windows that a model classifies."""
+
     length: Annotated[int, Meta(ge=1, le=1000)] | None
     fps: Annotated[float, Meta(gt=0, le=1000)] | None
     stride: Annotated[int, Meta(ge=1)]
@@ -69,10 +78,14 @@ class Windows(Section):
 
 
 class Inference(Section):
+    """The model."""
+
     model: str | None
 
 
 class Decision(Section):
+    """From probabilities to actions."""
+
     smoothing_s: Seconds | None
     start_threshold: Probability | None
     end_threshold: Probability | None
@@ -81,6 +94,8 @@ class Decision(Section):
 
 
 class Overlay(Section):
+    """Where frames are shown."""
+
     window: bool | Literal["auto"]
     page: bool
     page_port: Port
@@ -88,10 +103,14 @@ class Overlay(Section):
 
 
 class Logger(Section):
+    """Where results are written."""
+
     out: str | None
 
 
 class Recorder(Section):
+    """A recording session."""
+
     out: str
     labels: list[str]
     sequences: Annotated[int, Meta(ge=1, le=100_000)]
@@ -102,11 +121,15 @@ class Recorder(Section):
 
 
 class RecordBus(Section):
+    """A recording of the bus."""
+
     out: str | None
     topics: Annotated[list[str], Meta(min_length=1)]
 
 
 class Replay(Section):
+    """The playback of a recording."""
+
     file: str | None
     stage: Literal["frames", "keypoints", "windows", "prediction", "action"]
     speed: Annotated[float, Meta(ge=0, le=1000)]
@@ -238,6 +261,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main() -> None:
+    """Check the settings and print them."""
     parser = argparse.ArgumentParser(prog="python -m common.config", description="Check the settings and print them.")
     add_arguments(parser)
     arguments = parser.parse_args()

@@ -45,6 +45,7 @@ class Camera(Service):
         self._retry_s, self._retry_at = RETRY_S[0], 0.0
 
     def setup(self) -> None:
+        """Connect, and open the source."""
         self._producer = self.closing(FrameProducer(self.settings.bus.endpoints))
         self._sender = self._new_sender()
         try:
@@ -59,6 +60,7 @@ class Camera(Service):
             self._begin()
 
     def step(self, inbox: list[Message]) -> Iterable[Message]:
+        """Work on the current phase: wait for readers, send a frame, or wait for the end."""
         self._run_control.on_messages(inbox)
         try:
             self._phase()
@@ -244,6 +246,7 @@ class Camera(Service):
         self.health.state, self.health.detail = "running", ""
 
     def close(self) -> None:
+        """Close the source and the connection."""
         if self._source:
             self._source.close()
         super().close()

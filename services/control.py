@@ -8,6 +8,7 @@ from common.errors import command
 
 
 def main() -> None:
+    """Send the command of the command line."""
     parser = argparse.ArgumentParser(prog="python -m services.control", description=__doc__)
     parser.add_argument("service", help="such as recorder")
     parser.add_argument("command", help="recorder: pause (and resume), retake, skip, stop")

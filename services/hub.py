@@ -36,6 +36,7 @@ class Hub(Service):
     poll_ms = 0
 
     def setup(self) -> None:
+        """Bind the sockets."""
         self._sockets = self.closing(BrokerSockets(self.settings.bus.endpoints))
         self._dispatcher: Dispatcher[Any, Result] = Dispatcher()
         self._extractors: set[bytes] = set()
@@ -43,6 +44,7 @@ class Hub(Service):
         self._smoothers: dict[str, tuple[int, PoseSmoother]] = {}  # by stream, with the start it is for
 
     def step(self, inbox: list[Message]) -> Iterator[Message]:
+        """Handle requests and results, assign frames, yield keypoints in order."""
         requests = self._sockets.receive(TICK_MS)
         now = time.monotonic()
         for request in requests:

@@ -36,6 +36,7 @@ class Inference(Service):
         self._open = OpenActions()
 
     def setup(self) -> None:
+        """Load the model."""
         self._watcher = ModelWatcher(Path(self.settings.model))
         self._classifier = Classifier(self.settings.model)
         card = self._classifier.card
@@ -49,6 +50,7 @@ class Inference(Service):
         log.info("%s knows %s", self.settings.model, ", ".join(card.labels))
 
     def step(self, inbox: list[Message]) -> Iterator[Message]:
+        """Classify the windows, yield predictions and actions."""
         if self._watcher.replaced(time.monotonic()):
             yield from self._replace()
         if self._open.inherited:

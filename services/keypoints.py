@@ -32,6 +32,7 @@ class Extractor(Service):
         self._asked_at = -ASK_AGAIN_S
 
     def setup(self) -> None:
+        """Connect, and build a graph."""
         self._worker = self.closing(FrameWorker(self.settings.bus.endpoints))  # connects meanwhile
         self._spare = self._new_graph()
 
@@ -40,6 +41,7 @@ class Extractor(Service):
         return Holistic(options.min_detection_confidence, options.min_tracking_confidence)
 
     def step(self, inbox: list[Message]) -> Iterable[Message]:
+        """Request, process and reply to one frame."""
         now = time.monotonic()
         if now - self._asked_at > ASK_AGAIN_S and self._worker.request():
             self._asked_at = now
@@ -109,6 +111,7 @@ class Extractor(Service):
         self.health.ended_streams.add(stream)
 
     def close(self) -> None:
+        """Close the graphs and the connection."""
         for graph in (self._spare, *self._graphs.values()):
             if graph:
                 graph.close()

@@ -124,6 +124,7 @@ def _check_source(settings: Settings) -> str | int:
 
 
 def main() -> None:
+    """Check, and replace this process by honcho."""
     parser = argparse.ArgumentParser(prog="python -m services.launch", description=__doc__.splitlines()[0])
     parser.add_argument("--source", help="camera number, video file, folder, address or testcard")
     parser.add_argument("--seconds", type=float, help="stop after so many seconds of the source")

@@ -47,6 +47,7 @@ class Logger(Service):
         self._retry_at = 0.0
 
     def setup(self) -> None:
+        """Open the files, and resume what a logger that crashed has written."""
         if self._folder is None:
             return
         if (self._folder / "run.json").exists() and not watchdog.is_restart():
@@ -61,9 +62,11 @@ class Logger(Service):
             raise UserError(f"The folder {self._folder} (logger.out) cannot be written: {error.strerror}.") from error
 
     def end_topics(self) -> set[str]:
+        """Return both topics of results."""
         return {"prediction", "action"}  # each has a queue of its own
 
     def step(self, inbox: list[Message]) -> Iterable[Message]:
+        """Write lines, and log lost services."""
         now = time.monotonic()
         for header, _ in inbox:
             if isinstance(header, Status):
@@ -207,6 +210,7 @@ class Logger(Service):
         atomic_write(folder / "run.json", msgspec.json.format(msgspec.json.encode(record), indent=2))
 
     def close(self) -> None:
+        """End open actions, write what is pending and run.json."""
         for stream, action in list(self._open.items()):  # the run was stopped in the middle of it
             end_s = max(action.start_s, self._newest_s.get(stream, 0.0))
             self._action(msgspec.structs.replace(action, event="ended", end_s=end_s))

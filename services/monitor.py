@@ -65,6 +65,7 @@ def watch(subscriber: Subscriber, once_s: float | None) -> None:
 
 
 def main() -> None:
+    """Show the table."""
     parser = argparse.ArgumentParser(
         prog="python -m services.monitor", description=__doc__.splitlines()[0] if __doc__ else None
     )

@@ -44,14 +44,17 @@ class Overlay(Service):
         self._lost = 0  # frames
 
     def tracked_topics(self) -> tuple[str, ...]:
+        """Return none."""
         return ()  # what has arrived may wait: it counts when it is drawn
 
     def setup(self) -> None:
+        """Start the page."""
         if self._options.page:
             self._server = self.closing(MjpegServer(self._options.page_port))
             log.info("live at %s", self._server.url)
 
     def step(self, inbox: list[Message]) -> Iterable[Message]:
+        """Update the views, and show the frames that are due."""
         for stream, view in self._views.items():
             if view.is_drawn():
                 self._close_video(stream)
@@ -165,6 +168,7 @@ class Overlay(Service):
             log.error("No window can be shown (%s); set overlay.window=false, the page shows the same.", error.err)
 
     def close(self) -> None:
+        """Close videos and the page."""
         for stream in list(self._videos):
             self._close_video(stream)
         super().close()

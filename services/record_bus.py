@@ -40,12 +40,15 @@ class RecordBus(Service):
         self._flush_at = 0.0
 
     def tracked_topics(self) -> tuple[str, ...]:
+        """Return all topics that are recorded."""
         return self.topics
 
     def hwm(self) -> dict[str, int]:
+        """Return a longer queue for each topic."""
         return dict.fromkeys(self.topics, DEPTH)
 
     def setup(self) -> None:
+        """Create the file."""
         if not self._options.out:
             raise UserError("No file to record to: name one that does not exist, as in --out run.mcap.")
         begin = {"settings": msgspec.json.encode(self.settings).decode(), "version": __version__}
@@ -59,6 +62,7 @@ class RecordBus(Service):
         log.info("%s: %s", self._options.out, ", ".join(self.topics))
 
     def step(self, inbox: list[Message]) -> Iterable[Message]:
+        """Write what has arrived."""
         received_ns = now_ns()
         try:
             for message in inbox:

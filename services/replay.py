@@ -58,6 +58,7 @@ class Replay(Service):
         self._phase = self._wait_for_others
 
     def setup(self) -> None:
+        """Open the recording."""
         if not self._options.file:
             raise UserError("No recording to play: name one, as in python -m services.replay run.mcap.")
         self._open(self._options.file)
@@ -71,6 +72,7 @@ class Replay(Service):
         self._begun_ns = self._next.received_ns
 
     def step(self, inbox: list[Message]) -> Iterator[Message]:
+        """Work on the current phase: wait for readers, send, or wait for the end."""
         self._run_control.on_messages(inbox)
         for header, _ in inbox:
             mine = header.stream in self._last and header.start == self._last[header.stream].start

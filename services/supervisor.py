@@ -47,10 +47,12 @@ class Child:
         self._asked_to_stop = False
 
     def stop(self) -> None:
+        """Ask it to stop."""
         self._asked_to_stop = True
         self._process.send_signal(signal.SIGTERM)  # does nothing to one that has ended
 
     def kill(self) -> None:
+        """Kill it."""
         self._process.kill()
 
     def wait(self) -> int | None:
@@ -87,6 +89,7 @@ class Child:
                 self._allowed_s = self._left_s = float(line)
 
     def close(self) -> None:
+        """Read its last messages."""
         self._listen()  # its last messages
         self._listener.close()
 
@@ -182,6 +185,7 @@ def _exit_code(code: int) -> int:
 
 
 def main() -> None:
+    """Supervise the service of the command line."""
     parser = argparse.ArgumentParser(prog="python -m services.supervisor", description=__doc__)
     parser.add_argument("service", help="a module of services, such as camera")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="passed on to it")

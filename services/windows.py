@@ -22,6 +22,7 @@ class Windows(Service):
         self._windowers: dict[str, tuple[int, Windower]] = {}  # by stream, with the start it is for
 
     def setup(self) -> None:
+        """Read what windows the model needs."""
         card = read_card(self.settings.model)
         chosen = self.settings.windows
         self._length = chosen.length or card.window.length
@@ -29,6 +30,7 @@ class Windows(Service):
         self._legs_confirm = card.features.whole_body
 
     def step(self, inbox: list[Message]) -> Iterator[Message]:
+        """Add keypoints, yield windows."""
         for header, vector in of_kind(inbox, Keypoints):
             if header.end_of_stream:
                 self._windowers.pop(header.stream, None)

@@ -183,6 +183,7 @@ PAGES: dict[str, Callable[[], str]] = {
 
 
 def main() -> None:
+    """Write the reference pages."""
     FOLDER.mkdir(exist_ok=True)
     for name, page in PAGES.items():
         (FOLDER / name).write_text(page())
