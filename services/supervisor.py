@@ -39,10 +39,12 @@ class Child:
 
     def __init__(self, command: list[str], environment: dict[str, str], reports: bool) -> None:
         self.for_successor: dict[str, str] = {}  # environment of the next process
-        self._listener = watchdog.Watchdog()
-        told = self._listener.child_fd
-        self._process = subprocess.Popen(command, env={**environment, watchdog.VARIABLE: str(told)}, pass_fds=[told])
-        self._listener.close_child_end()
+        self._watchdog = watchdog.Watchdog()
+        child_fd = self._watchdog.child_fd
+        self._process = subprocess.Popen(
+            command, env={**environment, watchdog.VARIABLE: str(child_fd)}, pass_fds=[child_fd]
+        )
+        self._watchdog.close_child_end()
         self._allowed_s = self._left_s = float(watchdog.LONG_TIMEOUT_S) if reports else math.inf
         self._asked_to_stop = False
 
@@ -70,7 +72,7 @@ class Child:
         if self._asked_to_stop:
             self._allowed_s, self._left_s = STOP_S, min(self._left_s, STOP_S)
         else:
-            self._listen()
+            self._read_reports()
         self._left_s -= POLL_S
         if self._left_s < 0:
             return (
@@ -80,8 +82,8 @@ class Child:
             return f"uses more than {memory_limit_mb:.0f} MB"
         return None
 
-    def _listen(self) -> None:
-        for line in self._listener.lines():
+    def _read_reports(self) -> None:
+        for line in self._watchdog.lines():
             variable, is_fact, value = line.partition("=")
             if is_fact:
                 self.for_successor[variable] = value
@@ -90,8 +92,8 @@ class Child:
 
     def close(self) -> None:
         """Read its last messages."""
-        self._listen()  # its last messages
-        self._listener.close()
+        self._read_reports()  # its last messages
+        self._watchdog.close()
 
 
 class Supervisor:

@@ -67,8 +67,8 @@ def prepare(clip: Path | None, frames: int, folder: Path) -> Path:
 def own_times(program: str, path: Path) -> dict[str, float]:
     """What a program of tests.bench.loops tells of itself."""
     command = [sys.executable, "-m", "tests.bench.loops", program, str(path)]
-    told = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True, timeout=LIMIT_S)
-    return json.loads(told.stdout)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True, timeout=LIMIT_S)
+    return json.loads(done.stdout)
 
 
 def side_by_side(clip: Path, folder: Path, rounds: int) -> dict[str, dict[str, Any]]:
