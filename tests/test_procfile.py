@@ -90,7 +90,7 @@ def test_a_file_loses_no_frame_whatever_is_killed(clip: Path, tmp_path: Path):
     run = json.loads((out / "run.json").read_text())
     assert run["state"] == "complete"
     assert run["streams"]["cam"]["frames"] == FRAMES
-    assert running.log.count("and what it knew of the stream is lost") == 5  # the camera and an extractor know nothing
+    assert running.log.count("and its state of the stream is lost") == 5  # the camera and an extractor keep no state
 
 
 def test_what_is_killed_comes_back_and_a_signal_ends_all_in_order(tmp_path: Path):

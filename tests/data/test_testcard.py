@@ -44,7 +44,7 @@ def test_a_model_trained_on_it_can_be_run(cards: Path, tmp_path: Path):
     classifier = Classifier(folder)
     labels = classifier.card.labels
     assert labels == sorted({sequence.label for sequence in dataset.read(cards)})
-    assert classifier.card.metrics["recorders"].keys() == {"card-203", "card-204"}
+    assert classifier.card.metrics["accuracy_by_subject"].keys() == {"card-203", "card-204"}
     probabilities = classifier(np.full((3, 15, 1662), 0.5, np.float32))
     assert probabilities.shape == (3, len(labels))
     assert probabilities.sum(axis=1) == pytest.approx(1, abs=1e-5)
