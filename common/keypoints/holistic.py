@@ -85,9 +85,9 @@ class Holistic:
             raise ValueError(f"a frame at {captured_ns} ns after one at {self._last_ns} ns")
         # SolutionBase has no public way to set the time of a frame; it adds its own step of 33 ms to this one.
         if self._last_ns is None:
-            self._shift_us: int = self._graph._simulated_timestamp - captured_ns // 1000  # noqa: SLF001
+            self._shift_us: int = self._graph._simulated_timestamp - captured_ns // 1000
         self._last_ns = captured_ns
-        self._graph._simulated_timestamp = captured_ns // 1000 + self._shift_us  # noqa: SLF001
+        self._graph._simulated_timestamp = captured_ns // 1000 + self._shift_us
         rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         rgb.flags.writeable = False  # else MediaPipe copies it
         with quiet() if self._is_fresh else contextlib.nullcontext():  # a pointless warning at the first person
