@@ -40,6 +40,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     files = {item.path for item in items}
     long = {path for path in files if re.search(r"\bpipeline\(", path.read_text())}
     items.sort(key=lambda item: item.path not in long)
+    for item in items:
+        if getattr(item.obj, "is_hypothesis_test", False):  # a hundred examples: coverage would double their time
+            item.add_marker(pytest.mark.no_cover)
 
 
 @pytest.fixture(scope="session")

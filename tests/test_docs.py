@@ -35,9 +35,6 @@ SKIPPED = {  # lines that are not run
     "git clone <this repository> actionstream && cd actionstream": "there is no address",
     ".venv/bin/tensorboard --logdir runs": "a server without an end, and not a program of this project",
 }
-SKIPPED[".venv/bin/python -m models.train datasets/push_up --parts pose,joint_angles --out runs/push_up"] = (
-    "not named yet"
-)
 SHORTER = {  # options that keep a command short; the last one counts
     "models.compare": "--architectures ridge --test-folds 2 --window-length 8 --stride 12",
     "models.export": "--data datasets/others",
