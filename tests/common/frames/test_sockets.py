@@ -192,7 +192,7 @@ def test_the_readers_queue_at_the_hub_is_longer_than_a_stall_of_some_seconds() -
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_hub_whose_proxy_has_ended_fails_and_closes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its keeper then starts another: a hub that passes nothing on is worse than none."""
+    """Its supervisor then starts another: a hub that forwards nothing is worse than none."""
 
     def fail(*sockets: object) -> None:
         raise zmq.ZMQError(zmq.ENOTSOCK)
