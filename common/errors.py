@@ -20,12 +20,16 @@ def command(interrupted: str = "Interrupted.") -> Iterator[None]:
         yield
     except UserError as error:
         _end(str(error), EXIT_USER_ERROR)
-    except ConnectionError as error:  # BusError is one, with its own sentence
-        _end(str(error), EXIT_USER_ERROR)
     except OSError as error:
-        _end(f"{error.filename or 'A file'} cannot be read or written: {error.strerror or error}.", EXIT_USER_ERROR)
+        _end(_sentence(error), EXIT_USER_ERROR)
     except KeyboardInterrupt:
         _end(interrupted, EXIT_INTERRUPTED)
+
+
+def _sentence(error: OSError) -> str:
+    if isinstance(error, ConnectionError) and error.errno is None:  # a BusError, not one of the operating system's
+        return str(error)
+    return f"{error.filename or 'A file'} cannot be read or written: {error.strerror or error}."
 
 
 def _end(sentence: str, code: int) -> NoReturn:

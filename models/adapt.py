@@ -3,7 +3,7 @@
     python -m models.adapt pretrained/starter datasets/me --out runs/me
 
 Three sequences of an action are enough, and not every action needs some. The model is fine-tuned on them together with
-windows that its folder keeps of its own training, so that it forgets little. It takes seconds.
+windows that its folder keeps of its own training, so that it forgets little. It takes up to a minute.
 """
 
 import argparse

@@ -51,8 +51,8 @@ class Hub(Service):
             self._handle(request, now)
         self._check_extractors(now)
         self._assign(now)
-        for release in self._dispatcher.ordered_results():
-            yield from self._publish(release)
+        for ordered in self._dispatcher.ordered_results():
+            yield from self._publish(ordered)
         self.health.missed = self._dispatcher.lost + self._dispatcher.given_up
         self.health.dropped = self._dispatcher.dropped + self._sockets.malformed + self._sockets.refused
 
@@ -79,17 +79,17 @@ class Hub(Service):
             for header in self._ends.values():
                 self._sockets.send(extractor, FRAME, header, b"")
 
-    def _submit(self, camera: bytes, header: Frame, picture: Any, now: float) -> None:
+    def _submit(self, camera: bytes, header: Frame, image: Any, now: float) -> None:
         other = self._dispatcher.previous_camera(header)
         if other not in (None, camera) and self._sockets.send(other, PING):
             self._sockets.send(camera, REFUSED, header)  # two cameras of one name, and the first is alive
             return
-        known = self._dispatcher.submit(header, picture, camera, now)
+        known = self._dispatcher.submit(header, image, camera, now)
         if known == "released":
             self._sockets.send(camera, ACK, header)
         elif known == "new" and not header.end_of_stream:
             self._ends.pop(header.stream, None)
-            self._sockets.publish_frame(header, picture)
+            self._sockets.publish_frame(header, image)
 
     def _check_extractors(self, now: float) -> None:
         for extractor in self._dispatcher.busy_workers(now, PING_AFTER_S):
@@ -108,16 +108,16 @@ class Hub(Service):
             if not self._sockets.send(assignment.extractor, FRAME, assignment.header, assignment.payload):
                 self._lose(assignment.extractor)
 
-    def _publish(self, release: OrderedResult[Result]) -> Iterator[Message]:
+    def _publish(self, ordered: OrderedResult[Result]) -> Iterator[Message]:
         """Publish the next result of a stream, and acknowledge its frame."""
-        header = release.header
+        header = ordered.header
         yield (
             self._end(header)
             if header.end_of_stream
-            else self._smoothed(header, release.result or self._given_up(header))
+            else self._smoothed(header, ordered.result or self._given_up(header))
         )
         if not header.live or header.end_of_stream:
-            self._sockets.send(release.camera, ACK, header)
+            self._sockets.send(ordered.camera, ACK, header)
 
     def _given_up(self, header: Frame) -> Result:
         """Make a result without a person for a frame on which extractors failed, so that a file goes on."""

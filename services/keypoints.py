@@ -17,7 +17,7 @@ from common.runtime.service import Service, log, main
 from common.video.image import decode
 
 WAIT_MS = 100
-ASK_AGAIN_S = 1.0  # a hub that was restarted has no requests
+REQUEST_AGAIN_S = 1.0  # a hub that was restarted has no requests
 
 
 class Extractor(Service):
@@ -29,7 +29,7 @@ class Extractor(Service):
         super().__init__(settings)
         self._graphs: dict[str, Holistic] = {}
         self._spare: Holistic | None = None  # built before the first frame arrives
-        self._asked_at = -ASK_AGAIN_S
+        self._requested_at = -REQUEST_AGAIN_S
 
     def setup(self) -> None:
         """Connect, and build a graph."""
@@ -43,8 +43,8 @@ class Extractor(Service):
     def step(self, inbox: list[Message]) -> Iterable[Message]:
         """Request, process and reply to one frame."""
         now = time.monotonic()
-        if now - self._asked_at > ASK_AGAIN_S and self._worker.request():
-            self._asked_at = now
+        if now - self._requested_at > REQUEST_AGAIN_S and self._worker.request():
+            self._requested_at = now
         try:
             frame = self._worker.receive(WAIT_MS)
         except BadMessage as reason:
@@ -69,7 +69,7 @@ class Extractor(Service):
             self.health.record_latency(header.ingested_ns)
         else:
             self.health.dropped += 1
-        self._asked_at = time.monotonic()
+        self._requested_at = time.monotonic()
 
     def _extract(self, header: Frame, values: NDArray[np.uint8]) -> Result:
         """Run Holistic; a frame on which it fails has no person, so that the frames after it need not wait."""

@@ -100,7 +100,8 @@ class Overlay(Service):
             if image is None:
                 self._lost += 1
             else:
-                view.draw(image := image.copy(), pair.keypoints, pair.vector, self.health.missed)
+                image = image.copy()
+                view.draw(image, pair.keypoints, pair.vector, self.health.missed)
                 self._show(stream, pair.frame, image)
         self.health.record_latency(pair.keypoints.ingested_ns)
         return True

@@ -8,7 +8,6 @@ Keys: p or space pause and resume, r retake, s next label, q stop.
 import argparse
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +33,6 @@ class Recorder(Service):
         super().__init__(settings)
         self._options, self._stream = settings.recorder, settings.camera.stream
         self.topics = ("keypoints", "command", "frames") if self._options.video else ("keypoints", "command")
-        self._closing = ExitStack()
         self._video: SequenceVideo | None = None
         self._known_starts: set[int] = set()  # of the stream
         self._start, self._pairing = 0, FramePairing()
@@ -44,15 +42,15 @@ class Recorder(Service):
     def setup(self) -> None:
         """Open the data set and the keyboard; raises UserError."""
         options, labels = self._options, check_plan(self._options)
-        self._writer = self._closing.enter_context(DatasetWriter(Path(options.out)))
+        self._writer = self.closing(DatasetWriter(Path(options.out)))
         existing = {label: self._writer.count(label, options.subject) for label in labels}
         plan = CapturePlan(labels, options.sequences, options.frames, options.countdown_s)
         self._session = CaptureSession(plan, existing)
-        self._closing.callback(lambda: log.info("%s: %s", options.out, self._progress()))
+        self.resources.callback(lambda: log.info("%s: %s", options.out, self._progress()))
         if options.video:
             self._video = SequenceVideo(self._writer.folder)
-            self._closing.callback(self._video.discard)
-        self._keys = self._closing.enter_context(closing(KeyReader()))
+            self.resources.callback(self._video.discard)
+        self._keys = self.closing(KeyReader())
         log.info("%s by %s: %s", options.out, options.subject, self._progress())
         log.info("keys: p pause and resume, r retake, s next label, q stop")
         self.done = self._session.state == "finished"
@@ -160,10 +158,6 @@ class Recorder(Service):
         path = self._writer.add(name, sequence, issues=issues)
         self._last_file = path.relative_to(self._writer.folder).as_posix()
         self._session.saved(captured._replace(issues=tuple(issues)))
-
-    def close(self) -> None:
-        """Restore the terminal and close the data set."""
-        self._closing.close()
 
 
 def options() -> argparse.ArgumentParser:

@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 
 from common.bus.messages import Frame, Keypoints
 
-MEMORY_LIMIT_BYTES: Final = (
-    500_000_000  # of the images of all streams that wait for their keypoints: 20 of 4K, 80 of 1080p
-)
+MEMORY_LIMIT_BYTES: Final = 500_000_000  # of images that wait, of all streams: 20 of 4K, 80 of 1080p
 HEADER_BYTES: Final = 1_000  # about; a frame without an image counts too
 LATE_S: Final = 1.0  # a frame that has not arrived so long after its keypoints is lost
 

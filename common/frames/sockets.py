@@ -77,7 +77,7 @@ class FrameWorker:
         self._socket = open_socket(zmq.DEALER)
         self._socket.maxmsgsize = MAX_MESSAGE_BYTES
         self._socket.immediate = True
-        self._link = ConnectionMonitor(self._socket, endpoints)
+        self._monitor = ConnectionMonitor(self._socket, endpoints)
         connect(self._socket, endpoints.request, token)
 
     def request(self, prefetch: bool = False) -> bool:
@@ -86,7 +86,7 @@ class FrameWorker:
         Raises:
             BusError: if the hub refuses the token; an extractor has no other connection that would show it.
         """
-        self._link.update()
+        self._monitor.update()
         connected = bool(self._socket.poll(0, zmq.POLLOUT))
         if connected:
             self._socket.send(PREFETCH if prefetch else REQUEST)
@@ -110,7 +110,7 @@ class FrameWorker:
 
     def close(self) -> None:
         """Close the socket at once."""
-        self._link.close()
+        self._monitor.close()
         self._socket.close(linger=0)
 
 

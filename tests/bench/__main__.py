@@ -65,7 +65,7 @@ def prepare(clip: Path | None, frames: int, folder: Path) -> Path:
 
 
 def own_times(program: str, path: Path) -> dict[str, float]:
-    """What a program of tests.bench.loops tells of itself."""
+    """What a program of tests.bench.loops measures of itself."""
     command = [sys.executable, "-m", "tests.bench.loops", program, str(path)]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True, timeout=LIMIT_S)
     return json.loads(done.stdout)

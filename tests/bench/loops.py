@@ -1,10 +1,10 @@
 """Programs to compare with, each a process of its own.
 
-`python -m tests.bench.loops notebook CLIP` is the loop of the well-known notebook, without its window: read,
-Holistic, draw, predict on the last 30 with model.predict. `... bare CLIP` only reads and runs Holistic. Both go
-on for ever and print a line for every frame. `... paced CLIP` is bare at 25 frames/s, as a camera would give
-them, and `... classifier MODEL` runs one window after the other through a model folder as `inference` does;
-these two print their figures as JSON.
+`python -m tests.bench.loops notebook CLIP` is the loop of nicknochnack/ActionDetectionforSignLanguage, without its
+window: read, Holistic, draw, predict on the last 30 with model.predict. `... bare CLIP` only reads and runs Holistic.
+Both never end, and print a line for every frame. `... paced CLIP` is bare at 25 frames/s, as a camera would give them,
+and `... classifier MODEL` runs one window after the other through a model folder as `inference` does; these two print
+their measurements as JSON.
 """
 
 import json
@@ -27,7 +27,7 @@ DRAWN = (
 
 
 def endless(clip: Path, work: Callable[[Any], None]) -> NoReturn:
-    """Works on the frames of a clip over and over, and tells of each."""
+    """Processes the frames of a clip over and over, and prints a line for each."""
     while True:
         capture = cv2.VideoCapture(str(clip))
         while (shot := capture.read())[0]:

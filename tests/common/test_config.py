@@ -120,10 +120,10 @@ def test_a_bad_value_is_reported_with_place_key_value_and_what_is_allowed(
     section, name = key.split(".")
     file = written(tmp_path, f"{section}:\n  {name}: {value}\n")
     variable = f"{PREFIX}{section}__{name}".upper()
-    told = {file: complaint([file]), f"--set {key}={value}": complaint(sets=[f"{key}={value}"])}
+    complaints = {file: complaint([file]), f"--set {key}={value}": complaint(sets=[f"{key}={value}"])}
     monkeypatch.setenv(variable, value)
-    told[f"environment variable {variable}"] = complaint()
-    for place, text in told.items():
+    complaints[f"environment variable {variable}"] = complaint()
+    for place, text in complaints.items():
         assert text.startswith(place) or section == "kamera", text
         assert section in text and allowed in text.replace(place, ""), text
         if "no such setting" not in text:

@@ -164,9 +164,9 @@ def test_a_card_that_disagrees_is_refused_naming_both(tmp_path: Path, changes: d
 @pytest.mark.parametrize("suffix", LOADERS)
 def test_damaged_weights_are_reported_in_one_sentence(tmp_path: Path, suffix: str, content: bytes):
     (folder_with_card(tmp_path) / f"model{suffix}").write_bytes(content)
-    with pytest.raises(UserError, match=f"model{suffix} cannot be loaded: .") as told:
+    with pytest.raises(UserError, match=f"model{suffix} cannot be loaded: .") as caught:
         Classifier(tmp_path)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_errors_of_keras_and_tensorflow_are_reduced_to_the_line_with_the_cause():
@@ -181,9 +181,9 @@ def test_errors_of_keras_and_tensorflow_are_reduced_to_the_line_with_the_cause()
         return lstm(rows[None], initial_state=[tf.ones((1, 5)), tf.ones((1, 5))])
 
     for wrong in (outside_a_layer, in_a_layer):
-        with pytest.raises(ValueError, match="in user code:") as told:
+        with pytest.raises(ValueError, match="in user code:") as caught:
             tf.function(wrong)(tf.ones((1, 2)))
-        assert "Dimensions must be equal" in reason(told.value) and "\n" not in reason(told.value)
+        assert "Dimensions must be equal" in reason(caught.value) and "\n" not in reason(caught.value)
 
 
 def test_no_weights_and_two_of_them(tmp_path: Path):

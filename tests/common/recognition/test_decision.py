@@ -238,20 +238,22 @@ def test_a_push_up_reaches_the_threshold_though_neither_verdict_does() -> None:
     assert [event.event for event in events] == ["started", "ended"] and events[-1].confidence == pytest.approx(0.9)
 
 
-def told(now: dict[str, float], idle: frozenset[str] = IDLE) -> list[tuple[str, float]]:
+def started(now: dict[str, float], idle: frozenset[str] = IDLE) -> list[tuple[str, float]]:
     """What is under way where every window says the same for a second."""
     events = decide(ActionDetector(PLAIN, idle), [(0.04, now)] * 25)
     return [(event.label, round(event.confidence, 3)) for event in actions(events)]
 
 
 def test_an_action_is_under_way_though_another_is_like_it():
-    assert told({"hello": 0.55, "thanks": 0.44, "rest": 0.01}) == [("hello", 0.55)], "it is told how unsure it is"
-    assert told({"hello": 0.30, "thanks": 0.25, "rest": 0.45}) == [], "as likely as not it is a rest"
-    assert told({"hello": 0.34, "thanks": 0.33, "sorry": 0.33, "rest": 0.0}) == [], "it may be anything"
+    assert started({"hello": 0.55, "thanks": 0.44, "rest": 0.01}) == [("hello", 0.55)], (
+        "reported, with a low confidence"
+    )
+    assert started({"hello": 0.30, "thanks": 0.25, "rest": 0.45}) == [], "as likely as not it is a rest"
+    assert started({"hello": 0.34, "thanks": 0.33, "sorry": 0.33, "rest": 0.0}) == [], "it may be anything"
 
 
 def test_without_an_idle_label_an_action_votes_with_its_own_probability_alone():
-    assert told({"hello": 0.55, "thanks": 0.45}) == [] and told({"hello": 0.9, "thanks": 0.1}) == [("hello", 0.9)]
+    assert started({"hello": 0.55, "thanks": 0.45}) == [] and started({"hello": 0.9, "thanks": 0.1}) == [("hello", 0.9)]
 
 
 def test_the_final_verdict_is_the_mean_over_the_whole_action() -> None:
