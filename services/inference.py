@@ -89,8 +89,8 @@ class Inference(Service):
         for header, _ in list(self._last.values()):
             yield from self._close_stream(header)  # no action of the old model is ended by the new one
         self._classifier, self._parameters, self.health.detail = new, chosen, ""
-        for stream, decider in self._detectors.items():
-            self._detectors[stream] = self._new_detector(decider.next_id)
+        for stream, detector in self._detectors.items():
+            self._detectors[stream] = self._new_detector(detector.next_id)
         log.info("%s was replaced: it now knows %s", folder, ", ".join(new.card.labels))
 
     def _classify(self, inbox: list[Message]) -> dict[_Key, dict[str, float]]:
@@ -107,17 +107,17 @@ class Inference(Service):
         return {_key(header): dict(zip(labels, row, strict=True)) for (header, _), row in zip(shown, rows, strict=True)}
 
     def _window(self, header: Window, probabilities: dict[str, float]) -> Iterator[Message]:
-        decider = self._detector(header.stream)
+        detector = self._detector(header.stream)
         if header.length != self._classifier.card.window.length:
             self._refuse(header)
             return
         state = {key: getattr(header, key) for key in ("filled", "length", "stride", "person_ratio")}
         if header.filled < header.length:
-            yield from self._actions(header, decider.flush())
+            yield from self._actions(header, detector.flush())
             yield Message(derive_header(header, Prediction, **state))
             return
-        middle_s = (header.start_ns + header.captured_ns) / 2e9  # a window is about its middle: docs/decisions/0006
-        events = list(decider.update(middle_s, probabilities))
+        window_center_s = (header.start_ns + header.captured_ns) / 2e9  # docs/decisions/0006
+        events = list(detector.update(window_center_s, probabilities))
         label = max(probabilities, key=probabilities.__getitem__, default=None)
         yield Message(
             derive_header(
@@ -127,12 +127,12 @@ class Inference(Service):
                 verdict=split_label(label).verdict if label else None,
                 confidence=probabilities[label] if label else 0.0,
                 probabilities=probabilities,
-                smoothed=decider.smoothed,
+                smoothed=detector.smoothed,
                 **state,
             )
         )
         yield from self._actions(header, events)
-        self._open.advance(header.stream, middle_s)
+        self._open.advance(header.stream, window_center_s)
 
     def _detector(self, stream: str) -> ActionDetector:
         if stream not in self._detectors:

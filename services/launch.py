@@ -1,7 +1,7 @@
 """Check settings, source, model and ports, then start honcho with the Procfile; for `make run`, `record`, `replay`.
 
 python -m services.launch --source clip.mp4 --out out/run
-python -m services.launch --record "wave, clap" --out data/mine
+python -m services.launch --record "wave, clap" --out datasets/mine
 python -m services.launch --replay run.mcap --stage keypoints --speed 0
 """
 

@@ -54,10 +54,11 @@ class Logger(Service):
             raise UserError(f"{self._folder} already holds a run (logger.out): name another folder, or remove it.")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._files = {name: JsonLinesWriter(self._folder / f"{name}.jsonl") for name in ("predictions", "actions")}
+            files = {name: JsonLinesWriter(self._folder / f"{name}.jsonl") for name in ("predictions", "actions")}
             if watchdog.is_restart():
-                self._resume(self._folder)
+                self._resume(self._folder, files)
             self._write_run(self._folder, "running")
+            self._files = files  # before that, `close` leaves what is in the folder as it is
         except OSError as error:
             raise UserError(f"The folder {self._folder} (logger.out) cannot be written: {error.strerror}.") from error
 
@@ -108,14 +109,14 @@ class Logger(Service):
         record.begin(header)
         return record
 
-    def _resume(self, folder: Path) -> None:
+    def _resume(self, folder: Path, files: dict[str, JsonLinesWriter]) -> None:
         """Resume from the files of the logger that crashed."""
         self._lost_services.append(f"{_now()} the logger started again after a crash")
         with suppress(OSError, msgspec.MsgspecError):
             self._started_at = msgspec.json.decode((folder / "run.json").read_bytes())["started_at"]
-        for line in self._files["predictions"].records():
+        for line in files["predictions"].records():
             self._streams[line["stream"]].read(line["seq"], line["label"], line.get("note", "").partition(":")[0])
-        for line in self._files["actions"].records():
+        for line in files["actions"].records():
             self._streams[line["stream"]].counts[f"actions {line['event']}"] += 1
 
     def _prediction(self, header: Prediction) -> None:
@@ -214,7 +215,7 @@ class Logger(Service):
         for stream, action in list(self._open.items()):  # the run was stopped in the middle of it
             end_s = max(action.start_s, self._newest_s.get(stream, 0.0))
             self._action(msgspec.structs.replace(action, event="ended", end_s=end_s))
-        if self._folder is None:
+        if self._folder is None or not self._files:
             return
         self._flush(time.monotonic(), last=True)
         waiting = sum(file.pending for file in self._files.values())

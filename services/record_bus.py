@@ -102,7 +102,11 @@ def options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     parser.add_argument("--out", dest="record_bus.out", type=json.dumps, metavar="FILE.mcap", help="a new file")
     parser.add_argument(
-        "--topics", dest="record_bus.topics", nargs="+", choices=list(TOPICS), help="default: keypoints to actions"
+        "--topics",
+        dest="record_bus.topics",
+        nargs="+",
+        choices=list(TOPICS),
+        help="default: keypoints, prediction, action, status",
     )
     return parser
 

@@ -132,9 +132,9 @@ def test_publish_own_topic() -> None:
 
 def test_control_recording(bus: TestBus) -> None:
     header = {"stream": "cam", "seq": 0, "captured_ns": 0, "ingested_ns": 0, "live": False}  # none is superseded
-    with run("control_recording", "3") as example:
+    with run("control_recording", "2") as example:
         for number in (1, 2):
-            progress = {"wave": number, "clap": number}
+            progress = {"wave": 9 + number, "clap": 9 + number}  # the data set holds 20 already
             bus.publish(Recording(**header, state="ready", label="wave", number=number, target=5, progress=progress))
         assert example.end() == ["wave, 1 of 5: ready ", "wave, 2 of 5: ready "]
         command = bus.receive("command")

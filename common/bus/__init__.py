@@ -1,6 +1,6 @@
 """Which messages there are, and how any process sends and receives them.
 
-This folder alone is what `pip install actionstream` installs, as `actionstream`:
+This folder alone is what `pip install .` installs, as `actionstream`:
 
     from actionstream import listen
     for action in listen("action"):

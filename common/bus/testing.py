@@ -20,7 +20,7 @@ from .messages import Frame, Header
 from .proxy import Proxy
 from .pubsub import Publisher
 from .token import FILE_VARIABLE
-from .topics import TOPICS, subscription, topic_prefix
+from .topics import TOPIC_OF, TOPICS, subscription, topic_prefix
 from .wire import pack, unpack
 
 ATTEMPTS: Final = 100  # to find free ports
@@ -35,6 +35,8 @@ class TestBus:
             bus.publish(Action(stream="cam", seq=0, captured_ns=0, ingested_ns=0, label="wave"))
             assert bus.receive("command").command == "pause"
             consumer.terminate()
+
+    Topics of your own (`add_topic`) are to be added before it.
 
     Args:
         timeout_s: How long to wait for the consumer.
@@ -60,7 +62,8 @@ class TestBus:
             self._poller = zmq.Poller()
             for source in self._subscriptions:
                 self._poller.register(source, zmq.POLLIN)
-            proxy.start(sender, map(subscription, TOPICS))
+            self._topics = frozenset(TOPICS)
+            proxy.start(sender, map(subscription, self._topics))
             self._publisher = stack.enter_context(contextlib.closing(Publisher(endpoints)))
             if not all(self._publisher.wait_for_subscriber(name, timeout_s=self._timeout_s) for name in TOPICS):
                 raise TimeoutError(f"The bus has not started within {self._timeout_s:g} s.")
@@ -81,8 +84,9 @@ class TestBus:
 
         Raises:
             TimeoutError: No consumer has subscribed in time.
-            BusError: The message is too large for the bus, or its header has no topic.
+            BusError: The message is too large for the bus, or its header has no topic of it.
         """
+        self._check_topic(TOPIC_OF[type(header)].name)
         if wait:
             self._wait_for_subscriber(header)
         if isinstance(header, Frame):
@@ -103,7 +107,9 @@ class TestBus:
         Raises:
             TimeoutError: None has come in time.
             BadMessage: It does not follow the schema, so that subscribers would drop it.
+            BusError: It is no topic of the bus.
         """
+        self._check_topic(topic)
         prefix = subscription(topic, stream)
         parts = self._wait(
             lambda: next((parts for parts in self._messages if parts[0].startswith(prefix)), None),
@@ -111,6 +117,10 @@ class TestBus:
         )
         self._messages.remove(parts)
         return yielded(unpack(parts))
+
+    def _check_topic(self, topic: str) -> None:
+        if topic not in self._topics:
+            raise BusError(f"{topic!r} is no topic of this bus: call add_topic before `with TestBus()`.")
 
     def _wait(self, find: Callable[[], Any], missing: str) -> Any:
         """Read what passes until something is found."""

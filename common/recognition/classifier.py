@@ -38,7 +38,7 @@ class ModelCard(msgspec.Struct, kw_only=True, frozen=True):
     decision: Parameters
     layers: str
     parameters: int
-    data: dict[str, Any]  # sources, hash, recorders
+    data: dict[str, Any]  # sources, hash, subjects
     metrics: dict[str, Any]  # with the split they were measured on
     seed: int
     recipe: dict[str, Any] = {}  # models/training/recipe.py

@@ -120,12 +120,12 @@ def detect_actions(
     predictions: Iterable[FramePrediction], parameters: Parameters, idle: Collection[str]
 ) -> list[Detection]:
     """Return the actions that are reported, in the order of their reports, each with its final full label."""
-    decider, detections = ActionDetector(parameters, frozenset(idle)), dict[int, Detection]()
+    detector, detections = ActionDetector(parameters, frozenset(idle)), dict[int, Detection]()
     captured_s = 0.0
     for captured_s, window_center_s, probabilities in predictions:
-        events = decider.flush() if probabilities is None else decider.update(window_center_s, probabilities)
+        events = detector.flush() if probabilities is None else detector.update(window_center_s, probabilities)
         _record(events, captured_s, detections)
-    _record(decider.flush(), captured_s, detections)
+    _record(detector.flush(), captured_s, detections)
     return list(detections.values())
 
 

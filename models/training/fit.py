@@ -59,7 +59,7 @@ def fit(
         return _fit_sklearn(recipe, training_set, seed)
     import tensorflow as tf
 
-    from models.training import networks
+    from models.training import checkpoint, networks
 
     if checkpoint_dir and (checkpoint_dir / EPOCHS).is_file():  # it was done before the interruption
         model = tf.keras.models.load_model(checkpoint_dir / WEIGHTS, compile=False)
@@ -77,12 +77,13 @@ def fit(
         callbacks.append(stopping)
     if checkpoint_dir:
         callbacks.append(tf.keras.callbacks.TensorBoard(checkpoint_dir / LOGS, write_graph=False))
-        callbacks.append(tf.keras.callbacks.BackupAndRestore(checkpoint_dir / "state"))
+        callbacks.append(checkpoint.callback(model, checkpoint_dir))
     model.fit(
         networks.Batches(training_set, seed),
         validation_data=(validation.features[0], validation.targets[0], validation.sample_weight)
         if validation
         else None,
+        initial_epoch=checkpoint.restore(model, checkpoint_dir) if checkpoint_dir else 0,
         epochs=recipe.epochs,
         callbacks=callbacks,
         verbose=0,

@@ -1,4 +1,4 @@
-"""Measures the pipeline against the notebook's loop and bare Holistic, all on one clip in one run.
+"""Compare the pipeline with a loop as in nicknochnack/ActionDetectionforSignLanguage and with bare Holistic, on one clip.
 
     python -m tests.bench --clip clip.mp4 --json bench.json
 
@@ -175,7 +175,7 @@ def services(fastest: dict[str, Any], run: dict[str, Any]) -> Table:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.splitlines()[0])
     parser.add_argument("--clip", type=Path, help="a video with a person in view; without it the test card")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--json", type=Path, help="write the measurements to this file")
     parser.add_argument("--rounds", type=int, default=40, help="slices of 0.7 s for each program (40)")
     parser.add_argument("--live-seconds", type=float, default=60, help="length of the live run (60)")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Programs and pipelines in; frames/s and processor time of each, measured side by side, out.
+"""Measure frames/s and processor time of programs and pipelines side by side.
 
 All are started, then each runs for a short slice while the others are stopped (SIGSTOP), in turn. A machine
 whose speed drifts from minute to minute drifts for all alike, so that their ratios hold.

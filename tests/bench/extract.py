@@ -1,4 +1,4 @@
-"""Extracts a folder of videos, in turn with bare Holistic on the same ones: `python -m tests.bench.extract CLIPS`.
+"""Extract a folder of videos, in turn with bare Holistic on the same ones: `python -m tests.bench.extract CLIPS`.
 
 Both use as many processes as there are cores and decode the videos themselves. With the start-up both import MediaPipe
 and load its models; without it only the time counts in which frames are worked on.

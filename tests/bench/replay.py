@@ -1,4 +1,4 @@
-"""Records an hour of keypoints, plays it back as fast as it goes, counts what arrived: `python -m tests.bench.replay`.
+"""Record an hour of keypoints, play it back as fast as it goes, and count what arrived: `python -m tests.bench.replay`.
 
 The hour is a minute of the test card through Holistic, again and again with times that go on.
 """

@@ -1,4 +1,4 @@
-"""What two extractors on one stream cost: steadiness, and distance to one Holistic that smooths by itself.
+"""Measure what two extractors on one stream cost: steadiness, and distance to one Holistic that smooths by itself.
 
     python -m tests.bench.sharing clip.mp4 folder_of_clips
 

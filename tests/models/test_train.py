@@ -21,6 +21,7 @@ from common.recording.sequence import KeypointSequence
 from data import dataset
 from models import train
 from models.evaluation import provenance
+from models.training.checkpoint import STATE
 from models.training.fit import LOGS
 from tests.models.training.test_trainer import LENGTH, group, performed
 from tests.pace import until
@@ -76,7 +77,7 @@ def first_epoch(log: Path) -> int:
 @contextlib.contextmanager
 def stopped(data: Path, out: Path) -> Iterator[None]:
     """The real command, stopped after its first epochs but alive, and killed in the end."""
-    state = out.with_name(out.name + ".training") / "checkpoints" / "fold 1" / "state" / "training_metadata.json"
+    state = out.with_name(out.name + ".training") / "checkpoints" / "fold 1" / STATE
     with python(*command(data, out)[1:], stdout=subprocess.DEVNULL) as process:
         until(state.exists, STARTED_S, lambda: process.poll() is None)
         os.kill(process.pid, signal.SIGSTOP)

@@ -153,8 +153,11 @@ def test_a_run_is_never_overwritten_but_a_crashed_one_goes_on(predictions, tmp_p
     first = Logger(options)
     first.setup()
     play(first, predictions[:10])
+    before, refused = (tmp_path / "run.json").read_bytes(), Logger(options)
     with pytest.raises(UserError, match="already holds a run"):
-        Logger(options).setup()
+        refused.setup()
+    refused.close()
+    assert (tmp_path / "run.json").read_bytes() == before
     with (tmp_path / "predictions.jsonl").open("ab") as file:
         file.write(b'{"half a li')  # killed in the middle of a write
     monkeypatch.setenv(RESTARTED, "1")

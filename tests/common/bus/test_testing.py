@@ -106,6 +106,13 @@ def test_a_topic_of_the_consumers_own_is_received_from_its_first_message_on(bus:
             assert next(lamps).color == "blue"
 
 
+def test_a_topic_added_too_late_is_refused(bus: TestBus, lamp: None) -> None:
+    with pytest.raises(BusError, match="'lamp' is no topic of this bus: call add_topic before"):
+        bus.publish(derive_header(action(), Lamp))
+    with pytest.raises(BusError, match="'lamp' is no topic of this bus"):
+        bus.receive("lamp")
+
+
 def test_messages_are_received_by_topic_and_stream_in_their_order(bus: TestBus) -> None:
     with contextlib.closing(listen("action")):
         for stream, label in (("left", "wave"), ("right", "clap"), ("left", "nod")):

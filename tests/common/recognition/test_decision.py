@@ -41,16 +41,16 @@ steps = st.tuples(st.sampled_from([0.001, 0.04, 0.2, 1.0]), probabilities)
 sequences = st.lists(st.none() | steps, max_size=80)
 
 
-def decide(decider: ActionDetector, sequence: list[tuple[float, dict[str, float]] | None]) -> list[Event]:
+def decide(detector: ActionDetector, sequence: list[tuple[float, dict[str, float]] | None]) -> list[Event]:
     """All events, with a flush at the end; each `started` carries no end."""
     events, now = [], 0.0
     for step in sequence:
         if step is None:
-            events += decider.flush()
+            events += detector.flush()
         else:
             now += step[0]
-            events += decider.update(now, step[1])
-    return events + list(decider.flush())
+            events += detector.update(now, step[1])
+    return events + list(detector.flush())
 
 
 def actions(events: list[Event]) -> list[Event]:
@@ -103,19 +103,19 @@ def test_refractory_time_is_respected_and_actions_do_not_overlap(p: Parameters, 
 @given(parameters, sequences)
 def test_an_action_ends_when_no_person_is_present_any_more(p: Parameters, sequence: list) -> None:
     assume(p.end_threshold > 0.01)
-    decider = ActionDetector(p, IDLE)
+    detector = ActionDetector(p, IDLE)
     events, now = [], 0.0
     for step in [s for s in sequence if s] + [(0.04, NOBODY)] * 200:
         now += step[0]
-        events += decider.update(now, step[1])
+        events += detector.update(now, step[1])
     assert len(events) % 2 == 0
-    assert not list(decider.flush())
+    assert not list(detector.flush())
 
 
 def test_an_empty_prediction_with_leave_at_zero_does_not_stop_the_service() -> None:
-    decider = ActionDetector(Parameters(smoothing_s=0, end_threshold=0, min_duration_s=0))
-    events = list(decider.update(0, {"hello": 1.0}))
-    events += decider.update(0.1, NOBODY)
+    detector = ActionDetector(Parameters(smoothing_s=0, end_threshold=0, min_duration_s=0))
+    events = list(detector.update(0, {"hello": 1.0}))
+    events += detector.update(0.1, NOBODY)
     assert [event.event for event in events] == ["started", "ended"]
 
 
@@ -135,13 +135,13 @@ def test_at_double_the_frame_rate_the_actions_are_the_same_within_a_frame(
     period_s = 0.04
     found = []
     for double in (1, 2):
-        decider, now, events = ActionDetector(Parameters(), IDLE), 0.0, []
+        detector, now, events = ActionDetector(Parameters(), IDLE), 0.0, []
         for label, frames in plateaus:
             sure = {other: 0.9 if other == label else 0.05 for other in LABELS}
             for _ in range(frames * double):
                 now += period_s / double
-                events += decider.update(now, sure)
-        found.append(actions(events + list(decider.flush())))
+                events += detector.update(now, sure)
+        found.append(actions(events + list(detector.flush())))
     slow, fast = found
     assert [(a.id, a.label) for a in slow] == [(a.id, a.label) for a in fast]
     for a, b in zip(slow, fast, strict=True):
@@ -271,15 +271,15 @@ def test_the_verdict_of_the_next_action_is_independent() -> None:
 
 
 def test_an_idle_verdict_is_no_part_of_its_action_and_idle_ones_stand_together() -> None:
-    decider = ActionDetector(
+    detector = ActionDetector(
         Parameters(smoothing_s=0, start_threshold=0.4, end_threshold=0.4, min_duration_s=0, refractory_s=0),
         frozenset({"push up/rest", "stand/left", "stand/right"}),
     )
     lying = {"push up/rest": 0.7, "push up/right": 0.1, "push up/wrong": 0.2}
     standing = {"push up/right": 0.4, "stand/left": 0.3, "stand/right": 0.3}
     moving = {"push up/rest": 0.3, "push up/right": 0.5, "push up/wrong": 0.2}
-    assert not decide(decider, [(0.04, lying), (0.04, standing)])
-    assert [event.full_label for event in decide(decider, [(0.04, moving)])] == ["push up/right"] * 2
+    assert not decide(detector, [(0.04, lying), (0.04, standing)])
+    assert [event.full_label for event in decide(detector, [(0.04, moving)])] == ["push up/right"] * 2
 
 
 def test_a_sum_above_one_is_reported_as_one() -> None:
@@ -295,10 +295,10 @@ def test_a_label_is_its_levels(label: str) -> None:
 
 
 def run(p: Parameters, values: list[float], period_s: float = 0.1) -> list[Event]:
-    decider = ActionDetector(p, IDLE)
+    detector = ActionDetector(p, IDLE)
     events = []
     for i, value in enumerate(values):
-        events += decider.update(i * period_s, {"hello": value, "rest": 1 - value})
+        events += detector.update(i * period_s, {"hello": value, "rest": 1 - value})
     return events
 
 
@@ -320,19 +320,19 @@ def test_a_flicker_shorter_than_the_minimum_is_not_reported_and_takes_no_id() ->
 
 
 def test_a_label_of_higher_confidence_takes_over_at_once() -> None:
-    decider = ActionDetector(PLAIN)
+    detector = ActionDetector(PLAIN)
     events = []
     for i in range(20):
         hello = 0.9 if i < 10 else 0.1
-        events += decider.update(i * 0.1, {"hello": hello, "thanks": 1 - hello})
+        events += detector.update(i * 0.1, {"hello": hello, "thanks": 1 - hello})
     assert [(e.event, e.label) for e in events] == [("started", "hello"), ("ended", "hello"), ("started", "thanks")]
     assert events[1].end_s == events[2].start_s
 
 
 def test_smoothing_is_an_exponential_mean_in_seconds() -> None:
-    decider = ActionDetector(Parameters(smoothing_s=0.2))
-    list(decider.update(0.0, {"hello": 0.0}))
-    list(decider.update(0.1, {"hello": 1.0}))
-    assert decider.smoothed["hello"] == pytest.approx(1 - math.exp(-0.5))
-    list(decider.update(0.3, NOBODY))
-    assert decider.smoothed["hello"] == pytest.approx((1 - math.exp(-0.5)) * math.exp(-1))
+    detector = ActionDetector(Parameters(smoothing_s=0.2))
+    list(detector.update(0.0, {"hello": 0.0}))
+    list(detector.update(0.1, {"hello": 1.0}))
+    assert detector.smoothed["hello"] == pytest.approx(1 - math.exp(-0.5))
+    list(detector.update(0.3, NOBODY))
+    assert detector.smoothed["hello"] == pytest.approx((1 - math.exp(-0.5)) * math.exp(-1))
