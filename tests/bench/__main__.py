@@ -1,4 +1,4 @@
-"""Compare the pipeline with a loop as in nicknochnack/ActionDetectionforSignLanguage and with bare Holistic, on one clip.
+"""Compare the pipeline with a loop like that of nicknochnack/ActionDetectionforSignLanguage, and with bare Holistic.
 
     python -m tests.bench --clip clip.mp4 --json bench.json
 
