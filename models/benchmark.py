@@ -11,8 +11,7 @@ import argparse
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from collections.abc import Sequence as Row
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +30,7 @@ from common.recognition.classifier import Classifier
 from common.recording.sequence import KeypointSequence
 from data import dataset
 from data.extraction.run import extract
-from models.evaluation.evaluator import Result, evaluate
+from models.evaluation.evaluator import Evaluation, evaluate
 from models.storage.importer import import_model
 from models.training.adaptation import adapt
 from models.training.card import save
@@ -76,7 +75,7 @@ Task = Callable[[Path, TrainingConfig, Path], Iterator[Measurement]]  # of data,
 
 def signers(data: Path, config: TrainingConfig, folder: Path) -> Iterator[Measurement]:
     """Train on 16 subjects and test on 8 others, in three splits; then adapt to each of the 8."""
-    sequences, results, adapted = dataset.read(data / "signers"), list[Result](), dict[str, tuple[float, float]]()
+    sequences, results, adapted = dataset.read(data / "signers"), list[Evaluation](), dict[str, tuple[float, float]]()
     for number, (train, test) in enumerate(splits(sequences)):
         model = folder / f"split {number}"
         results.append(train_and_evaluate(model, train, test, config))
@@ -170,7 +169,7 @@ TASKS: Final[dict[str, Task]] = {
 }
 
 
-def splits(sequences: Row[KeypointSequence]) -> Iterator[tuple[list[KeypointSequence], list[KeypointSequence]]]:
+def splits(sequences: Sequence[KeypointSequence]) -> Iterator[tuple[list[KeypointSequence], list[KeypointSequence]]]:
     """Yield training and test sequences; a third of the subjects is the test set of each split."""
     subjects = np.array([sequence.subject for sequence in sequences])
     for part in np.array_split(np.random.default_rng(0).permutation(np.unique(subjects)), SPLITS):
@@ -178,8 +177,8 @@ def splits(sequences: Row[KeypointSequence]) -> Iterator[tuple[list[KeypointSequ
 
 
 def train_and_evaluate(
-    folder: Path, train: Row[KeypointSequence], test: list[KeypointSequence], config: TrainingConfig
-) -> Result:
+    folder: Path, train: Sequence[KeypointSequence], test: list[KeypointSequence], config: TrainingConfig
+) -> Evaluation:
     """Train a model, save it in the folder, and evaluate it."""
     one = fit_and_evaluate(Trainer(train, config), test)
     folder.mkdir()
@@ -187,7 +186,7 @@ def train_and_evaluate(
     return one.result
 
 
-def adapt_per_subject(folder: Path, test: Row[KeypointSequence]) -> dict[str, tuple[float, float]]:
+def adapt_per_subject(folder: Path, test: Sequence[KeypointSequence]) -> dict[str, tuple[float, float]]:
     """Return by subject the accuracy after adapting to EXAMPLES of each sign, and the seconds that took."""
     reached = {}
     for subject in sorted({sequence.subject for sequence in test}):
@@ -206,7 +205,7 @@ def adapt_per_subject(folder: Path, test: Row[KeypointSequence]) -> dict[str, tu
 
 def _in_folds(
     name: str,
-    sequences: Row[KeypointSequence],
+    sequences: Sequence[KeypointSequence],
     config: TrainingConfig,
     accuracy: float,
     loss: float | None = None,
@@ -227,14 +226,14 @@ def _in_folds(
     )
 
 
-def _more(on: str, results: Row[Result], f1: float | None = None) -> Iterator[Measurement]:
+def _more(on: str, results: Sequence[Evaluation], f1: float | None = None) -> Iterator[Measurement]:
     yield Measurement(on=on, metric="calibration error", value=_mean(results, "calibration_error"))
     yield Measurement(on=on, metric="idle rate", value=float(np.mean([result.idle_rate for result in results])))
     f1s = [result.stream.f1["0.5"] for result in results]
     yield Measurement(on=on, metric="segmental F1@0.5 IoU", value=float(np.mean(f1s)), target=f1)
 
 
-def _mean(results: Row[Result], metric: str) -> float:
+def _mean(results: Sequence[Evaluation], metric: str) -> float:
     return float(np.mean([getattr(result.sequences, metric) for result in results]))
 
 
@@ -248,7 +247,7 @@ def _ms(classify: Classifier, windows: NDArray[np.float32]) -> float:
     return float(np.median(times))
 
 
-def table(measurements: Row[Measurement]) -> Table:
+def table(measurements: Sequence[Measurement]) -> Table:
     """Return a table of measurements and their targets."""
     shown = Table(box=box.SIMPLE, show_edge=False, pad_edge=False)
     for column in ("on", "metric", "measured", "target", ""):

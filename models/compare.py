@@ -10,8 +10,7 @@ baseline. Test folds take no part in training, nor in fitting epochs, temperatur
 import argparse
 import io
 import sys
-from collections.abc import Callable, Iterator
-from collections.abc import Sequence as Row
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -44,7 +43,7 @@ class Column(NamedTuple):
 
     metric: str
     style: str
-    best: Callable[[Row[float]], float]
+    best: Callable[[Sequence[float]], float]
 
 
 COLUMNS: Final[dict[str, Column]] = {  # 80 characters a line
@@ -81,7 +80,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def measure(
-    sequences: Row[KeypointSequence], config: TrainingConfig, folds: Row[Fold], architectures: Row[str]
+    sequences: Sequence[KeypointSequence], config: TrainingConfig, folds: Sequence[Fold], architectures: Sequence[str]
 ) -> Iterator[FoldMetrics]:
     """Yield the metrics of every fold, and in it of every architecture."""
     recipes = [recipe_of(architecture, config.recipe) for architecture in architectures]
@@ -106,13 +105,13 @@ def print_progress(one: FoldMetrics, folds: int) -> None:
     )
 
 
-def write(path: Path, datasets: Row[Path], config: TrainingConfig, metrics: Row[FoldMetrics]) -> None:
+def write(path: Path, datasets: Sequence[Path], config: TrainingConfig, metrics: Sequence[FoldMetrics]) -> None:
     """Write the metrics of all folds as JSON."""
     content = {"datasets": [printable(source) for source in datasets], "config": config, "metrics": metrics}
     atomic_write(path, msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
 
 
-def by_architecture(metrics: Row[FoldMetrics]) -> dict[str, list[FoldMetrics]]:
+def by_architecture(metrics: Sequence[FoldMetrics]) -> dict[str, list[FoldMetrics]]:
     """Group metrics by architecture, the best first: by accuracy, then by loss."""
     groups: dict[str, list[FoldMetrics]] = {}
     for one in metrics:
@@ -120,17 +119,17 @@ def by_architecture(metrics: Row[FoldMetrics]) -> dict[str, list[FoldMetrics]]:
     return dict(sorted(groups.items(), key=lambda item: (-mean(item[1], "accuracy"), mean(item[1], "loss"))))
 
 
-def mean(metrics: Row[FoldMetrics], metric: str) -> float:
+def mean(metrics: Sequence[FoldMetrics], metric: str) -> float:
     """Return the mean of a metric over the folds."""
     return float(np.mean([getattr(one, metric) for one in metrics]))
 
 
-def spread(metrics: Row[FoldMetrics]) -> float:
+def spread(metrics: Sequence[FoldMetrics]) -> float:
     """Return the standard deviation of accuracy over the folds."""
     return float(np.std([one.accuracy for one in metrics]))
 
 
-def table(metrics: Row[FoldMetrics]) -> Table:
+def table(metrics: Sequence[FoldMetrics]) -> Table:
     """Return a table of means over the folds, the best of each column in bold."""
     groups, shown = by_architecture(metrics), Table(box=box.SIMPLE, show_edge=False, padding=0)
     shown.add_column("architecture", no_wrap=True)
@@ -147,7 +146,7 @@ def table(metrics: Row[FoldMetrics]) -> Table:
     return shown
 
 
-def plot(metrics: Row[FoldMetrics], suffix: str) -> bytes:
+def plot(metrics: Sequence[FoldMetrics], suffix: str) -> bytes:
     """Plot the accuracy of each architecture, with its spread over the folds, against the time of a window."""
     from matplotlib.figure import Figure  # takes a second, which a table need not wait for
 

@@ -21,7 +21,7 @@ from common.files import atomic_write
 from common.recognition.classifier import Classifier, read_card
 from data.dataset import read_named
 from models.evaluation import report
-from models.evaluation.evaluator import Result, evaluate
+from models.evaluation.evaluator import Evaluation, evaluate
 from models.evaluation.metrics import Scores
 from models.evaluation.provenance import check_labels
 from models.storage.folder import printable
@@ -60,7 +60,7 @@ def check(args: argparse.Namespace) -> None:
             raise UserError(f"--{option} {getattr(args, option)} is not valid: give {what}.")
 
 
-def show(result: Result) -> None:
+def show(result: Evaluation) -> None:
     """Print all metrics but those of single sequences."""
     console = Console()
     console.print(_classes(result.sequences))

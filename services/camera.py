@@ -22,9 +22,8 @@ from common.video.image import apply_camera_settings, to_jpeg
 from common.video.sources import CapturedFrame, Source, SourceLost
 
 RETRY_S = (0.5, 10.0)  # first and longest pause before a lost camera is opened again
-REFUSED_S = (
-    15.0  # a camera whose name another one has gives up after this: until then the other one may turn out to be dead
-)
+# A camera whose name another one has gives up after this: until then the other one may turn out to be dead.
+REFUSED_S = 15.0
 WAIT_MS = 100
 
 

@@ -120,7 +120,7 @@ class Hub(Service):
             self._sockets.send(ordered.camera, ACK, header)
 
     def _given_up(self, header: Frame) -> Result:
-        """Make a result without a person for a frame on which extractors failed, so that a file goes on."""
+        """Make a result without a person for a frame on which extractors failed, so that a file continues."""
         log.warning(
             "%s: frame %d made %d extractors fail; it counts as a frame without a person",
             header.stream,

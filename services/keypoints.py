@@ -11,7 +11,7 @@ from common.bus.errors import BadMessage
 from common.bus.messages import Frame, Keypoints, Message, derive_header
 from common.config import Settings
 from common.frames.sockets import FrameWorker
-from common.keypoints.holistic import Holistic, Result
+from common.keypoints.holistic import Holistic, HolisticResult
 from common.keypoints.landmarks import SIZE
 from common.runtime.service import Service, log, main
 from common.video.image import decode
@@ -20,7 +20,7 @@ WAIT_MS = 100
 REQUEST_AGAIN_S = 1.0  # a hub that was restarted has no requests
 
 
-class Extractor(Service):
+class KeypointExtractor(Service):
     """Requests a frame, runs Holistic on it and replies with its keypoints; one graph for each stream."""
 
     poll_ms = 0
@@ -71,7 +71,7 @@ class Extractor(Service):
             self.health.dropped += 1
         self._requested_at = time.monotonic()
 
-    def _extract(self, header: Frame, values: NDArray[np.uint8]) -> Result:
+    def _extract(self, header: Frame, values: NDArray[np.uint8]) -> HolisticResult:
         """Run Holistic; a frame on which it fails has no person, so that the frames after it need not wait."""
         try:
             image = decode(header, values)
@@ -87,7 +87,7 @@ class Extractor(Service):
                     graph.close()
         else:
             return found
-        return Result(np.zeros(SIZE, np.float32), (), 0.0)
+        return HolisticResult(np.zeros(SIZE, np.float32), (), 0.0)
 
     def _log_failure(self, header: Frame, reason: str) -> None:
         log.warning("%s: frame %d counts as a frame without a person: %s", header.stream, header.seq, reason)
@@ -119,4 +119,4 @@ class Extractor(Service):
 
 
 if __name__ == "__main__":
-    main(Extractor, "keypoints")
+    main(KeypointExtractor, "keypoints")

@@ -93,7 +93,7 @@ class Logger(Service):
         return ()
 
     def _record_of(self, header: Header) -> StreamRecord:
-        """Return the record of a stream; a file that starts over begins with an empty one, a live stream goes on."""
+        """Return the record of a stream; a file that starts over begins with an empty one, a live stream continues."""
         record = self._streams[header.stream]
         if not record.is_new_start(header):
             return record

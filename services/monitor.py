@@ -21,12 +21,12 @@ REFRESH_MS = 500
 COLUMNS = ("service", "process", "state", "per s", "latency ms", "missed", "dropped", "cores", "MB")
 
 
-def table(roster: ServiceRegistry, lost: list[str], now_s: float) -> Table:
+def table(registry: ServiceRegistry, lost: list[str], now_s: float) -> Table:
     """Make a table with one row a process, and the lost services below."""
     shown = Table(box=box.SIMPLE, title="actionstream", caption="\n".join(lost[-5:]) or None)
     for column in COLUMNS:
         shown.add_column(column, no_wrap=column != "state", justify="left" if column in COLUMNS[:3] else "right")
-    for report in roster.all():
+    for report in registry.all():
         status, timed_out = report.status, report.is_timed_out(now_s)
         shown.add_row(
             status.service,
@@ -45,23 +45,23 @@ def table(roster: ServiceRegistry, lost: list[str], now_s: float) -> Table:
 
 def watch(subscriber: Subscriber, once_s: float | None) -> None:
     """Show the table until interrupted; with once_s, listen for so many seconds and print it once."""
-    roster, lost, begun = ServiceRegistry(), [], time.monotonic()
+    registry, lost, begun = ServiceRegistry(), [], time.monotonic()
     console = Console()
     with Live(console=console, auto_refresh=False, transient=once_s is not None) as live:
         while once_s is None or time.monotonic() - begun < once_s:
             now = time.monotonic()
             for header, _ in subscriber.receive(REFRESH_MS):
                 if isinstance(header, Status):
-                    roster.on_status(header, now)
-            for status in roster.pop_timed_out(now):
+                    registry.on_status(header, now)
+            for status in registry.pop_timed_out(now):
                 lost.append(
                     f"{time.strftime('%H:%M:%S')} {status.service} (process {status.pid})'s heartbeat timed out"
                 )
-            live.update(table(roster, lost, now), refresh=True)
+            live.update(table(registry, lost, now), refresh=True)
     if once_s is not None:
-        if not roster.all():
+        if not registry.all():
             raise UserError("No service reported: is a pipeline running, and is its port the one in bus.port?")
-        console.print(table(roster, lost, time.monotonic()))
+        console.print(table(registry, lost, time.monotonic()))
 
 
 def main() -> None:

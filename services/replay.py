@@ -44,12 +44,14 @@ class Replay(Service):
         super().__init__(settings)
         self._options = settings.replay
         self._run_control = RunControl(settings)
-        self._hears_back = self._options.stage in ("keypoints", "windows") and "inference" in settings.camera.wait_for
+        self._has_predictions = (
+            self._options.stage in ("keypoints", "windows") and "inference" in settings.camera.wait_for
+        )
         self._senders: dict[str, ReliableSender] = {}
         self._producers: dict[str, FrameProducer] = {}
         self._last: dict[str, Header] = {}  # the last that was sent of each stream
-        self._answered: dict[str, int] = {}  # the newest frame of each stream that came back as a prediction
-        self._came_back = 0  # predictions
+        self._answered: dict[str, int] = {}  # the newest frame of each stream that has a prediction
+        self._predicted = 0  # predictions that came
         self._recorded: dict[str, int] = {}  # by stream, its start in the recording
         self._shift: dict[str, int] = {}  # by stream, what is added to the numbers of frames
         self._starts: dict[str, int] = {}  # by stream, its start as it is played
@@ -77,7 +79,7 @@ class Replay(Service):
         for header, _ in inbox:
             mine = header.stream in self._last and header.start == self._last[header.stream].start
             if isinstance(header, Prediction) and mine and not header.end_of_stream:
-                self._came_back += 1
+                self._predicted += 1
                 self._answered[header.stream], self._answered_s = header.seq, time.monotonic()
         try:
             yield from self._phase()
@@ -123,10 +125,10 @@ class Replay(Service):
         return 0.0
 
     def _can_send(self, now: float) -> bool:
-        """Whether the readers can take more."""
-        if not all(handover.can_send() for handover in self._senders.values()):
+        """Whether the readers have room for more."""
+        if not all(sender.can_send() for sender in self._senders.values()):
             return False
-        if self._options.speed or not self._hears_back:
+        if self._options.speed or not self._has_predictions:
             return not self._run_control.backpressured()
         if now - self._answered_s > PREDICTION_TIMEOUT_S:
             self._answered, self._answered_s = {stream: last.seq for stream, last in self._last.items()}, now
@@ -153,7 +155,7 @@ class Replay(Service):
     def _renumbered(self, header: Header) -> Header:
         """Return the header as of a file that is played now: no frame may be skipped, and it has just been ingested.
 
-        Where a camera had begun again, its stream goes on; where a file had started over, so does what is played.
+        Where a camera had started again, its stream continues; where a file had started over, so does what is played.
         """
         stream, last = header.stream, self._last.get(header.stream)
         if last is not None and header.start != self._recorded[stream]:
@@ -195,7 +197,7 @@ class Replay(Service):
             self._open(str(self._options.file))
             self._senders = {stream: self._new_sender(stream) for stream in self._producers}
             self._last, self._answered, self._recorded, self._shift, self._starts = {}, {}, {}, {}, {}
-            self._sent, self._came_back, self.poll_ms = 0, 0, WAIT_MS
+            self._sent, self._predicted, self.poll_ms = 0, 0, WAIT_MS
             self.health.ended_streams.clear()
             self._run_control.restart()
             self._phase = self._wait_for_others
@@ -204,8 +206,8 @@ class Replay(Service):
     def _drain(self) -> Iterator[Message]:
         if self._starts_over():
             return
-        taken = all(handover.all_acked() for handover in self._senders.values())
-        if not self.health.ended_streams and self._run_control.drained(self._last, taken):
+        all_acked = all(sender.all_acked() for sender in self._senders.values())
+        if not self.health.ended_streams and self._run_control.drained(self._last, all_acked):
             self.health.ended_streams.update(self._last)
             self._compare()
         self.done = bool(self.health.ended_streams) and not self._run_control.others_running("replay")
@@ -214,10 +216,10 @@ class Replay(Service):
 
     def _compare(self) -> None:
         """Check that every message has its prediction."""
-        asked = self._sent - len(self._last)  # without the ends
-        if self._hears_back and self.settings.windows.stride == 1 and self._came_back < asked:
-            self.health.missed = asked - self._came_back
-            log.error("%d of %d messages have no prediction", self.health.missed, asked)
+        expected = self._sent - len(self._last)  # without the ends
+        if self._has_predictions and self.settings.windows.stride == 1 and self._predicted < expected:
+            self.health.missed = expected - self._predicted
+            log.error("%d of %d messages have no prediction", self.health.missed, expected)
 
 
 def options() -> argparse.ArgumentParser:

@@ -32,7 +32,7 @@ _TRACKING = (
 _BLANK = np.zeros((64, 64, 3), np.uint8)
 
 
-class Result(NamedTuple):
+class HolisticResult(NamedTuple):
     """The landmarks of one frame."""
 
     vector: NDArray[np.float32]  # (1662,)
@@ -79,7 +79,7 @@ class Holistic:
         """Return whether this time is after that of the last frame; if not, call `reset` first."""
         return self._last_ns is None or captured_ns // 1000 > self._last_ns // 1000
 
-    def __call__(self, image: NDArray[np.uint8], captured_ns: int) -> Result:
+    def __call__(self, image: NDArray[np.uint8], captured_ns: int) -> HolisticResult:
         """Extract the landmarks of a BGR image, uint8 (height, width, 3); raises ValueError if times do not rise."""
         if not self.accepts(captured_ns):
             raise ValueError(f"a frame at {captured_ns} ns after one at {self._last_ns} ns")
@@ -98,7 +98,7 @@ class Holistic:
         height, width = image.shape[:2]
         person = getattr(outputs, _PERSON)
         person_size_px = (person.width * width + person.height * height) / 2 if person else 0.0
-        return Result(landmarks.flatten(detected), tuple(detected), person_size_px)
+        return HolisticResult(landmarks.flatten(detected), tuple(detected), person_size_px)
 
     def close(self) -> None:
         """Close the graph."""

@@ -151,10 +151,8 @@ class ActionDetector:
         current.last_s = time_s
         for label in current.evidence:
             current.evidence[label] += self.smoothed.get(label, 0.0)
-        now = sum(self.smoothed.get(label, 0.0) for label in current.evidence)
-        current.confidence = max(
-            current.confidence, min(1.0, now)
-        )  # some models have labels that do not exclude each other
+        now = sum(self.smoothed.get(label, 0.0) for label in current.evidence)  # above 1 if labels are not exclusive
+        current.confidence = max(current.confidence, min(1.0, now))
         if not current.reported and time_s - current.start_s >= self._parameters.min_duration_s:
             current.reported = True
             self.next_id += 1

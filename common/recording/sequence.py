@@ -22,7 +22,7 @@ OUTDATED: Final = (  # the end of a sentence
     "is from before release 0.1.0: convert its data set with the version that wrote it, by python -m data.convert "
     "DATASET NEW.csv --to csv, and use NEW.csv."
 )
-MIN_PERSON_RATIO: Final = 0.8  # of the frames: a window of 30 may miss six
+MIN_DETECTED_RATIO: Final = 0.8  # of the frames: a window of 30 may miss six
 # What np.load raises for damaged bytes: in the zip file, its compression, or the header of the array.
 UNREADABLE: Final = (
     ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError, TypeError,

@@ -74,7 +74,7 @@ class RunControl:
             return True
         if absent:
             self._given_up |= absent
-            log.warning("goes on without %s (camera.wait_for)", ", ".join(sorted(absent)))
+            log.warning("continues without %s (camera.wait_for)", ", ".join(sorted(absent)))
         return self._registry.lag_s(self._readers, now) > MAX_LAG_S
 
     def replaced_readers(self) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from common.keypoints.landmarks import SLICES
 from common.recording.dataset_writer import ManifestEntry
-from common.recording.sequence import MIN_PERSON_RATIO, KeypointSequence
+from common.recording.sequence import MIN_DETECTED_RATIO, KeypointSequence
 from data.dataset import SequencesByName
 
 MIN_SEQUENCES: Final = 10  # of a label: a fifth held out of fewer is one, and measures nothing
@@ -120,10 +120,10 @@ def _hands(named: SequencesByName) -> Iterator[str]:
 
 
 def _person(named: SequencesByName) -> Iterator[str]:
-    absent = [name for name, sequence in named.items() if sequence.keypoints.any(axis=1).mean() < MIN_PERSON_RATIO]
+    absent = [name for name, sequence in named.items() if sequence.keypoints.any(axis=1).mean() < MIN_DETECTED_RATIO]
     if absent:
         yield (
-            f"Nobody in view in over {1 - MIN_PERSON_RATIO:.0%} of the frames: {_some(absent)}: trim or delete, "
+            f"Nobody in view in over {1 - MIN_DETECTED_RATIO:.0%} of the frames: {_some(absent)}: trim or delete, "
             "unless the label means nobody."
         )
 

@@ -210,9 +210,8 @@ class Editor(DatasetWriter):
         if (step / DONE).exists():
             (step / DONE).replace(step / PENDING)
         old.parent.mkdir(parents=True, exist_ok=True)
-        current = (
-            new if _digest(new) in (edit.sha256_before, edit.sha256_after) else old
-        )  # the edit may not have moved it
+        is_moved = _digest(new) in (edit.sha256_before, edit.sha256_after)
+        current = new if is_moved else old
         if (step / BACKUP).exists():
             (step / BACKUP).replace(current)
         current.replace(old)

@@ -28,7 +28,7 @@ class ExtractionResult(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-class Extractor:
+class VideoExtractor:
     """Tracks the person in one video after another as the live pipeline does, with one MediaPipe graph for all."""
 
     def __init__(self) -> None:

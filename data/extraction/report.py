@@ -50,7 +50,7 @@ def key(it: Video | ReportRow) -> Key:
     return name, it.label, it.start_s, it.end_s, it.subject, it.size, it.mtime_ns, it.fps
 
 
-class Report:
+class ReportWriter:
     """extract.jsonl: the rows of finished videos, by key."""
 
     def __init__(self, writer: DatasetWriter) -> None:

@@ -16,11 +16,11 @@ from rich.table import Table
 from common.keypoints.landmarks import PARTS
 from common.labels import LONGEST_NAME, PUNCTUATION
 from common.recording.dataset_writer import DatasetWriter
-from common.recording.sequence import MIN_PERSON_RATIO, KeypointSequence
+from common.recording.sequence import MIN_DETECTED_RATIO, KeypointSequence
 from common.video.sources import DEFAULT_FPS
-from data.extraction.extractor import ExtractionResult, Extractor
+from data.extraction.extractor import ExtractionResult, VideoExtractor
 from data.extraction.remarks import remarks
-from data.extraction.report import REPORT, Report, ReportRow, key, result_row, shows_face_or_hand
+from data.extraction.report import REPORT, ReportRow, ReportWriter, key, result_row, shows_face_or_hand
 from data.extraction.videos import Video, find_videos
 from data.extraction.workers import Crash, LocalWorkers
 
@@ -43,12 +43,12 @@ def extract(source: Path, out: Path, workers: int, console: Console, fps: float 
     videos = find_videos(source, fps)
     for remark in remarks(videos, listed=source.is_file()):
         console.print(remark, markup=False, highlight=False, soft_wrap=True)
-    with DatasetWriter(out) as writer, closing(Report(writer)) as report:
+    with DatasetWriter(out) as writer, closing(ReportWriter(writer)) as report:
         waiting = [video for video in videos if key(video) not in report.rows]
         if len(waiting) < len(videos):
             console.print(f"{len(videos) - len(waiting)} of {len(videos)} videos are finished already.")
         waiting.sort(key=lambda video: -video.size)  # the longest first, by size
-        results = LocalWorkers(workers).run(Extractor, waiting)
+        results = LocalWorkers(workers).run(VideoExtractor, waiting)
         with closing(results), _progress(console, disable=not waiting) as progress:
             task = progress.add_task("", total=sum(video.size for video in waiting), rate=0.0)
             started_s, frames = time.monotonic(), 0
@@ -78,7 +78,7 @@ def _interrupt_deferred() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def _store(video: Video, result: ExtractionResult | Crash, writer: DatasetWriter, report: Report) -> ReportRow:
+def _store(video: Video, result: ExtractionResult | Crash, writer: DatasetWriter, report: ReportWriter) -> ReportRow:
     """Write the row of a video and, if it yields one, its sequence."""
     row = result_row(video, result)
     if isinstance(result, Crash) or row.outcome != "ok":
@@ -88,7 +88,7 @@ def _store(video: Video, result: ExtractionResult | Crash, writer: DatasetWriter
     row.file = f"{video.label}/{name}.npz"
     report.add(row)  # before the sequence: a run that resumes in between would else store it twice
     issues = [*result.warnings]
-    if row.pose < MIN_PERSON_RATIO:
+    if row.pose < MIN_DETECTED_RATIO:
         issues.append(f"the person is in view on only {row.pose:.0%} of the frames")
     if not shows_face_or_hand(row):
         issues.append("neither face nor hand in view")

@@ -76,9 +76,7 @@ class _Worker:
     """One process and its current job."""
 
     def __init__(self, make: Callable[[], Callable[[Any], Any]], max_bytes: int) -> None:
-        context = multiprocessing.get_context(
-            "spawn"
-        )  # a fork copies the locks of MediaPipe's threads, not the threads
+        context = multiprocessing.get_context("spawn")  # a fork copies the locks of MediaPipe's threads, not these
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(make, max_bytes, theirs), daemon=True)
         # Ctrl-C reaches all processes of a terminal: workers ignore it from the start, this process ends them.

@@ -25,7 +25,7 @@ MAX_BYTES: Final = 2**32  # unpacked: a small file may claim more than fits into
 Size = Annotated[int, Meta(ge=1, le=2**31)]
 
 
-class Header(msgspec.Struct):
+class PackedHeader(msgspec.Struct):
     """Shape and meaning of the numbers."""
 
     shape: tuple[Size, Size, Size]  # sequences, frames, numbers
@@ -44,12 +44,12 @@ def read(_root: Path, files: Iterable[Path], fps: float) -> Iterator[KeypointSeq
             yield build_sequence(path, label, to_holistic(path, frames), metadata)
 
 
-def _unpacked(path: Path) -> tuple[Header, NDArray[np.float32]]:
+def _unpacked(path: Path) -> tuple[PackedHeader, NDArray[np.float32]]:
     """The header, and the numbers (sequences, frames, numbers)."""
     try:
         whole = lzma.LZMADecompressor().decompress(path.read_bytes(), MAX_BYTES)
         first = 4 + int.from_bytes(whole[:4], "little")
-        header = msgspec.json.decode(whole[4:first], type=Header)
+        header = msgspec.json.decode(whole[4:first], type=PackedHeader)
         sequences, frames, numbers = header.shape
         low_high = np.frombuffer(whole, np.uint8, offset=first).reshape(2, sequences * numbers * frames)
     except (OSError, lzma.LZMAError, msgspec.MsgspecError, ValueError) as error:

@@ -1,7 +1,6 @@
 """Fit temperature and decision parameters to a model's predictions for data it was not trained on."""
 
-from collections.abc import Collection
-from collections.abc import Sequence as Row
+from collections.abc import Collection, Sequence
 from itertools import product
 from typing import Final
 
@@ -43,13 +42,13 @@ def error_prior(windows: int, subjects: int | None) -> float:
     return 1 / (2 * subjects + 1) if subjects else 1 / (windows + 1)
 
 
-def fit_decision(streams: Row[SimulatedStream], idle: Collection[str]) -> Parameters:
+def fit_decision(streams: Sequence[SimulatedStream], idle: Collection[str]) -> Parameters:
     """Return the parameters of GRID with the best objective, its neighbours included; of equals the middle ones."""
     grid = [
         Parameters(
-            start_threshold=enter, end_threshold=enter * leave, smoothing_s=smoothing_s, min_duration_s=min_duration_s
+            start_threshold=start, end_threshold=start * end, smoothing_s=smoothing_s, min_duration_s=min_duration_s
         )
-        for enter, leave, smoothing_s, min_duration_s in product(*GRID.values())
+        for start, end, smoothing_s, min_duration_s in product(*GRID.values())
     ]
     shape = [len(values) for values in GRID.values()]
     objectives = [objective(*stream_metrics(streams, idle, parameters)) for parameters in grid]
@@ -64,7 +63,9 @@ def objective(f1: float, false_positives_per_minute: float) -> float:
     return f1 - FALSE_POSITIVE_COST * false_positives_per_minute
 
 
-def stream_metrics(streams: Row[SimulatedStream], idle: Collection[str], parameters: Parameters) -> tuple[float, float]:
+def stream_metrics(
+    streams: Sequence[SimulatedStream], idle: Collection[str], parameters: Parameters
+) -> tuple[float, float]:
     """Return segmental F1@0.5 IoU and false positives per minute, averaged over streams."""
     scores = [
         event_metrics.score_events(

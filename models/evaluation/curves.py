@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from models.evaluation.evaluator import Result
+from models.evaluation.evaluator import Evaluation
 from models.evaluation.event_metrics import matched
 
 SIZE: Final = (4.0, 3.3)  # inches, of which three stand side by side
@@ -17,7 +17,7 @@ MIN_ACCURACY: Final = 0.5  # accuracy at the foot of an axis, where none is lowe
 FIRST, SECOND, INK, GROUND, PAPER = "#6ab4ff", "#ff9f43", "#dddddd", "#222222", "#181818"
 
 
-def draw(result: Result) -> Iterator[bytes]:
+def draw(result: Evaluation) -> Iterator[bytes]:
     """Yield a reliability diagram, accuracy vs. coverage, and the distribution of latency."""
     import matplotlib as mpl  # takes a second, which an evaluation without a report need not wait for
     from matplotlib.figure import Figure
@@ -38,7 +38,7 @@ def draw(result: Result) -> Iterator[bytes]:
             yield content.getvalue()
 
 
-def _reliability(axes: Any, result: Result) -> None:
+def _reliability(axes: Any, result: Evaluation) -> None:
     most = max(row.count for row in result.windows.reliability)
     for row in result.windows.reliability:
         if row.accuracy is not None:
@@ -49,7 +49,7 @@ def _reliability(axes: Any, result: Result) -> None:
     axes.set_title("Reliability diagram")
 
 
-def _coverage(axes: Any, result: Result) -> None:
+def _coverage(axes: Any, result: Evaluation) -> None:
     by_confidence = sorted(result.cases, key=lambda case: -case.confidence)
     answered = np.arange(1, len(by_confidence) + 1)
     accuracy = np.cumsum([case.predicted == case.label for case in by_confidence]) / answered
@@ -59,7 +59,7 @@ def _coverage(axes: Any, result: Result) -> None:
     axes.set_title("Accuracy vs. coverage")
 
 
-def _latency(axes: Any, result: Result) -> None:
+def _latency(axes: Any, result: Evaluation) -> None:
     hits, step = matched(result.detections, result.ground_truth), 1 / max(len(result.ground_truth), 1)
     for since, colour in (("start_s", FIRST), ("end_s", SECOND)):
         seconds = sorted(one.reported_s - getattr(span, since) for one, span in hits)

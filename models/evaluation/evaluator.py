@@ -1,7 +1,6 @@
 """Evaluate a model on labelled sequences: by window, by sequence, and on a continuous stream of them."""
 
-from collections.abc import Mapping
-from collections.abc import Sequence as Row
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Final
 
@@ -37,7 +36,7 @@ class Case(msgspec.Struct, kw_only=True, frozen=True):
     probability: float  # of the true label
 
 
-class Result(msgspec.Struct, kw_only=True, frozen=True):
+class Evaluation(msgspec.Struct, kw_only=True, frozen=True):
     """How well a model does."""
 
     warnings: list[str]
@@ -52,7 +51,7 @@ class Result(msgspec.Struct, kw_only=True, frozen=True):
 
 def evaluate(
     classify: Classify, card: ModelCard, named: Mapping[str, KeypointSequence], stride: int = 1, seed: int = 0
-) -> Result:
+) -> Evaluation:
     """Evaluate on named sequences; raises UserError where model and data do not fit.
 
     Where no sequence has an idle label, idle labels are left out of the choice by window and by sequence.
@@ -76,7 +75,7 @@ def evaluate(
         classify, card.labels, card.idle, card.window, sequences, whole_body=body, stride=stride, seed=seed
     )
     detections = detect_actions(predictions, decision, card.idle)
-    return Result(
+    return Evaluation(
         warnings=notes,
         idle_rate=idle_rate,
         sequences=score(means, targets[long], subjects[long], card.labels),
@@ -89,7 +88,7 @@ def evaluate(
 
 
 def classify_windows(
-    classify: Classify, sequences: Row[KeypointSequence], shape: WindowSpec, stride: int
+    classify: Classify, sequences: Sequence[KeypointSequence], shape: WindowSpec, stride: int
 ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
     """Return the index of each window's sequence (n,), and its probabilities (n, labels).
 
@@ -118,7 +117,9 @@ def classify_windows(
     return np.array(sequence_of), rows
 
 
-def _cases(named: Row[tuple[str, KeypointSequence]], means: NDArray[np.floating], labels: Row[str]) -> list[Case]:
+def _cases(
+    named: Sequence[tuple[str, KeypointSequence]], means: NDArray[np.floating], labels: Sequence[str]
+) -> list[Case]:
     cases = [
         Case(
             name=name,

@@ -1,6 +1,6 @@
 """Score detected actions against the ground truth of a stream: segmental F1, edit score, false positives, latency."""
 
-from collections.abc import Sequence as Row
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -9,11 +9,7 @@ from numpy.typing import NDArray
 
 from models.simulation.spans import Detection, Span
 
-IOU_THRESHOLDS: Final = (
-    0.1,
-    0.25,
-    0.5,
-)  # intersection over union, as in segmentation papers since Lea et al. 2017
+IOU_THRESHOLDS: Final = (0.1, 0.25, 0.5)  # as in papers on segmentation since Lea et al. 2017
 
 
 class Latency(msgspec.Struct, kw_only=True, frozen=True):
@@ -36,7 +32,7 @@ class EventScores(msgspec.Struct, kw_only=True, frozen=True):
     end_latency: Latency | None  # negative: reported before the action ended
 
 
-def score_events(detections: Row[Detection], ground_truth: Row[Span], seconds: float) -> EventScores:
+def score_events(detections: Sequence[Detection], ground_truth: Sequence[Span], seconds: float) -> EventScores:
     """Score the detections in one stream of so many seconds."""
     spans, hits = [one.span for one in detections], matched(detections, ground_truth)
     return EventScores(
@@ -51,7 +47,7 @@ def score_events(detections: Row[Detection], ground_truth: Row[Span], seconds: f
     )
 
 
-def matched(detections: Row[Detection], ground_truth: Row[Span]) -> list[tuple[Detection, Span]]:
+def matched(detections: Sequence[Detection], ground_truth: Sequence[Span]) -> list[tuple[Detection, Span]]:
     """Return each detection that has a match at the least of IOU_THRESHOLDS, with its true span."""
     places = match([one.span for one in detections], ground_truth, IOU_THRESHOLDS[0])
     return [(one, ground_truth[place]) for one, place in zip(detections, places, strict=True) if place is not None]
@@ -63,7 +59,7 @@ def iou(one: Span, other: Span) -> float:
     return shared / (max(one.end_s, other.end_s) - min(one.start_s, other.start_s)) if shared > 0 else 0.0
 
 
-def match(detected: Row[Span], ground_truth: Row[Span], min_iou: float) -> list[int | None]:
+def match(detected: Sequence[Span], ground_truth: Sequence[Span], min_iou: float) -> list[int | None]:
     """Return for each detected span the index of the true span it matches, or None.
 
     Its match is the one of its label with the highest IoU, at least `min_iou`, that is not matched yet.
@@ -83,7 +79,7 @@ def match(detected: Row[Span], ground_truth: Row[Span], min_iou: float) -> list[
     return matches
 
 
-def f1(detected: Row[Span], ground_truth: Row[Span], min_iou: float = 0.5) -> tuple[float, list[Span]]:
+def f1(detected: Sequence[Span], ground_truth: Sequence[Span], min_iou: float = 0.5) -> tuple[float, list[Span]]:
     """Return the segmental F1 at an IoU threshold, and the false positives."""
     matches = match(detected, ground_truth, min_iou)
     false_positives = [span for span, place in zip(detected, matches, strict=True) if place is None]
@@ -91,13 +87,13 @@ def f1(detected: Row[Span], ground_truth: Row[Span], min_iou: float = 0.5) -> tu
     return (2 * hits / total if total else 1.0), false_positives
 
 
-def edit_score(detected: Row[str], ground_truth: Row[str]) -> float:
+def edit_score(detected: Sequence[str], ground_truth: Sequence[str]) -> float:
     """Return 1 less the Levenshtein distance of two rows of labels, relative to the longer one."""
     longer = max(len(detected), len(ground_truth))
     return 1.0 - _distance(detected, ground_truth) / longer if longer else 1.0
 
 
-def _distance(one: Row[str], other: Row[str]) -> int:
+def _distance(one: Sequence[str], other: Sequence[str]) -> int:
     # Computes a whole row of the usual table: an insertion carries on the least to its left.
     labels, steps = np.array([*other], object), np.arange(len(other) + 1)
     row: NDArray[np.int_] = steps
@@ -108,7 +104,7 @@ def _distance(one: Row[str], other: Row[str]) -> int:
     return int(row[-1])
 
 
-def _latency(seconds: Row[float]) -> Latency | None:
+def _latency(seconds: Sequence[float]) -> Latency | None:
     if not seconds:
         return None
     p50, p95 = np.percentile(seconds, (50, 95)).tolist()

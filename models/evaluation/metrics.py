@@ -3,8 +3,7 @@
 Throughout, probabilities are float (n, labels), each row adding up to 1; targets are int (n,), indices of true labels.
 """
 
-from collections.abc import Mapping
-from collections.abc import Sequence as Row
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -63,7 +62,7 @@ class Scores(msgspec.Struct, kw_only=True, frozen=True):
 
 
 def score(
-    probabilities: NDArray[np.floating], targets: NDArray[np.intp], subjects: ArrayLike, labels: Row[str]
+    probabilities: NDArray[np.floating], targets: NDArray[np.intp], subjects: ArrayLike, labels: Sequence[str]
 ) -> Scores:
     """Score one row or more; subjects: who recorded each, (n,)."""
     correct = probabilities.argmax(axis=1) == targets
@@ -86,7 +85,7 @@ def score(
     )
 
 
-def mask_labels(probabilities: NDArray[np.floating], labels: Row[int]) -> NDArray[np.floating]:
+def mask_labels(probabilities: NDArray[np.floating], labels: Sequence[int]) -> NDArray[np.floating]:
     """Set the probabilities of some labels, by index, to 0, and scale those of the others to add up to 1."""
     rows = probabilities.copy()
     rows[:, list(labels)] = 0
@@ -162,7 +161,7 @@ def reliability(probabilities: NDArray[np.floating], targets: NDArray[np.intp], 
     return table
 
 
-def calibration_error(table: Row[Bin]) -> float:
+def calibration_error(table: Sequence[Bin]) -> float:
     """Return the expected calibration error: the mean distance of accuracy and confidence (Guo et al. 2017)."""
     gaps = [row.count * abs((row.accuracy or 0.0) - (row.confidence or 0.0)) for row in table]
     return sum(gaps) / sum(row.count for row in table)

@@ -3,8 +3,7 @@
 import base64
 import html
 import math
-from collections.abc import Iterator, Mapping
-from collections.abc import Sequence as Row
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +14,7 @@ from common.files import atomic_write
 from common.recording.sequence import KeypointSequence
 from data.curation import contact_sheet
 from models.evaluation import curves
-from models.evaluation.evaluator import Case, Result
+from models.evaluation.evaluator import Case, Evaluation
 from models.evaluation.event_metrics import EventScores
 from models.evaluation.metrics import Scores
 from models.simulation.spans import Span
@@ -27,7 +26,7 @@ MAX_LINES: Final = 10
 CORRECT, WRONG = "106 180 255", "255 159 67"
 
 
-def write(folder: Path, title: str, result: Result, named: Mapping[str, KeypointSequence]) -> Path:
+def write(folder: Path, title: str, result: Evaluation, named: Mapping[str, KeypointSequence]) -> Path:
     """Write or replace the page in the folder, and return its path; raises UserError where it cannot be written."""
     path = folder / PAGE_NAME
     try:
@@ -38,7 +37,7 @@ def write(folder: Path, title: str, result: Result, named: Mapping[str, Keypoint
     return path
 
 
-def page(title: str, result: Result, named: Mapping[str, KeypointSequence]) -> str:
+def page(title: str, result: Evaluation, named: Mapping[str, KeypointSequence]) -> str:
     """Return the page's HTML; every text from outside is escaped."""
     scores, lines = result.sequences, math.ceil(60 * result.stream.minutes / LINE_S)
     spans = [one.span for one in result.detections]
@@ -72,7 +71,7 @@ def stream_lines(stream: EventScores) -> Iterator[str]:
             yield f"{since} latency {latency.p50:.2f} s (median), {latency.p95:.2f} s (95th percentile)"
 
 
-def _metrics(result: Result) -> str:
+def _metrics(result: Evaluation) -> str:
     scores, stream = result.sequences, result.stream
     metrics = {
         "accuracy": f"{scores.accuracy:.3f}",
@@ -132,7 +131,9 @@ def _subjects(scores: Scores) -> str:
     )
 
 
-def _timeline(ground_truth: Row[Span], detected: Row[Span], labels: Row[str], lines: int) -> Iterator[str]:
+def _timeline(
+    ground_truth: Sequence[Span], detected: Sequence[Span], labels: Sequence[str], lines: int
+) -> Iterator[str]:
     """Yield a row for each of the stream's first minutes: the ground truth above, detections below."""
     for from_s in (number * LINE_S for number in range(lines)):
         blocks = "".join(
@@ -153,7 +154,7 @@ def _block(span: Span, from_s: float, lane: str, hue: float) -> str:
     )
 
 
-def _errors(cases: Row[Case], named: Mapping[str, KeypointSequence]) -> Iterator[str]:
+def _errors(cases: Sequence[Case], named: Mapping[str, KeypointSequence]) -> Iterator[str]:
     for case in [case for case in cases if case.predicted != case.label][:MAX_CASES]:
         labels = f"{case.predicted} ({case.confidence:.2f}) instead of {case.label} ({case.probability:.2f})"
         caption = f"{case.name} by {case.subject}: {labels}"

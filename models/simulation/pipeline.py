@@ -4,8 +4,7 @@ It uses the Windower and ActionDetector of the live services, and repeats the st
 them; a test compares both.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator
-from collections.abc import Sequence as Row
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -77,7 +76,7 @@ class OfflinePipeline:
     def __init__(
         self,
         classify: Classify,
-        labels: Row[str],
+        labels: Sequence[str],
         shape: WindowSpec,
         *,
         stride: int = 1,
@@ -94,7 +93,7 @@ class OfflinePipeline:
             predictions += self._process(batch)
         return predictions
 
-    def _process(self, frames: Row[tuple[int, NDArray[np.float32]]]) -> list[FramePrediction]:
+    def _process(self, frames: Sequence[tuple[int, NDArray[np.float32]]]) -> list[FramePrediction]:
         pushed = [(captured_ns, self._windower.push(captured_ns, vector)) for captured_ns, vector in frames]
         windows = [(captured_ns, window) for captured_ns, window in pushed if window is not None]
         with_person = [window.vectors for _, window in windows if self._has_person(window)]
@@ -140,10 +139,10 @@ def _record(events: Iterable[Event], captured_s: float, detections: dict[int, De
 
 def simulate_stream(
     classify: Classify,
-    labels: Row[str],
-    idle: Row[str],
+    labels: Sequence[str],
+    idle: Sequence[str],
     shape: WindowSpec,
-    sequences: Row[KeypointSequence],
+    sequences: Sequence[KeypointSequence],
     *,
     whole_body: bool,
     stride: int,

@@ -1,6 +1,6 @@
 """Adapt a trained network to a few new sequences, and to new labels."""
 
-from collections.abc import Sequence as Row
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Final
@@ -25,10 +25,10 @@ NEW_DATA_WEIGHT: Final = 0.8  # of a label's windows, where there are new ones
 EPOCHS: Final = 20
 LEARNING_RATE: Final = 1e-3
 STRIDE: Final = 3  # frames between two windows
-EPS: Final = 1e-6  # weight of a label, below which a training set does not have it
+MIN_WEIGHT: Final = 1e-6  # weight of a label, below which a training set does not have it
 
 
-def adapt(folder: Path, sequences: Row[KeypointSequence], seed: int = 0) -> TrainedModel:
+def adapt(folder: Path, sequences: Sequence[KeypointSequence], seed: int = 0) -> TrainedModel:
     """Fine-tune the model in a folder on new sequences, and rehearse windows of its own training; raises UserError.
 
     Temperature and decision stay: a few sequences cannot calibrate them.
@@ -69,7 +69,7 @@ def _recipe(folder: Path, card: ModelCard) -> Recipe:
         raise UserError(f"`recipe` of {folder / CARD} cannot be read: {error}; train the model again.") from error
 
 
-def new_training_set(card: ModelCard, sequences: Row[KeypointSequence], seed: int) -> TrainingSet:
+def new_training_set(card: ModelCard, sequences: Sequence[KeypointSequence], seed: int) -> TrainingSet:
     """Return the training set of new sequences; raises UserError for a label without a window."""
     shape, idle = card.window, [card.labels.index(label) for label in card.idle]
     cut = windows.cut_windows(sequences, card.labels, shape, STRIDE)
@@ -86,8 +86,8 @@ def balance(rehearsed: TrainingSet, new: TrainingSet) -> TrainingSet:
     """Join rehearsal and new data with equal weights of all labels, each NEW_DATA_WEIGHT new where both have it."""
     parts = (rehearsed, new)
     of_label = np.stack([part.sample_weight @ part.targets[0] for part in parts])  # (2, labels)
-    wanted = np.where(of_label > EPS, [[1 - NEW_DATA_WEIGHT], [NEW_DATA_WEIGHT]], 0)
-    factors = wanted / np.maximum(wanted.sum(axis=0), EPS) / np.maximum(of_label, EPS)
+    wanted = np.where(of_label > MIN_WEIGHT, [[1 - NEW_DATA_WEIGHT], [NEW_DATA_WEIGHT]], 0)
+    factors = wanted / np.maximum(wanted.sum(axis=0), MIN_WEIGHT) / np.maximum(of_label, MIN_WEIGHT)
     weights = [part.sample_weight * (part.targets[0] @ factor) for part, factor in zip(parts, factors, strict=True)]
     total = sum(weight.sum() for weight in weights)
     return training_set.mix(
@@ -98,7 +98,7 @@ def balance(rehearsed: TrainingSet, new: TrainingSet) -> TrainingSet:
     )
 
 
-def _data(card: ModelCard, source: str, sequences: Row[KeypointSequence]) -> dict[str, Any]:
+def _data(card: ModelCard, source: str, sequences: Sequence[KeypointSequence]) -> dict[str, Any]:
     """Return the card's `data` with the new sequences."""
     before = provenance.data_provenance(card)
     return card.data | {

@@ -2,8 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
-from collections.abc import Sequence as Row
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -14,7 +13,7 @@ from rich.console import Console
 from common.keypoints.landmarks import SIZE
 from common.recognition.classifier import Classifier
 from common.recording.sequence import KeypointSequence
-from models.evaluation.evaluator import Result, evaluate
+from models.evaluation.evaluator import Evaluation, evaluate
 from models.storage.folder import write_card
 from models.training.card import TrainedModel
 from models.training.progress import progress_bar
@@ -30,7 +29,7 @@ class FoldModel(NamedTuple):
     """A model, and its evaluation on one test fold."""
 
     model: TrainedModel
-    result: Result
+    result: Evaluation
     test: list[KeypointSequence]
     training_s: float  # without the making of the training set, which recipes share
 
@@ -55,7 +54,7 @@ class FoldMetrics(msgspec.Struct, kw_only=True, frozen=True):
 
 
 def cross_validate(
-    sequences: Row[KeypointSequence], config: TrainingConfig, folds: Iterable[Fold], recipes: Row[Recipe] = ()
+    sequences: Sequence[KeypointSequence], config: TrainingConfig, folds: Iterable[Fold], recipes: Sequence[Recipe] = ()
 ) -> Iterator[FoldModel]:
     """Yield for each test fold a model of each recipe, or of the configuration's if there are none."""
     for fold in folds:

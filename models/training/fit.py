@@ -1,6 +1,6 @@
 """Fit a network or a scikit-learn model to a training set."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -21,15 +21,13 @@ quiet_tensorflow()
 PATIENCE: Final = 0.5  # of the epochs without a lower validation loss, after which training stops
 BATCH: Final = 256  # windows predicted at once
 LOGS: Final = "logs"  # for TensorBoard
-EPOCHS: Final = "epochs"  # a file in the checkpoint folder of a network that is done
+EPOCHS_FILE: Final = "epochs"  # a file in the checkpoint folder of a network that is done
 
 
 class FittedClassifier(NamedTuple):
     """A fitted network or scikit-learn model."""
 
-    predict: Callable[
-        [NDArray[np.float32]], NDArray[np.float32]
-    ]  # features (n, length, F) to probabilities (n, labels)
+    predict: Callable[[NDArray[np.float32]], NDArray[np.float32]]  # features (n, length, F) to (n, labels)
     save: Callable[[Path], None]  # into a model folder
     epochs: int  # those to the lowest validation loss, if it stopped early
     parameters: int
@@ -61,9 +59,9 @@ def fit(
 
     from models.training import checkpoint, networks
 
-    if checkpoint_dir and (checkpoint_dir / EPOCHS).is_file():  # it was done before the interruption
+    if checkpoint_dir and (checkpoint_dir / EPOCHS_FILE).is_file():  # it was done before the interruption
         model = tf.keras.models.load_model(checkpoint_dir / WEIGHTS, compile=False)
-        return from_keras(model, int((checkpoint_dir / EPOCHS).read_text()))
+        return from_keras(model, int((checkpoint_dir / EPOCHS_FILE).read_text()))
     tf.keras.utils.set_random_seed(seed)
     _, _, length, size = training_set.features.shape
     model = networks.build(recipe, length, size, training_set.targets.shape[-1])
@@ -72,27 +70,31 @@ def fit(
     networks.compile_model(model, recipe)
     patience = max(1, round(PATIENCE * recipe.epochs))
     stopping = tf.keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True)
-    callbacks = [networks.progress_callback(progress)] if progress else []
-    if validation:
-        callbacks.append(stopping)
-    if checkpoint_dir:
-        callbacks.append(tf.keras.callbacks.TensorBoard(checkpoint_dir / LOGS, write_graph=False))
-        callbacks.append(checkpoint.callback(model, checkpoint_dir))
     model.fit(
         networks.Batches(training_set, seed),
-        validation_data=(validation.features[0], validation.targets[0], validation.sample_weight)
-        if validation
-        else None,
+        validation_data=validation and (validation.features[0], validation.targets[0], validation.sample_weight),
         initial_epoch=checkpoint.restore(model, checkpoint_dir) if checkpoint_dir else 0,
         epochs=recipe.epochs,
-        callbacks=callbacks,
+        callbacks=[*_callbacks(model, checkpoint_dir, progress), *([stopping] if validation else [])],
         verbose=0,
     )
     fitted = from_keras(model, stopping.best_epoch + 1 if stopping.stopped_epoch else recipe.epochs)
     if checkpoint_dir:
         fitted.save(checkpoint_dir)
-        atomic_write(checkpoint_dir / EPOCHS, str(fitted.epochs).encode())
+        atomic_write(checkpoint_dir / EPOCHS_FILE, str(fitted.epochs).encode())
     return fitted
+
+
+def _callbacks(model: Any, checkpoint_dir: Path | None, progress: Progress | None) -> Iterator[Any]:
+    import tensorflow as tf
+
+    from models.training import checkpoint, networks
+
+    if progress:
+        yield networks.progress_callback(progress)
+    if checkpoint_dir:
+        yield tf.keras.callbacks.TensorBoard(checkpoint_dir / LOGS, write_graph=False)
+        yield checkpoint.callback(model, checkpoint_dir)
 
 
 def _fit_sklearn(recipe: Recipe, training_set: TrainingSet, seed: int) -> FittedClassifier:

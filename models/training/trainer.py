@@ -3,8 +3,7 @@
 import copy
 import platform
 from collections import Counter
-from collections.abc import Collection
-from collections.abc import Sequence as Row
+from collections.abc import Collection, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Final
@@ -50,7 +49,7 @@ class CrossValidation(msgspec.Struct, kw_only=True, frozen=True):
 class Trainer:
     """Prepares training data, and fits models to it; raises UserError for sequences that cannot train a model."""
 
-    def __init__(self, sequences: Row[KeypointSequence], config: TrainingConfig) -> None:
+    def __init__(self, sequences: Sequence[KeypointSequence], config: TrainingConfig) -> None:
         self.config = config
         self.labels, self.idle = find_labels(sequences, config.idle)
         cut = windows.cut_windows(sequences, self.labels, config.window, config.stride)
@@ -108,7 +107,9 @@ class Trainer:
             classifiers.append(classifier)
         return self._calibrate(classifiers, probabilities)
 
-    def _calibrate(self, classifiers: Row[FittedClassifier], probabilities: NDArray[np.float32]) -> CrossValidation:
+    def _calibrate(
+        self, classifiers: Sequence[FittedClassifier], probabilities: NDArray[np.float32]
+    ) -> CrossValidation:
         """Fit temperature and decision; classifiers: one a fold; probabilities: (windows, labels) of their folds."""
         targets, idle = self._targets, [self.labels.index(label) for label in self.idle]
         has_idle = np.isin(targets, idle).any()
@@ -142,7 +143,7 @@ class Trainer:
         )
 
     def _simulate(
-        self, classifier: FittedClassifier, temperature: float, sequences: Row[KeypointSequence]
+        self, classifier: FittedClassifier, temperature: float, sequences: Sequence[KeypointSequence]
     ) -> SimulatedStream:
         config, features = self.config, self.config.recipe.features
         return simulate_stream(
@@ -189,7 +190,7 @@ class Trainer:
         )
 
 
-def find_labels(sequences: Row[KeypointSequence], idle: Collection[str]) -> tuple[list[str], list[str]]:
+def find_labels(sequences: Sequence[KeypointSequence], idle: Collection[str]) -> tuple[list[str], list[str]]:
     """Return all labels, and the idle ones among them; raises UserError for labels that no model can be trained on."""
     counts = Counter(sequence.label for sequence in sequences)
     labels = sorted(counts)

@@ -4,8 +4,7 @@ A fold is a mask, bool (n,), of the sequences that are held out; all others trai
 """
 
 from collections import Counter
-from collections.abc import Iterable
-from collections.abc import Sequence as Row
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,7 +15,7 @@ from common.recording.sequence import KeypointSequence
 Fold = NDArray[np.bool_]
 
 
-def make_folds(sequences: Row[KeypointSequence], count: int, seed: int) -> list[Fold]:
+def make_folds(sequences: Sequence[KeypointSequence], count: int, seed: int) -> list[Fold]:
     """Return at most `count` folds: grouped by subject where that leaves every label to train on, else stratified."""
     subjects, labels = (np.array([getattr(one, field) for one in sequences]) for field in ("subject", "label"))
     if (available := len(set(subjects))) > 1:
@@ -26,7 +25,7 @@ def make_folds(sequences: Row[KeypointSequence], count: int, seed: int) -> list[
     return stratified_folds(labels, min(count, min(Counter(labels.tolist()).values())), seed)
 
 
-def make_test_folds(sequences: Row[KeypointSequence], count: int | None, seed: int) -> list[Fold]:
+def make_test_folds(sequences: Sequence[KeypointSequence], count: int | None, seed: int) -> list[Fold]:
     """Return folds to compare models on: grouped by subject if there are several, else stratified by label.
 
     A count of None makes one fold of each subject. Raises UserError where there are too few subjects or sequences, or
@@ -43,7 +42,7 @@ def make_test_folds(sequences: Row[KeypointSequence], count: int | None, seed: i
     return folds
 
 
-def _check_trainable(sequences: Row[KeypointSequence], folds: Row[Fold]) -> None:
+def _check_trainable(sequences: Sequence[KeypointSequence], folds: Sequence[Fold]) -> None:
     for fold in folds:
         left = Counter(sequence.label for sequence in train_test_split(sequences, fold)[0])
         for label in sorted({sequence.label for sequence in sequences}):
@@ -84,7 +83,7 @@ def leave_one_subject_out(subjects: ArrayLike) -> dict[str, Fold]:
     return {str(name): whose == name for name in names}
 
 
-def are_subject_independent(folds: Iterable[Fold], sequences: Row[KeypointSequence]) -> bool:
+def are_subject_independent(folds: Iterable[Fold], sequences: Sequence[KeypointSequence]) -> bool:
     """Whether nobody is in two of the folds."""
     subjects = np.array([sequence.subject for sequence in sequences])
     return sum(len(set(subjects[fold])) for fold in folds) == len(set(subjects))

@@ -1,7 +1,6 @@
 """Build the set a model is fitted to: windows, transitions from and to idleness, and augmented copies of them."""
 
-from collections.abc import Collection, Iterator
-from collections.abc import Sequence as Row
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -43,7 +42,7 @@ class TrainingSet(NamedTuple):
         )
 
 
-def mix(parts: Row[tuple[TrainingSet, float]]) -> TrainingSet:
+def mix(parts: Sequence[tuple[TrainingSet, float]]) -> TrainingSet:
     """Join the copies of several training sets to a single one, with a weight for each set."""
     features, targets = (
         np.concatenate([getattr(part, what).reshape(-1, *getattr(part, what).shape[2:]) for part, _ in parts])[None]
@@ -102,7 +101,7 @@ def _idle_partners(acting: WindowSet, resting: WindowSet, fold_of: NDArray[np.in
     ]
 
 
-def _copies(groups: Row[WindowSet], options: Features) -> int:
+def _copies(groups: Sequence[WindowSet], options: Features) -> int:
     n, length = sum(len(group.targets) for group in groups), groups[0].windows.shape[1]
     most = MAX_BYTES // (n * length * size(options) * 4)
     return int(max(1, min(most, np.clip(TARGET_WINDOWS // len(groups[0].targets), *AUGMENTED_COPIES))))

@@ -4,8 +4,7 @@ A model that has only seen whole actions calls whatever lies between them by the
 again as it follows idleness and as idleness follows it, as it will live.
 """
 
-from collections.abc import Collection
-from collections.abc import Sequence as Row
+from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -30,7 +29,7 @@ class TransitionWindows(NamedTuple):
 
 
 def synthetic_idle(
-    sequences: Row[KeypointSequence], idle: Collection[str], length: int, target: int, seed: int
+    sequences: Sequence[KeypointSequence], idle: Collection[str], length: int, target: int, seed: int
 ) -> WindowSet:
     """Make idle windows, labelled `target`, for subjects without a sequence of an idle label.
 

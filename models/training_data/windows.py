@@ -1,8 +1,7 @@
 """Cut labelled sequences into windows."""
 
 from collections import Counter
-from collections.abc import Iterable
-from collections.abc import Sequence as Row
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +27,9 @@ class WindowSet(NamedTuple):
         return WindowSet._make(column[index] for column in self)
 
 
-def cut_windows(sequences: Iterable[KeypointSequence], labels: Row[str], shape: WindowSpec, stride: int) -> WindowSet:
+def cut_windows(
+    sequences: Iterable[KeypointSequence], labels: Sequence[str], shape: WindowSpec, stride: int
+) -> WindowSet:
     """Cut every stride-th window of each sequence, by the code that runs live; a short sequence has none."""
     sets = [
         WindowSet(
@@ -44,7 +45,7 @@ def cut_windows(sequences: Iterable[KeypointSequence], labels: Row[str], shape: 
 
 
 def drop_short(
-    sequences: Row[KeypointSequence], windows: WindowSet, shape: WindowSpec
+    sequences: Sequence[KeypointSequence], windows: WindowSet, shape: WindowSpec
 ) -> tuple[list[KeypointSequence], WindowSet]:
     """Drop sequences without a window; raises UserError for a label that fewer than two sequences are left of."""
     kept, renumbered = np.unique(windows.sequences, return_inverse=True)
@@ -73,7 +74,7 @@ def subsample(windows: WindowSet, most: int) -> WindowSet:
     return windows.take(chosen)
 
 
-def concatenate(sets: Row[WindowSet], length: int) -> WindowSet:
+def concatenate(sets: Sequence[WindowSet], length: int) -> WindowSet:
     """Join sets of windows of `length` frames; there may be none."""
     none = WindowSet(np.zeros((0, length, SIZE), np.float32), *(np.zeros(0, kind) for kind in (int, str, int)))
     return WindowSet._make(np.concatenate(columns) for columns in zip(none, *sets, strict=True))

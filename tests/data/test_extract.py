@@ -26,8 +26,8 @@ from common.recording import sequence as sequences
 from common.recording.dataset_writer import DatasetWriter, read_manifest
 from common.video.testcard import TestCard
 from common.video.writer import VideoWriter
-from data.extraction.extractor import ExtractionResult, Extractor
-from data.extraction.report import REPORT, Report, key, result_row
+from data.extraction.extractor import ExtractionResult, VideoExtractor
+from data.extraction.report import REPORT, ReportWriter, key, result_row
 from data.extraction.run import to_valid_name
 from data.extraction.videos import Video, find_videos
 from data.extraction.workers import Crash
@@ -168,7 +168,7 @@ def test_a_row_without_its_sequence_and_a_crash_are_not_finished(tmp_path: Path)
     names = ("whole", "half", "failed", "crashed")
     videos = {name: VIDEO._replace(name=name) for name in names}
     with DatasetWriter(tmp_path) as writer:
-        report = Report(writer)
+        report = ReportWriter(writer)
         sequence = sequences.KeypointSequence("wave", extracted().keypoints, extracted().captured_ns, "anna", "", FPS)
         writer.add("whole-000", sequence)
         for name, result in zip(names, (extracted(), extracted(), extracted(0), Crash("killed")), strict=True):
@@ -178,7 +178,7 @@ def test_a_row_without_its_sequence_and_a_crash_are_not_finished(tmp_path: Path)
         report.close()
         with (tmp_path / REPORT).open("ab") as file:
             file.write(b'{"path":"cut')
-        again = Report(writer)
+        again = ReportWriter(writer)
         again.close()
     assert set(again.rows) == {key(videos["whole"]), key(videos["failed"])}
     assert set(rows(tmp_path)) == {"whole", "failed"}
@@ -355,7 +355,7 @@ def test_on_a_full_disk_it_ends_in_one_line_and_goes_on_later(
 
 def test_a_logo_is_nobody_and_frames_cut_away_are_not_missed(shared: Path) -> None:
     video = Video(shared / "clips/nobody.mp4", "nobody.mp4", "rest")
-    result = Extractor()(video)
+    result = VideoExtractor()(video)
     assert "neither face nor hands" in result_row(video, result).reason
     assert (len(result.captured_ns), result.warnings) == (95, ()), "of 98, the first 3 lie before the start of the clip"
 
@@ -367,7 +367,7 @@ def test_landmarks_are_those_of_mediapipes_own_holistic(shared: Path) -> None:
     frames/s; the clip has 58 at 29.9.
     """
     clip = shared / "clips/signer_mit.mp4"
-    ours, theirs, size = Extractor()(Video(clip, clip.name, "wave")).keypoints, reference(clip), (1.0, 720 / 540)
+    ours, theirs, size = VideoExtractor()(Video(clip, clip.name, "wave")).keypoints, reference(clip), (1.0, 720 / 540)
     assert ours.shape == theirs.shape == (58, 1662)
     for part in (VISIBLE, "face", "right_hand"):
         apart = distance(positions(ours, part, size), positions(theirs, part, size))

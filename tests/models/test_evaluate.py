@@ -21,7 +21,7 @@ from common.recording.sequence import KeypointSequence
 from common.video.testcard import schedule
 from data.extraction.testcard import MARGIN_S
 from models.evaluation import evaluator, report
-from models.evaluation.evaluator import Result
+from models.evaluation.evaluator import Evaluation
 from tests.commands import call, run
 from tests.models.people import LABELS, card, read_number, sequence
 from tests.pipeline import ROOT
@@ -61,7 +61,7 @@ def people() -> dict[str, KeypointSequence]:
 
 
 @pytest.fixture(scope="module")
-def result(people: dict[str, KeypointSequence]) -> Result:
+def result(people: dict[str, KeypointSequence]) -> Evaluation:
     return evaluator.evaluate(read_number, card(data={"subjects": ["anna"]}), people)
 
 
@@ -157,7 +157,7 @@ def test_ten_actions_pass_in_seconds(shared: Path):
     assert [case.probability for case in result.cases] == sorted(case.probability for case in result.cases)
 
 
-def test_sequences_are_evaluated_by_the_mean_of_their_windows(result: Result, people: dict[str, KeypointSequence]):
+def test_sequences_are_evaluated_by_the_mean_of_their_windows(result: Evaluation, people: dict[str, KeypointSequence]):
     assert result.sequences.count == len(people) and result.windows.count == 21 * len(people)
     assert result.sequences.accuracy == 24 / 25
     assert (result.cases[0].name, result.cases[0].label, result.cases[0].predicted) == ("nod/<script>", "nod", "wave")
@@ -209,7 +209,7 @@ class Texts(HTMLParser):
 
 
 def test_the_page_needs_no_network_and_escapes_what_it_shows(
-    result: Result, people: dict[str, KeypointSequence], tmp_path: Path
+    result: Evaluation, people: dict[str, KeypointSequence], tmp_path: Path
 ):
     path = report.write(tmp_path / "page", "<title> & 東京", result, people)
     page = path.read_text()
@@ -230,7 +230,7 @@ def test_a_page_of_a_model_that_detects_nothing(people: dict[str, KeypointSequen
 
 
 def test_a_page_that_cannot_be_written_is_a_sentence(
-    result: Result, people: dict[str, KeypointSequence], tmp_path: Path
+    result: Evaluation, people: dict[str, KeypointSequence], tmp_path: Path
 ):
     (tmp_path / "page").touch()
     with pytest.raises(UserError, match=r"report\.html cannot be written"):

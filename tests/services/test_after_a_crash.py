@@ -14,7 +14,7 @@ from common.recognition.open_actions import VARIABLE
 from common.runtime.service import Service
 from common.runtime.watchdog import RESTARTED
 from services.inference import Inference
-from services.keypoints import Extractor
+from services.keypoints import KeypointExtractor
 from services.logger import Logger
 from services.windows import Windows
 from tests.pipeline import free_ports
@@ -200,7 +200,7 @@ def frame(seq: int) -> Frame:
 
 
 def test_a_picture_that_mediapipe_fails_on_is_nobody_and_the_next_is_looked_at(caplog) -> None:
-    stage = Extractor(config.load(sets=[f"bus.port={free_ports(4)}"]))
+    stage = KeypointExtractor(config.load(sets=[f"bus.port={free_ports(4)}"]))
     picture = np.zeros((48, 64, 3), np.uint8)
     try:
         stage.setup()

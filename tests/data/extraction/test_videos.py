@@ -258,8 +258,8 @@ def test_images_come_in_natural_order_and_one_that_is_missing_is_missing_in_time
 
 
 def test_the_given_gif_is_a_video(shared: Path) -> None:
-    from data.extraction.extractor import Extractor
+    from data.extraction.extractor import VideoExtractor
 
     (video,) = find_videos(shared / "cases" / "sign.gif")
-    result = Extractor()(video)
+    result = VideoExtractor()(video)
     assert (video.label, result.failure, result.keypoints.shape, result.fps) == ("sign", "", (38, 1662), 10.0)
