@@ -60,7 +60,7 @@ animation: .venv/ready ## Make the animated image of the README from the test ca
 	@$(START) --source testcard --seconds 13.2 --headless --out out/animation --set camera.fps=12.5
 	@$(BIN)/python -m docs.tools.animation out/animation/overlay.mp4 docs/images/overlay.webp
 
-COMPILE = $(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.10 --generate-hashes \
+COMPILE = $(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
   --no-annotate --no-header --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock
 
 lock: .venv/ready ## Compile requirements.lock after a change of dependencies
