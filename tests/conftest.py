@@ -1,4 +1,4 @@
-"""What several tests stand on: a recording of the test card, and default settings."""
+"""Fixtures of several tests: a recording of the test card, and default settings."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ hypothesis.settings.load_profile("unhurried")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--update-golden", action="store_true", help="take what comes out now as right, and show the change"
+        "--update-golden", action="store_true", help="accept the present output as correct, and show the change"
     )
 
 
@@ -36,7 +36,7 @@ def state_home(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that start pipelines come first: they take longest, and a worker that is done early takes what is short."""
+    """Files that start pipelines come first: they take longest, and a worker that is done early runs the short ones."""
     files = {item.path for item in items}
     long = {path for path in files if re.search(r"\bpipeline\(", path.read_text())}
     items.sort(key=lambda item: item.path not in long)

@@ -27,6 +27,6 @@ def until(done: Callable[[], object], seconds: float, still: Callable[[], bool] 
     began_s = time.monotonic()
     while not done():
         assert still(), "it ended before"
-        taken_s = time.monotonic() - began_s
-        assert taken_s < seconds or taken_s < patience(seconds), "did not happen in time"
+        elapsed_s = time.monotonic() - began_s
+        assert elapsed_s < seconds or elapsed_s < patience(seconds), "did not happen in time"
         time.sleep(0.01)

@@ -26,7 +26,7 @@ PAGE_OFFSET = 4  # the overlay's page comes after the hub's four ports
 
 
 def free_ports(count: int) -> int:
-    """The first of `count` ports in a row that nobody uses."""
+    """The first of `count` unused ports in a row."""
     for first in range(20_000 + os.getpid() % 120 * 100, 32_700, count):  # above, the system lends them to anybody
         try:
             for port in range(first, first + count):

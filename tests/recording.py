@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from common.bus.messages import Keypoints, Message
-from common.keypoints.landmarks import detected_parts
+from common.keypoints.landmarks import PARTS, SLICES
 from common.keypoints.smoothing import PoseSmoother
 from common.video.testcard import TestCard
 
@@ -15,7 +15,7 @@ FILE: Final = Path(__file__).parent / "golden" / "recording.npz"
 SEED: Final = 0  # the shipped model was trained on seeds from 101
 FRAMES: Final = 300  # a rest, a nod, a rest and the most of a shake
 PERIOD_NS: Final = 40_000_000
-STEPS: Final = 2048  # to a width or height of the picture; they are stored as differences along time
+STEPS: Final = 2048  # to a width or height of the image; they are stored as differences along time
 
 Found = tuple[np.ndarray, float]  # landmarks (1662,), size of the person in pixels
 
@@ -44,6 +44,11 @@ def stored() -> list[Found]:
     with np.load(FILE) as file:
         places = np.cumsum(file["steps"].T, axis=0, dtype=np.int16)
         return list(zip((places / STEPS).astype(np.float32), file["scale_px"].tolist(), strict=True))
+
+
+def detected_parts(vector: np.ndarray) -> tuple[str, ...]:
+    """The parts of a vector (1662,) that are not all zeros."""
+    return tuple(part for part in PARTS if vector[SLICES[part]].any())
 
 
 def keypoints(found: list[Found]) -> list[Message]:

@@ -18,7 +18,7 @@ from tests.pipeline import ROOT, free_ports, pipeline
 
 
 def start(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """`make run`, which calls this, on ports nobody uses."""
+    """`make run`, which calls this, on unused ports."""
     port = free_ports(5)
     command = [sys.executable, "-m", "services.launch", "--set", f"bus.port={port}"]
     return subprocess.run(
@@ -95,8 +95,8 @@ def test_an_unknown_setting():
 
 
 def test_a_port_in_use():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as occupied:
+        port = occupied.getsockname()[1]
         message = refused("--source", "testcard", "--set", f"overlay.page_port={port}")
     assert f"Port {port} on 127.0.0.1 is in use" in message
 
@@ -131,7 +131,7 @@ def test_a_damaged_video_gives_what_can_be_decoded_and_says_so(tmp_path: Path):
     assert "could be decoded" in running.log
 
 
-def test_a_full_disk_is_told_and_nothing_is_lost_when_there_is_room_again(tmp_path: Path):
+def test_a_full_disk_is_reported_and_nothing_is_lost_when_there_is_room_again(tmp_path: Path):
     """A limit on the size of files stands for the full disk: the write fails in the same way."""
     out = tmp_path / "out"
     with pipeline(

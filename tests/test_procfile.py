@@ -70,7 +70,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_file_loses_no_frame_whatever_is_killed(clip: Path, tmp_path: Path):
     out = tmp_path / "out"
     settings = {"camera__source": json.dumps(str(clip)), "logger__out": out, "overlay__video": out / "overlay.mp4"}
-    settings |= {"camera__width": 1920}  # pictures that the overlay draws more slowly than two extractors find
+    settings |= {"camera__width": 1920}  # frames that the overlay draws more slowly than two extractors find
     with pipeline(tmp_path, keypoints=2, **settings) as running, opened(running, "keypoints") as subscriber:
         starts: set[int] = set()
 
@@ -133,9 +133,9 @@ def wait_for_prediction(running: Pipeline, subscriber: Subscriber) -> None:
     running.wait_for("predictions", came, IMPORTS_S)
 
 
-def test_a_camera_taken_away_is_reopened_and_meanwhile_status_says_so(tmp_path: Path):
+def test_a_disconnected_camera_is_reopened_and_meanwhile_status_says_so(tmp_path: Path):
     card, port = TestCard(0, 320, 240), free_ports(10) + 9  # the first ones will be the pipeline's
-    pictures = [card.frame(number / 25) for number in range(250)]
+    images = [card.frame(number / 25) for number in range(250)]
     others = ("windows", "inference", "overlay", "logger")
     source = json.dumps(f"http://127.0.0.1:{port}/video.mjpg")
     with (
@@ -152,15 +152,17 @@ def test_a_camera_taken_away_is_reopened_and_meanwhile_status_says_so(tmp_path: 
 
         for _ in range(2):
             running.wait_for("a status that says that the camera is not there", camera_waits, 30)
-            with network_camera(pictures, port, fps=25):
+            with network_camera(images, port, fps=25):
                 running.wait_for("keypoints", keypoints_came, 30)
     assert running.log.count("is back") == 2
 
 
-def test_slow_listeners_delay_nobody_and_late_ones_hear_the_next_action(tmp_path: Path, stack: contextlib.ExitStack):
-    silent, late, ages_ms, subscriber_s = ("overlay", "logger"), None, [], 0.0
+def test_slow_listeners_delay_no_other_and_late_ones_receive_the_next_action(
+    tmp_path: Path, stack: contextlib.ExitStack
+):
+    omitted, late, ages_ms, subscriber_s = ("overlay", "logger"), None, [], 0.0
     with (
-        pipeline(tmp_path, without=silent, camera__source="testcard", camera__seconds=18) as running,
+        pipeline(tmp_path, without=omitted, camera__source="testcard", camera__seconds=18) as running,
         python("-c", LISTENER, running.port) as slow,
     ):
         for arrived_ns, (header, _) in collect(running, ["prediction"], 120):
@@ -171,9 +173,9 @@ def test_slow_listeners_delay_nobody_and_late_ones_hear_the_next_action(tmp_path
             if header.seq >= 120 and late is None:
                 late, subscriber_s = stack.enter_context(opened(running, "action")), header.captured_ns / 1e9
         assert late is not None
-        heard = [header for header, _ in late.receive(1000)]
-    assert heard
-    assert isinstance(heard[0], Action)
+        received = [header for header, _ in late.receive(1000)]
+    assert received
+    assert isinstance(received[0], Action)
     assert subscriber_s < 18
     half = len(ages_ms) // 2
     first, second = sorted(ages_ms[:half])[half // 2], sorted(ages_ms[half:])[half // 2]
@@ -194,11 +196,11 @@ def test_a_robot_needs_only_pyzmq_and_msgpack(tmp_path: Path):
     example = ROOT / "examples" / "plain_zmq.py"
     env = {"XDG_STATE_HOME": os.environ["XDG_STATE_HOME"], "PYTHONPATH": str(site)}
     said = (tmp_path / "said").open("w")
-    silent = ("overlay", "logger")
+    omitted = ("overlay", "logger")
     Endpoints().token()  # whoever comes first makes it
     with (
         said,
-        pipeline(tmp_path, without=silent, camera__source="testcard", camera__seconds=8) as running,
+        pipeline(tmp_path, without=omitted, camera__source="testcard", camera__seconds=8) as running,
         python(
             "-S", "-u", example, env={**env, "ACTIONSTREAM__BUS__PORT": str(running.port)}, stdout=said, stderr=said
         ) as robot,

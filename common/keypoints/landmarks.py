@@ -71,11 +71,6 @@ def split(vectors: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
     return {part: vectors[..., SLICES[part]].reshape(*vectors.shape[:-1], *SHAPES[part]) for part in PARTS}
 
 
-def detected_parts(vector: NDArray[np.float32]) -> tuple[str, ...]:
-    """Return the parts of a vector (1662,) that are not all zeros."""
-    return tuple(part for part in PARTS if vector[SLICES[part]].any())
-
-
 def _lines(*paths: Iterable[int]) -> NDArray[np.intp]:
     """Return pairs (n, 2) of landmark numbers to connect, from paths through landmarks."""
     return np.array([pair for path in paths for pair in pairwise(path)], np.intp)

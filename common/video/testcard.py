@@ -144,10 +144,6 @@ class TestCard:
             self._moves.append(next(self._script))
         return self._moves[max(0, bisect_right(self._moves, t, key=lambda move: move.segment.start_s) - 1)]
 
-    def label_at(self, t: float) -> str:
-        """Return what the head does `t` seconds after the first frame, one of LABELS."""
-        return self._move_at(t).segment.label
-
     def _head_at(self, t: float) -> list[float]:
         """Return the head's displacement, in the units of SWING."""
         (label, start_s, end_s), hz, strength = self._move_at(t)

@@ -46,18 +46,18 @@ VIDEO = "the same, and overlay.mp4 written"
 
 def prepare(clip: Path | None, frames: int, folder: Path) -> Path:
     """A clip of so many frames at 25 frames/s: the given one over and over, or the test card."""
-    path, pictures = folder / "bench.mp4", []
+    path, images = folder / "bench.mp4", []
     if clip is None:
         card = TestCard(0)
-        pictures = [card.frame(number / FPS) for number in range(frames)]
+        images = [card.frame(number / FPS) for number in range(frames)]
     else:
         capture = cv2.VideoCapture(str(clip))
-        while (shot := capture.read())[0]:
-            pictures.append(shot[1])
-    height, width = pictures[0].shape[:2]
+        while (decoded := capture.read())[0]:
+            images.append(decoded[1])
+    height, width = images[0].shape[:2]
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), FPS, (width, height))
     # Forwards and backwards, so that nothing jumps where the clip begins again.
-    there_and_back = pictures + pictures[-2:0:-1]
+    there_and_back = images + images[-2:0:-1]
     for number in range(frames):
         writer.write(there_and_back[number % len(there_and_back)])
     writer.release()

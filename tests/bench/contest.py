@@ -43,7 +43,7 @@ class Contestant(ABC):
         return "all"
 
     def more(self) -> dict[str, Any]:
-        """Other figures."""
+        """Other metrics."""
         return {}
 
 
@@ -88,7 +88,7 @@ class Pipelines(Contestant):
         self._statuses: dict[str, Status] = {}
         if viewer:
             port = self._running.endpoints.port + PAGE_OFFSET
-            threading.Thread(target=look_at, args=(port,), daemon=True).start()
+            threading.Thread(target=view, args=(port,), daemon=True).start()
 
     def processes(self) -> list[psutil.Process]:
         return psutil.Process(self._running.process.pid).children(recursive=True)
@@ -109,13 +109,13 @@ class Pipelines(Contestant):
         return {"lost": lost}
 
 
-def look_at(port: int) -> None:
-    """A viewer: opens the page's stream as soon as it is there, and reads pictures until it ends."""
+def view(port: int) -> None:
+    """A viewer: opens the page's stream as soon as it is there, and reads images until it ends."""
     looking = True
     while looking:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/stream/cam") as pictures:
-                while looking := bool(pictures.read(65_536)):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/stream/cam") as stream:
+                while looking := bool(stream.read(65_536)):
                     pass
         except urllib.error.HTTPError:
             time.sleep(0.1)  # the page is there, its stream not yet
@@ -136,10 +136,10 @@ def contest(starts: dict[str, Callable[[], Contestant]], rounds: int) -> dict[st
             tally = _slice(contestant)
             if number:  # the first round warms up
                 tallies[name] += tally
-    return {name: _figures(contestants[name], tally) for name, tally in tallies.items()}
+    return {name: _metrics(contestants[name], tally) for name, tally in tallies.items()}
 
 
-def _figures(contestant: Contestant, tally: Counter[str]) -> dict[str, Any]:
+def _metrics(contestant: Contestant, tally: Counter[str]) -> dict[str, Any]:
     frames = tally.pop("frames")
     fps = frames / tally.pop("ms") * 1000
     return {"frames_per_s": fps, "cpu_ms": {key: ms / frames for key, ms in tally.items()}, **contestant.more()}

@@ -36,10 +36,10 @@ class Rates(NamedTuple):
     with_start: float
 
 
-def pictures(path: Path) -> Iterator[object]:
+def images(path: Path) -> Iterator[object]:
     capture = cv2.VideoCapture(str(path))
-    while (shot := capture.read())[0]:
-        yield shot[1]
+    while (decoded := capture.read())[0]:
+        yield decoded[1]
 
 
 def bare(paths: list[Path], ready: "Queue[int]", go: Event, done: "Queue[int]") -> None:
@@ -50,8 +50,8 @@ def bare(paths: list[Path], ready: "Queue[int]", go: Event, done: "Queue[int]") 
     ready.put(0)
     go.wait()
     for path in paths:
-        for picture in pictures(path):
-            holistic(picture, frames * PERIOD_NS)  # type: ignore[arg-type]
+        for image in images(path):
+            holistic(image, frames * PERIOD_NS)  # type: ignore[arg-type]
             frames += 1
     done.put(frames)
 

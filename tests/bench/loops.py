@@ -30,12 +30,12 @@ def endless(clip: Path, work: Callable[[Any], None]) -> NoReturn:
     """Processes the frames of a clip over and over, and prints a line for each."""
     while True:
         capture = cv2.VideoCapture(str(clip))
-        while (shot := capture.read())[0]:
-            work(shot[1])
+        while (decoded := capture.read())[0]:
+            work(decoded[1])
             print(flush=True)
 
 
-def tell(times_s: list[float]) -> None:
+def print_times(times_s: list[float]) -> None:
     counted_ms = 1000 * np.array(times_s[WARM_UP:])
     print(json.dumps({"p50_ms": float(np.median(counted_ms)), "p95_ms": float(np.percentile(counted_ms, 95))}))
 
@@ -86,13 +86,13 @@ def paced(clip: Path) -> None:
     """Holistic's own times at 25 frames/s."""
     graph, capture, times_s = holistic_graph(), cv2.VideoCapture(str(clip)), []
     due_s = time.perf_counter()
-    while (shot := capture.read())[0]:
+    while (decoded := capture.read())[0]:
         due_s += 0.04
         time.sleep(max(0.0, due_s - time.perf_counter()))
         before_s = time.perf_counter()
-        graph.process(cv2.cvtColor(shot[1], cv2.COLOR_BGR2RGB))
+        graph.process(cv2.cvtColor(decoded[1], cv2.COLOR_BGR2RGB))
         times_s.append(time.perf_counter() - before_s)
-    tell(times_s)
+    print_times(times_s)
 
 
 def holistic_graph() -> Any:
@@ -113,7 +113,7 @@ def classifier(model: Path) -> None:
         before_s = time.perf_counter()
         classify(window)
         times_s.append(time.perf_counter() - before_s)
-    tell(times_s)
+    print_times(times_s)
 
 
 PROGRAMS = {"notebook": notebook, "bare": bare, "paced": paced, "classifier": classifier}

@@ -1,6 +1,6 @@
 """Record an hour of keypoints, play it back as fast as it goes, and count what arrived: `python -m tests.bench.replay`.
 
-The hour is a minute of the test card through Holistic, again and again with times that go on.
+The hour is a minute of the test card through Holistic, again and again with times that continue.
 """
 
 import argparse

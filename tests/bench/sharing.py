@@ -32,8 +32,8 @@ def reference(clip: Path) -> NDArray[np.float32]:
 
     capture, vectors = cv2.VideoCapture(str(clip)), []
     with holistic.Holistic() as graph:
-        while (shot := capture.read())[0]:
-            found, parts = graph.process(cv2.cvtColor(shot[1], cv2.COLOR_BGR2RGB)), {}
+        while (decoded := capture.read())[0]:
+            found, parts = graph.process(cv2.cvtColor(decoded[1], cv2.COLOR_BGR2RGB)), {}
             for part in PARTS:
                 if points := getattr(found, f"{part}_landmarks"):
                     fields = ("x", "y", "z", "visibility") if part == "pose" else ("x", "y", "z")
@@ -74,13 +74,13 @@ def measure(clip: Path) -> dict[tuple[str, str], tuple[float, float]]:
     capture = cv2.VideoCapture(str(clip))
     size = capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
     runs = dict(zip(KINDS, (reference(clip), shared(clip, 1), shared(clip, 2)), strict=True))
-    figures = {}
+    metrics = {}
     for part in ROWS:
         points = {kind: positions(vectors, part, size) for kind, vectors in runs.items()}
         if all(np.isfinite(np.diff(values, 2, axis=0)).any() for values in points.values()):
             for kind, values in points.items():
-                figures[kind, part] = jitter(values), distance(values, points[KINDS[0]])
-    return figures
+                metrics[kind, part] = jitter(values), distance(values, points[KINDS[0]])
+    return metrics
 
 
 def main() -> None:
@@ -95,9 +95,9 @@ def main() -> None:
         measured.append(measure(clip))
     table = Table("part", "clips", *KINDS, "two against one", title="jitter and distance, pixels, mean over clips")
     for part in ROWS:
-        found = [figures for figures in measured if (KINDS[0], part) in figures]
+        found = [metrics for metrics in measured if (KINDS[0], part) in metrics]
         if found:
-            means = [np.mean([figures[kind, part] for figures in found], axis=0) for kind in KINDS]
+            means = [np.mean([metrics[kind, part] for metrics in found], axis=0) for kind in KINDS]
             cells = [f"{mean[0]:.2f}, {mean[1]:.2f}" for mean in means]
             table.add_row(part, str(len(found)), *cells, f"{100 * (means[2][0] / means[1][0] - 1):+.0f} %")
     console.print(table)

@@ -52,7 +52,7 @@ def rows(out: Path) -> dict[str, dict[str, Any]]:
 
 
 def film(path: Path, frames: int, seed: int | None = 0) -> None:
-    """A video of the test card, or of nobody."""
+    """A video of the test card, or without a person."""
     path.parent.mkdir(parents=True, exist_ok=True)
     card, video = None if seed is None else TestCard(seed, *SIZE_PX), VideoWriter(path, FPS, SIZE_PX, live=False)
     for number in range(frames):
@@ -63,10 +63,10 @@ def film(path: Path, frames: int, seed: int | None = 0) -> None:
 def live(path: Path) -> np.ndarray:
     """The keypoints (T, 1662) that the pipeline's own steps give."""
     capture, holistic, smoother, vectors = cv2.VideoCapture(str(path)), Holistic(), PoseSmoother(), []
-    while (shot := capture.read())[0]:
+    while (decoded := capture.read())[0]:
         captured_ns = round(capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
-        vector, _, scale_px = holistic(shot[1], captured_ns)
-        vectors.append(smoother(vector, captured_ns, scale_px, shot[1].shape[1::-1]))
+        vector, _, scale_px = holistic(decoded[1], captured_ns)
+        vectors.append(smoother(vector, captured_ns, scale_px, decoded[1].shape[1::-1]))
     holistic.close()
     return np.stack(vectors)
 
@@ -307,7 +307,7 @@ def complete(source: Path, out: Path) -> None:
     assert {p: p.stat().st_mtime_ns for p in finished} == finished
 
 
-def test_after_a_kill_of_the_whole_it_goes_on(many: Path, tmp_path: Path) -> None:
+def test_after_a_kill_of_all_processes_it_resumes(many: Path, tmp_path: Path) -> None:
     assert cut_off(many, tmp_path, lambda process: process.kill())[0] == -signal.SIGKILL
     complete(many, tmp_path)
 
@@ -333,7 +333,7 @@ def test_a_worker_that_is_killed_costs_one_row_and_the_video_gets_another_chance
 
 
 @pytest.mark.parametrize("bytes_left", [100, 20_000])
-def test_on_a_full_disk_it_ends_in_one_line_and_goes_on_later(
+def test_on_a_full_disk_it_ends_in_one_line_and_resumes_later(
     made: tuple[Path, Path], tmp_path: Path, bytes_left: int
 ) -> None:
     """A limit on file size stands for the full disk: the write of the row, or of the sequence, fails."""
@@ -353,7 +353,7 @@ def test_on_a_full_disk_it_ends_in_one_line_and_goes_on_later(
 # --- other people's videos
 
 
-def test_a_logo_is_nobody_and_frames_cut_away_are_not_missed(shared: Path) -> None:
+def test_a_logo_is_not_a_person_and_frames_cut_away_are_not_missed(shared: Path) -> None:
     video = Video(shared / "clips/nobody.mp4", "nobody.mp4", "rest")
     result = VideoExtractor()(video)
     assert "neither face nor hands" in result_row(video, result).reason

@@ -69,7 +69,7 @@ def save(model: Any, path: Path, change: Callable[[Any], Any] = lambda described
     return path
 
 
-def take(file: Path, labels: Iterable[str] = LABELS, length: int | None = None) -> Classifier:
+def imported(file: Path, labels: Iterable[str] = LABELS, length: int | None = None) -> Classifier:
     out = file.parent / "imported"
     import_model(file, out, list(labels), [], None, length)
     return Classifier(out)
@@ -79,7 +79,7 @@ def refused(file: Path, why: str, **options: Any) -> None:
     """It is, in one sentence that names the file, and nothing is left behind."""
     before = set(file.parent.iterdir())
     with pytest.raises(UserError, match=why) as error:
-        take(file, **options)
+        imported(file, **options)
     assert "\n" not in str(error.value)
     assert str(file) in str(error.value)
     assert set(file.parent.iterdir()) == before
@@ -102,7 +102,7 @@ def test_files_of_keras_2_and_3_predict_as_before(tmp_path: Path, inner: Any, su
     for era, change in (("2", as_keras_2), ("3", lambda same: same)):
         folder = tmp_path / era
         folder.mkdir()
-        classify = take(save(model, folder / f"model{suffix}", change))
+        classify = imported(save(model, folder / f"model{suffix}", change))
         np.testing.assert_allclose(classify(WINDOWS), expected, atol=1e-5)
         assert classify.card.features == raw_of(NUMBERS)
         assert classify.card.window.fps is None
@@ -110,7 +110,7 @@ def test_files_of_keras_2_and_3_predict_as_before(tmp_path: Path, inner: Any, su
 
 def test_a_network_that_ends_without_softmax_gets_one(tmp_path: Path):
     model = network(layers.LSTM(4), last="linear")
-    classify = take(save(model, tmp_path / "model.keras"))
+    classify = imported(save(model, tmp_path / "model.keras"))
     np.testing.assert_allclose(classify(WINDOWS), tf.nn.softmax(model(THEIRS)), atol=1e-5)
 
 
@@ -118,14 +118,14 @@ def test_a_network_for_any_number_of_frames_needs_a_window_length(tmp_path: Path
     model = network(layers.LSTM(4), length=None)
     file = save(model, tmp_path / "model.keras")
     refused(file, "any number of frames.*--window-length")
-    np.testing.assert_allclose(take(file, length=LENGTH)(WINDOWS), model(THEIRS), atol=1e-5)
+    np.testing.assert_allclose(imported(file, length=LENGTH)(WINDOWS), model(THEIRS), atol=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore:.*HDF5 file")
 def test_a_file_of_keras_2_by_the_name_of_keras_3(tmp_path: Path):
     model = network(layers.LSTM(4))
     save(model, tmp_path / "model.h5", as_keras_2).rename(tmp_path / "model.keras")
-    np.testing.assert_allclose(take(tmp_path / "model.keras")(WINDOWS), model(THEIRS), atol=1e-5)
+    np.testing.assert_allclose(imported(tmp_path / "model.keras")(WINDOWS), model(THEIRS), atol=1e-5)
 
 
 def renamed(old: str, new: dict[str, Any]) -> Callable[[Any], Any]:
@@ -234,7 +234,7 @@ def write_onnx(path: Path, last: str = "Softmax", kind: int = TensorProto.FLOAT,
 def test_onnx_files_with_and_without_softmax(tmp_path: Path, last: str):
     kernel = write_onnx(tmp_path / "model.onnx", last)
     expected = tf.nn.softmax(THEIRS.reshape(len(THEIRS), -1) @ kernel)
-    np.testing.assert_allclose(take(tmp_path / "model.onnx")(WINDOWS), expected, atol=1e-5)
+    np.testing.assert_allclose(imported(tmp_path / "model.onnx")(WINDOWS), expected, atol=1e-5)
 
 
 def test_onnx_files_for_something_else_are_refused(tmp_path: Path):

@@ -27,16 +27,16 @@ layers, ops = tf.keras.layers, tf.keras.ops
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:20d59d27\nsize 7330073\n"
 
 
-def take(file: Path, length: int | None = None, layout: tuple[Any, ...] = ()) -> Classifier:
+def imported(file: Path, length: int | None = None, layout: tuple[Any, ...] = ()) -> Classifier:
     import_model(file, file.with_name("imported"), LABELS, [], None, length, layout)
     return Classifier(file.with_name("imported"))
 
 
 def refusal(file: Path, **options: Any) -> str:
-    """What is said of the file, in one sentence that names it; nothing is left behind."""
+    """The error, one sentence that names the file; nothing is left behind."""
     before = set(file.parent.iterdir())
     with pytest.raises(UserError) as error:
-        take(file, **options)
+        imported(file, **options)
     assert "\n" not in str(error.value) and str(file) in str(error.value)
     assert set(file.parent.iterdir()) == before
     return str(error.value)
@@ -75,7 +75,7 @@ def nested(frames: Any) -> Any:
     return layers.LSTM(4)(inner(frames))
 
 
-TAKEN = [
+SUPPORTED = [
     *(masked, attending, weighted, arithmetic, nested),
     lambda frames: scored(frames, layers.Attention),
     lambda frames: scored(frames, layers.Attention, mask=False),
@@ -85,13 +85,13 @@ TAKEN = [
 
 @pytest.mark.filterwarnings("ignore:.*HDF5 file", "ignore:.*was passed an input with a mask")
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
-@pytest.mark.parametrize("body", TAKEN)
+@pytest.mark.parametrize("body", SUPPORTED)
 def test_functional_networks_with_masks_and_known_layers_are_imported(
     tmp_path: Path, body: Callable[[Any], Any], suffix: str
 ):
     frames = layers.Input((LENGTH, NUMBERS))
     model = tf.keras.Model(frames, layers.Dense(3, activation="softmax")(body(frames)))
-    classify = take(save(model, tmp_path / f"model{suffix}"))
+    classify = imported(save(model, tmp_path / f"model{suffix}"))
     np.testing.assert_allclose(classify(WINDOWS), model(THEIRS), atol=1e-5)
 
 
@@ -140,7 +140,7 @@ def test_a_network_trained_in_16_bits_is_imported_in_32(tmp_path: Path, suffix: 
     seen = layers.LSTM(4, return_sequences=True, dtype=policy)(layers.Masking(dtype=policy)(frames))
     seen = layers.LSTM(4, dtype=policy)(layers.Dense(4, dtype=policy)(seen))
     model = tf.keras.Model(frames, layers.Dense(3, activation="softmax", dtype=policy)(seen))
-    classify = take(save(model, tmp_path / f"model{suffix}", as_keras_2 if suffix == ".h5" else lambda same: same))
+    classify = imported(save(model, tmp_path / f"model{suffix}", as_keras_2 if suffix == ".h5" else lambda same: same))
     rows = classify(WINDOWS)
     assert rows.dtype == np.float32 and rows.sum(axis=1) == pytest.approx(1, abs=1e-5)
     np.testing.assert_allclose(rows, tf.cast(model(THEIRS), tf.float32), atol=0.02)
@@ -214,7 +214,7 @@ def test_a_network_for_frames_of_any_size_needs_a_layout(tmp_path: Path):
     assert "frames of any size: name their parts by --layout" in refusal(file, length=LENGTH)
     assert "any number of frames: give their number by --window-length" in refusal(file, layout=("hands",))
     assert "cannot be read as a network" in refusal(file, layout=("pose",), length=LENGTH)
-    np.testing.assert_allclose(take(file, LENGTH, ("hands",))(WINDOWS), model(THEIRS), atol=1e-5)
+    np.testing.assert_allclose(imported(file, LENGTH, ("hands",))(WINDOWS), model(THEIRS), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_a_layout_names_the_parts_of_a_frame(tmp_path: Path, layout: tuple[Any, 
     parts = [one for part in layout for one in of_part.get(part, (part,))]
     theirs = np.concatenate([WINDOWS[..., SLICES[part]] for part in parts], axis=-1)
     model = network(layers.LSTM(4), numbers=theirs.shape[-1])
-    classify = take(save(model, tmp_path / "model.keras"), layout=layout)
+    classify = imported(save(model, tmp_path / "model.keras"), layout=layout)
     np.testing.assert_allclose(classify(WINDOWS), model(theirs), atol=1e-5)
     assert classify.card.features == Features(kind="raw", parts=layout)
 
@@ -238,7 +238,7 @@ def test_a_layout_of_other_numbers_than_the_network_takes_is_refused(tmp_path: P
     assert "63 numbers; known are 1662, 258, 132, 126, and what --layout can name: pose (132)" in refusal(file)
 
 
-def asked(file: Path, *more: str) -> "subprocess.CompletedProcess[str]":
+def run_command(file: Path, *more: str) -> "subprocess.CompletedProcess[str]":
     out = file.with_name("out")
     shutil.rmtree(out, ignore_errors=True)
     command = [sys.executable, "-m", "models.import_model", file, "--labels", "a,b,c", "--out", out, *more]
@@ -247,7 +247,7 @@ def asked(file: Path, *more: str) -> "subprocess.CompletedProcess[str]":
 
 def test_the_command_prints_the_parts_of_a_frame(tmp_path: Path):
     file = save(network(layers.LSTM(4), numbers=132), tmp_path / "model.keras")
-    guessed, said = asked(file), asked(file, "--layout", "pose")
+    guessed, said = run_command(file), run_command(file, "--layout", "pose")
     assert (guessed.returncode, guessed.stderr, said.returncode, said.stderr) == (0, "", 0, "")
     one, other = guessed.stdout.splitlines()[1], said.stdout.splitlines()[1]
     assert one == "parts of a frame's vector: pose (132) (detected by size; use --layout if they are others)"
@@ -263,18 +263,18 @@ def test_the_command_prints_the_parts_of_a_frame(tmp_path: Path):
     ],
 )
 def test_the_command_refuses_a_layout_that_cannot_be(tmp_path: Path, layout: str, words: str):
-    strange = asked(tmp_path / "model.keras", "--layout", layout)
+    strange = run_command(tmp_path / "model.keras", "--layout", layout)
     assert strange.returncode == 2 and words in strange.stderr
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras", ".onnx", ".tflite", ".pt"])
-def test_a_pointer_in_place_of_a_model_is_known(tmp_path: Path, suffix: str):
+def test_a_pointer_in_place_of_a_model_is_recognised(tmp_path: Path, suffix: str):
     (tmp_path / f"model{suffix}").write_text(POINTER)
     assert "is a Git LFS pointer, not the file itself: run git lfs pull" in refusal(tmp_path / f"model{suffix}")
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".tflite", ".onnx", ".skops"])
-def test_a_pointer_in_place_of_weights_is_known(tmp_path: Path, suffix: str):
+def test_a_pointer_in_place_of_weights_is_recognised(tmp_path: Path, suffix: str):
     shutil.copy(ROOT / "pretrained/testcard/card.json", tmp_path)
     (tmp_path / f"model{suffix}").write_text(POINTER)
     with pytest.raises(UserError, match=rf"model\{suffix} is a Git LFS pointer"):
@@ -312,7 +312,7 @@ def test_the_rows_of_an_onnx_file_are_found_among_its_states_and_sizes(tmp_path:
     file = tmp_path / "model.onnx"
     kernel = write_onnx(file, ["n", LENGTH, "numbers"], {"sign": ["n", 3], "states": ["n", LENGTH, 3]})
     expected = tf.nn.softmax((THEIRS @ kernel).max(axis=1))
-    np.testing.assert_allclose(take(file, layout=("hands",))(WINDOWS), expected, atol=1e-5)
+    np.testing.assert_allclose(imported(file, layout=("hands",))(WINDOWS), expected, atol=1e-5)
 
 
 def test_models_that_others_have(shared: Path, tmp_path: Path):

@@ -1,4 +1,4 @@
-"""What a service that crashed knew: open actions are ended, ids go on, lines are neither lost nor doubled."""
+"""The state of a service that crashed: open actions are ended, ids continue, lines are neither lost nor doubled."""
 
 import json
 from pathlib import Path
@@ -38,18 +38,20 @@ def windows(recording: list[Message]) -> list[Message]:
 @pytest.fixture
 def handed_on(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """What the supervisor has received for the next process."""
-    heard: dict[str, str] = {}
-    monkeypatch.setattr("common.runtime.watchdog.pass_to_successor", heard.__setitem__)
-    return heard
+    variables: dict[str, str] = {}
+    monkeypatch.setattr("common.runtime.watchdog.pass_to_successor", variables.__setitem__)
+    return variables
 
 
-def test_an_action_under_way_ends_after_a_crash_and_ids_go_on(windows, handed_on: dict[str, str], monkeypatch) -> None:
+def test_an_action_under_way_ends_after_a_crash_and_ids_continue(
+    windows, handed_on: dict[str, str], monkeypatch
+) -> None:
     first = Inference(config.load())
     first.setup()
-    heard, sent = 0, []
+    received, sent = 0, []
     while not actions(sent):  # until one is under way
-        sent += first.step([windows[heard]])
-        heard += 1
+        sent += first.step([windows[received]])
+        received += 1
     (started,) = actions(sent)
     assert started.event == "started"
 
@@ -60,17 +62,17 @@ def test_an_action_under_way_ends_after_a_crash_and_ids_go_on(windows, handed_on
     assert (ended.event, ended.id, ended.label, ended.stream) == ("ended", started.id, started.label, started.stream)
     assert ended.end_s is not None and ended.end_s >= started.start_s
     assert not list(second.step([]))
-    later = actions(play(second, windows[heard:]))
+    later = actions(play(second, windows[received:]))
     assert later and {action.id for action in later}.isdisjoint({started.id})
 
 
 def test_a_stream_that_begins_anew_ends_its_actions_and_shares_no_window(windows) -> None:
     stage = Inference(config.load())
     stage.setup()
-    heard, sent = 0, []
+    received, sent = 0, []
     while not actions(sent):
-        sent += stage.step([windows[heard]])
-        heard += 1
+        sent += stage.step([windows[received]])
+        received += 1
     again = [Message(msgspec.structs.replace(m.header, start=7), m.array) for m in windows]
     events = [(action.event, action.id, action.start) for action in actions(play(stage, again))]
     assert events[0] == ("ended", 1, 0)
@@ -154,9 +156,7 @@ def test_lines_of_a_file_that_starts_over_are_not_doubled(tmp_path: Path, late: 
     assert run(tmp_path)["streams"]["cam"]["frames"] == 8
 
 
-def test_a_logger_that_crashed_takes_its_lines_of_a_file_back_and_keeps_other_streams(
-    tmp_path: Path, monkeypatch
-) -> None:
+def test_a_logger_that_crashed_removes_its_lines_of_a_file_and_keeps_other_streams(tmp_path: Path, monkeypatch) -> None:
     first = logger(tmp_path)
     other = [Message(msgspec.structs.replace(m.header, stream="other")) for m in predictions(range(3), live=True)]
     play(first, predictions(range(6)) + other)
@@ -182,7 +182,7 @@ def test_what_a_live_stream_showed_while_the_logger_was_away_is_missing(tmp_path
     assert run(tmp_path)["streams"]["cam"]["missing"] == [[6, 8]]
 
 
-def test_frames_from_before_the_first_prediction_were_not_passed_over(tmp_path: Path, caplog) -> None:
+def test_frames_from_before_the_first_prediction_were_not_skipped(tmp_path: Path, caplog) -> None:
     caplog.set_level("INFO")
     stage = logger(tmp_path)
     play(stage, predictions([299], live=True) + ends(300, live=True))
@@ -199,17 +199,17 @@ def frame(seq: int) -> Frame:
     return Frame(stream="cam", seq=seq, captured_ns=seq * 40_000_000, ingested_ns=0, width=64, height=48, live=False)
 
 
-def test_a_picture_that_mediapipe_fails_on_is_nobody_and_the_next_is_looked_at(caplog) -> None:
+def test_a_frame_that_mediapipe_fails_on_is_without_a_person_and_the_next_is_processed(caplog) -> None:
     stage = KeypointExtractor(config.load(sets=[f"bus.port={free_ports(4)}"]))
-    picture = np.zeros((48, 64, 3), np.uint8)
+    image = np.zeros((48, 64, 3), np.uint8)
     try:
         stage.setup()
-        assert stage._extract(frame(0), picture).vector.shape == (SIZE,)
-        stage._graphs["cam"].close()  # whatever it is asked now, it raises
-        assert not stage._extract(frame(1), picture).vector.any()
+        assert stage._extract(frame(0), image).vector.shape == (SIZE,)
+        stage._graphs["cam"].close()  # any call raises now
+        assert not stage._extract(frame(1), image).vector.any()
         assert "frame 1 counts as a frame without a person: MediaPipe fails" in caplog.text
         assert stage.health.dropped == 1
-        stage._extract(frame(2), picture)
+        stage._extract(frame(2), image)
         assert stage.health.dropped == 1
     finally:
         stage.close()

@@ -1,4 +1,4 @@
-"""The camera process on what cannot be shown."""
+"""The camera process on frames that cannot be published."""
 
 import subprocess
 from pathlib import Path
@@ -10,12 +10,12 @@ from tests.pace import patience
 from tests.pipeline import free_ports, python
 
 
-def test_pictures_too_large_for_the_bus_are_one_sentence_that_says_how_small_they_must_be(tmp_path: Path) -> None:
-    (tmp_path / "pictures").mkdir()
-    cv2.imwrite(str(tmp_path / "pictures" / "1.png"), np.zeros((4000, 6000, 3), np.uint8))
+def test_frames_too_large_for_the_bus_are_refused_in_one_sentence_with_the_largest_width(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    cv2.imwrite(str(tmp_path / "images" / "1.png"), np.zeros((4000, 6000, 3), np.uint8))
     settings = {
         "bus.port": free_ports(4),
-        "camera.source": tmp_path / "pictures",
+        "camera.source": tmp_path / "images",
         "camera.wait_for": "[]",
         "camera.wait_s": 0,
     }

@@ -135,7 +135,7 @@ def test_recorder(recording: list[Message], settings: Settings, golden: Any, tmp
     golden("recorder", (described(m) for m in sent if isinstance(m.header, Recording) and m.header.seq % EVERY == 0))
 
 
-def test_picture(recording: list[Message], golden: Any) -> None:
+def test_overlay(recording: list[Message], golden: Any) -> None:
     """The skeleton on its frame, as the overlay draws it: what it adds, coarsely."""
     records = []
     for header, vector in recording[:-1:60]:
@@ -145,4 +145,4 @@ def test_picture(recording: list[Message], golden: Any) -> None:
         drawing.draw_skeleton(after, vector)
         rows = np.abs(after.astype(int) - before).mean(axis=2).reshape(6, 80, 8, 80).mean(axis=(1, 3))
         records.append({"seq": header.seq, "drawn": (rows / rows.max()).tolist()})
-    golden("picture", records, tolerance=10 * TOLERANCE)  # a line may take another pixel
+    golden("overlay", records, tolerance=10 * TOLERANCE)  # a line may cover another pixel

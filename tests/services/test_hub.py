@@ -19,7 +19,7 @@ from services.hub import Hub
 from tests.pace import patience
 from tests.pipeline import free_ports
 
-PICTURE = np.zeros((4, 6, 3), np.uint8)
+IMAGE = np.zeros((4, 6, 3), np.uint8)
 
 
 def frame(seq: int, start: int = 1, live: bool = False, end_of_stream: bool = False) -> Frame:
@@ -53,13 +53,13 @@ class Bench:
             assert time.monotonic() < deadline
             self.published += self.hub.step([])
 
-    def take(self, taker: FrameWorker) -> Any:
-        """The next message for an extractor that asks until it gets one."""
+    def receive(self, worker: FrameWorker) -> Any:
+        """The next message for an extractor, which requests until it receives one."""
         got: list[Any] = []
 
         def came() -> bool:
-            taker.request()
-            message = taker.receive(10)
+            worker.request()
+            message = worker.receive(10)
             if message:
                 got.append(message)
             return bool(got)
@@ -77,46 +77,46 @@ def bench() -> Iterator[Bench]:
         yield Bench(stack)
 
 
-def answer(taker: FrameWorker, header: Frame, value: float = 0.5) -> None:
+def reply(worker: FrameWorker, header: Frame, value: float = 0.5) -> None:
     keypoints = derive_header(header, Keypoints, width=6, height=4)
-    assert taker.reply(keypoints, np.full(SIZE, value, np.float32), timeout_ms=5000)
+    assert worker.reply(keypoints, np.full(SIZE, value, np.float32), timeout_ms=5000)
 
 
-def give(bench: Bench, giver: FrameProducer, *headers: Frame) -> None:
+def send(bench: Bench, producer: FrameProducer, *headers: Frame) -> None:
     for header in headers:
-        bench.until(lambda h=header: giver.send(h, None if h.end_of_stream else PICTURE, timeout_ms=10))
+        bench.until(lambda h=header: producer.send(h, None if h.end_of_stream else IMAGE, timeout_ms=10))
 
 
 def test_a_frame_is_kept_until_its_keypoints_are_published(bench: Bench) -> None:
-    giver, taker = bench.camera(), bench.extractor()
-    handover = ReliableSender(giver)
-    handover.send(frame(0), PICTURE)
-    handover.send(frame(1, end_of_stream=True), None)
-    got = bench.take(taker)
-    assert not handover.all_acked()
+    producer, worker = bench.camera(), bench.extractor()
+    sender = ReliableSender(producer)
+    sender.send(frame(0), IMAGE)
+    sender.send(frame(1, end_of_stream=True), None)
+    got = bench.receive(worker)
+    assert not sender.all_acked()
     assert not bench.published
-    answer(taker, got[0])
-    bench.until(handover.all_acked)
+    reply(worker, got[0])
+    bench.until(sender.all_acked)
     assert [message.header.end_of_stream for message in bench.published] == [False, True]
 
 
-def test_an_end_that_is_sent_again_is_answered_again_and_published_once(bench: Bench) -> None:
-    giver = bench.camera()
+def test_an_end_that_is_sent_again_is_acknowledged_again_and_published_once(bench: Bench) -> None:
+    producer = bench.camera()
     answers = []
     for _ in range(2):
-        give(bench, giver, frame(0, end_of_stream=True))
-        bench.until(lambda: answers.extend(giver.acked(10)) or answers)
+        send(bench, producer, frame(0, end_of_stream=True))
+        bench.until(lambda: answers.extend(producer.acked(10)) or answers)
     assert [message.header.end_of_stream for message in bench.published] == [True]
 
 
-def test_a_result_with_nan_is_tried_again_and_then_a_picture_of_nobody(bench: Bench, caplog) -> None:
-    giver, taker = bench.camera(), bench.extractor()
-    give(bench, giver, frame(0), frame(1))
+def test_a_result_with_nan_is_tried_again_and_then_a_frame_without_a_person(bench: Bench, caplog) -> None:
+    producer, worker = bench.camera(), bench.extractor()
+    send(bench, producer, frame(0), frame(1))
     for _ in range(MAX_TRIES):
-        got = bench.take(taker)
+        got = bench.receive(worker)
         assert got[0].seq == 0
-        answer(taker, got[0], value=np.nan)
-    answer(taker, bench.take(taker)[0])
+        reply(worker, got[0], value=np.nan)
+    reply(worker, bench.receive(worker)[0])
     bench.until(lambda: len(bench.published) == 2)
     assert bench.seqs() == [0, 1]
     assert not bench.published[0].array.any()
@@ -124,19 +124,19 @@ def test_a_result_with_nan_is_tried_again_and_then_a_picture_of_nobody(bench: Be
     assert bench.hub.health.missed == 1
 
 
-def test_an_extractor_that_comes_after_the_end_hears_of_it(bench: Bench) -> None:
-    give(bench, bench.camera(), frame(0, end_of_stream=True))
+def test_an_extractor_that_comes_after_the_end_receives_it(bench: Bench) -> None:
+    send(bench, bench.camera(), frame(0, end_of_stream=True))
     bench.until(lambda: bench.published)
-    message = bench.take(bench.extractor())
+    message = bench.receive(bench.extractor())
     assert message[0].end_of_stream
     assert message[0].stream == "cam"
 
 
 def test_a_second_camera_of_a_name_is_refused_while_the_first_lives(bench: Bench) -> None:
     first, second = bench.camera(), bench.camera()
-    give(bench, first, frame(0, live=True))
+    send(bench, first, frame(0, live=True))
     bench.until(lambda: "cam" in bench.hub._dispatcher.streams)  # each came by a connection of its own
-    give(bench, second, frame(0, start=2, live=True))
+    send(bench, second, frame(0, start=2, live=True))
     refused = []
 
     def is_refused() -> bool:
@@ -147,16 +147,16 @@ def test_a_second_camera_of_a_name_is_refused_while_the_first_lives(bench: Bench
         return bool(refused)
 
     bench.until(is_refused)
-    taker = bench.extractor()
-    got = bench.take(taker)
+    worker = bench.extractor()
+    got = bench.receive(worker)
     assert got[0].start == 1
-    answer(taker, got[0])
+    reply(worker, got[0])
     first.close()  # it is killed; who comes in its place is no second one
 
-    def is_taken() -> bool:
-        second.send(frame(1, start=2, live=True), PICTURE, timeout_ms=10)
-        taker.request()
-        message = taker.receive(10)
+    def is_received() -> bool:
+        second.send(frame(1, start=2, live=True), IMAGE, timeout_ms=10)
+        worker.request()
+        message = worker.receive(10)
         return message is not None and message[0].start == 2
 
-    bench.until(is_taken)
+    bench.until(is_received)

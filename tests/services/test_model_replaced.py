@@ -46,7 +46,7 @@ def play(inference: Inference, windows: list[Message]) -> tuple[list[str], list[
     return labels, [header for header in sent if isinstance(header, Action) and not header.end_of_stream]
 
 
-def test_the_new_model_is_taken_between_two_windows_and_ends_what_the_old_one_saw(inference, model, windows, caplog):
+def test_the_new_model_is_loaded_between_two_windows_and_ends_the_old_ones_actions(inference, model, windows, caplog):
     caplog.set_level("INFO")
     number, before = 0, list[Action]()
     while not before:  # until the nod has started
@@ -65,7 +65,7 @@ def test_the_new_model_is_taken_between_two_windows_and_ends_what_the_old_one_sa
     assert "was replaced: it now knows yes, still, no, maybe" in caplog.text
 
 
-def test_a_half_written_model_is_not_taken_until_it_is_whole(inference, model, windows):
+def test_a_half_written_model_is_not_loaded_until_it_is_complete(inference, model, windows):
     weights = (model / "model.keras").read_bytes()
     change_card(model, labels=["yes", "still", "no", "maybe"], idle=["still"])
     (model / "model.keras").write_bytes(weights[:1000])
@@ -77,7 +77,7 @@ def test_a_half_written_model_is_not_taken_until_it_is_whole(inference, model, w
     assert inference.health.detail == ""
 
 
-def test_a_model_for_other_windows_is_not_taken(inference, model, windows):
+def test_a_model_for_other_windows_is_not_loaded(inference, model, windows):
     change_card(model, window=WindowSpec(length=30, fps=15.0))
     assert play(inference, windows[30:40])[0]
     assert "fps=15.0" in inference.health.detail

@@ -63,7 +63,7 @@ def test_twenty_sequences_though_it_is_killed_in_the_middle_and_keys_are_pressed
             assert process.wait(patience(60)) == 0
             assert process.stdout is not None
             log = process.stdout.read().decode()
-    assert "nod 5/5, shake" in log  # where it went on
+    assert "nod 5/5, shake" in log  # where it resumed
     assert log.splitlines()[-1].endswith("nod 5/5, shake 5/5, tilt 5/5, push up/right 5/5")
     written = [sequences.read(path) for path in files(out)]
     assert Counter(sequence.label for sequence in written) == dict.fromkeys(LABELS, 5)
@@ -165,7 +165,7 @@ def test_two_recorders_do_not_write_the_same_data_set(tmp_path: Path) -> None:
 def test_a_disk_that_is_full_pauses_and_nothing_is_lost(
     settings: Settings, recording: list[Message], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Replays a recording through `step`; a folder that is no folder stands for the disk that takes nothing."""
+    """Replays a recording through `step`; a file in the place of a folder stands for the full disk."""
     chosen = msgspec.structs.replace(
         settings.recorder, out=str(tmp_path / "set"), labels=["nod"], frames=FRAMES, countdown_s=0.0, sequences=3
     )
@@ -183,8 +183,8 @@ def test_a_disk_that_is_full_pauses_and_nothing_is_lost(
     assert "cannot be written" in last.header.detail
     (tmp_path / "set/nod").unlink()
     (tmp_path / "set/away").rename(tmp_path / "set/nod")
-    go_on = Message(Command(stream="recorder", seq=0, captured_ns=0, ingested_ns=0, command="pause"))
-    list(made.step([go_on, *frames[2 * FRAMES : 4 * FRAMES]]))
+    resume = Message(Command(stream="recorder", seq=0, captured_ns=0, ingested_ns=0, command="pause"))
+    list(made.step([resume, *frames[2 * FRAMES : 4 * FRAMES]]))
     assert made.done
     made.close()
     assert len(files(tmp_path / "set")) == 3
@@ -210,7 +210,7 @@ def filming(settings: Settings, folder: Path, sequences: int = 1) -> Recorder:
     return made
 
 
-def shot(message: Message, seq: int, captured_ns: int, **values: object) -> list[Message]:
+def frame_and_keypoints(message: Message, seq: int, captured_ns: int, **values: object) -> list[Message]:
     """A recording's keypoints as those of another frame, and that frame; shade is its number times ten."""
     header = msgspec.structs.replace(message.header, seq=seq, captured_ns=captured_ns)
     image = np.full((48, 64, 3), 10 * seq % 250, np.uint8)
@@ -235,7 +235,7 @@ def test_a_sequences_video_has_its_frames_with_their_times_however_uneven(
     times_ms = [15 * seq + late for seq, late in enumerate(late_ms)]  # 66.7 frames/s, which MPEG-4 cannot name
     made = filming(settings, tmp_path)
     for seq, (message, at_ms) in enumerate(zip(recording, times_ms, strict=False)):
-        list(made.step(shot(message, seq, at_ms * 1_000_000)))
+        list(made.step(frame_and_keypoints(message, seq, at_ms * 1_000_000)))
     made.close()
     shades, times, issues = film_of(tmp_path)
     assert shades == list(range(FRAMES))
@@ -243,12 +243,12 @@ def test_a_sequences_video_has_its_frames_with_their_times_however_uneven(
     assert issues == []
 
 
-def test_what_a_fast_camera_sent_and_nobody_processed_is_in_the_manifest(
+def test_frames_of_a_fast_camera_that_were_not_processed_are_in_the_manifest(
     settings: Settings, recording: list[Message], tmp_path: Path
 ) -> None:
     made = filming(settings, tmp_path)
     for seq, message in enumerate(recording[: 3 * FRAMES]):
-        frame, keypoints = shot(message, seq, seq * 10_000_000)
+        frame, keypoints = frame_and_keypoints(message, seq, seq * 10_000_000)
         list(made.step([frame] if seq % 3 else [frame, keypoints]))
     made.close()
     shades, times, issues = film_of(tmp_path)
@@ -262,7 +262,9 @@ def test_frames_that_are_lost_or_bad_are_in_the_manifest(
 ) -> None:
     made = filming(settings, tmp_path)
     for seq, message in enumerate(recording[:FRAMES]):
-        frame, keypoints = shot(message, seq, seq * 40_000_000, **({"encoding": "jpeg"} if seq == 5 else {}))
+        frame, keypoints = frame_and_keypoints(
+            message, seq, seq * 40_000_000, **({"encoding": "jpeg"} if seq == 5 else {})
+        )
         list(made.step([keypoints] if seq == 2 else [frame, keypoints]))
     made.close()
     shades, _, issues = film_of(tmp_path)
@@ -277,7 +279,7 @@ def test_frames_of_a_sequence_that_was_not_completed_are_not_in_the_next(
     made = filming(settings, tmp_path)
     pause = Message(Command(stream="recorder", seq=0, captured_ns=0, ingested_ns=0, command="pause"))
     for seq, message in enumerate(recording[: FRAMES + 6]):
-        list(made.step(([pause] if seq in (5, 6) else []) + shot(message, seq, seq * 40_000_000)))
+        list(made.step(([pause] if seq in (5, 6) else []) + frame_and_keypoints(message, seq, seq * 40_000_000)))
     made.close()
     assert film_of(tmp_path)[0] == list(range(6, 6 + FRAMES))
     assert sorted(path.suffix for path in tmp_path.rglob("nod/*")) == [".mp4", ".npz"]
@@ -294,7 +296,7 @@ def test_a_reader_that_reads_seldom_loses_no_frame() -> None:
         image, seen = np.zeros((1080, 1920, 3), np.uint8).tobytes(), list[int]()
         about_all = {"stream": "cam", "captured_ns": 0, "ingested_ns": 0}
         deadline = time.monotonic() + patience(20)
-        while not reader.receive(10):  # the hub does not know it yet
+        while not reader.receive(10):  # the hub has not received its subscription yet
             assert time.monotonic() < deadline
             hub.publish_frame(Frame(**about_all, seq=0, width=1, height=1), bytes(3))
         for seq in range(1, 41):

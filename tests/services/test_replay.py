@@ -83,11 +83,11 @@ def test_a_replay_gives_what_the_live_run_gave(recorded: Path, tmp_path: Path, s
     assert json.loads((tmp_path / "out/run.json").read_text())["state"] == "complete"
 
 
-def test_pictures_are_played_through_holistic_again(recorded: Path, tmp_path: Path) -> None:
+def test_frames_are_played_through_holistic_again(recorded: Path, tmp_path: Path) -> None:
     replay(tmp_path / "out", recorded / "run.mcap", "--stage", "frames", "--speed", "0")
     frames = [h for h in BusReader(recorded / "run.mcap") if type(h.message.header).__name__ == "Frame"]
     assert [line["captured_ns"] for line in lines(tmp_path / "out/predictions.jsonl")] == [
-        heard.message.header.captured_ns for heard in frames
+        received.message.header.captured_ns for received in frames
     ]
     assert {line["label"] for line in lines(tmp_path / "out/actions.jsonl")} >= {"nod"}
     assert (tmp_path / "out/overlay.mp4").exists()
@@ -100,7 +100,7 @@ def test_predictions_are_played_to_those_who_listen(recorded: Path, tmp_path: Pa
 
 def test_a_recording_that_was_cut_is_played_to_the_cut_and_says_so(recorded: Path, tmp_path: Path) -> None:
     reader = BusReader(recorded / "cut.mcap")
-    seqs = [heard.message.header.seq for heard in reader if isinstance(heard.message.header, Keypoints)]
+    seqs = [received.message.header.seq for received in reader if isinstance(received.message.header, Keypoints)]
     assert reader.end is None
     said = replay(tmp_path / "out", recorded / "cut.mcap", "--speed", "0")
     assert "is incomplete" in said
@@ -109,7 +109,7 @@ def test_a_recording_that_was_cut_is_played_to_the_cut_and_says_so(recorded: Pat
 
 def test_a_recording_is_framed_by_settings_and_reason(recorded: Path) -> None:
     reader = BusReader(recorded / "run.mcap")
-    counts = {type(heard.message.header).__name__ for heard in reader}
+    counts = {type(received.message.header).__name__ for received in reader}
     assert counts == {"Frame", "Keypoints", "Window", "Prediction", "Action", "Status"}
     assert json.loads(reader.begin["settings"])["camera"]["source"] is not None
     assert reader.end is not None

@@ -100,18 +100,18 @@ def test_every_window_gets_one_prediction_and_the_end_comes_last(windows, predic
     assert found[-1].end_of_stream
 
 
-def test_pieces_of_any_size_give_the_same_predictions(inference, windows, predictions):
+def test_batches_of_any_size_give_the_same_predictions(inference, windows, predictions):
     again = play(inference, windows, at_once=7)
-    ids = {"id": 0, "number": 0}  # they go on from one playing to the next
+    ids = {"id": 0, "number": 0}  # they continue from one replay to the next
     assert [rounded(m.header) | ids for m in again] == [rounded(m.header) | ids for m in predictions]
 
 
-def test_nobody_in_view_is_nothing(inference):
+def test_frames_without_a_person_get_no_label_and_no_action(inference):
     stage = Windows(config.load())
     stage.setup()
     empty = np.zeros(SIZE, np.float32)
     frames = [
-        Message(Keypoints(stream="nobody", seq=n, captured_ns=n * 40_000_000, ingested_ns=0), empty) for n in range(60)
+        Message(Keypoints(stream="empty", seq=n, captured_ns=n * 40_000_000, ingested_ns=0), empty) for n in range(60)
     ]
     sent = [m.header for m in play(inference, play(stage, frames))]
     assert len(sent) == 60
@@ -148,7 +148,7 @@ def test_the_logger_writes_every_line(predictions, tmp_path: Path):
     assert run["streams"]["cam"]["predicted"] == len(lines) - 29
 
 
-def test_a_run_is_never_overwritten_but_a_crashed_one_goes_on(predictions, tmp_path: Path, monkeypatch):
+def test_a_run_is_never_overwritten_but_a_crashed_one_resumes(predictions, tmp_path: Path, monkeypatch):
     options = config.load(sets=[f"logger.out={tmp_path}"])
     first = Logger(options)
     first.setup()
@@ -170,7 +170,7 @@ def test_a_run_is_never_overwritten_but_a_crashed_one_goes_on(predictions, tmp_p
     assert [json.loads(line)["seq"] for line in lines] == list(range(20))
 
 
-def test_the_logger_names_a_service_that_fell_silent(monkeypatch, caplog):
+def test_the_logger_names_a_service_whose_heartbeat_timed_out(monkeypatch, caplog):
     stage = Logger(config.load())
     report = Status(stream="windows.7", seq=1, captured_ns=0, ingested_ns=0, service="windows", pid=7, state="running")
     monkeypatch.setattr("services.logger.time.monotonic", lambda: 100.0)
@@ -185,8 +185,8 @@ def test_the_overlay_draws_every_skeleton_on_its_own_frame(recording, tmp_path: 
     card, sent = TestCard(0), []
     for keypoints in recording[:20]:
         header = derive_header(keypoints.header, Frame, width=640, height=480)
-        picture = np.full((480, 640, 3), 10 * header.seq, np.uint8)
-        sent += [Message(header, picture), keypoints]
+        image = np.full((480, 640, 3), 10 * header.seq, np.uint8)
+        sent += [Message(header, image), keypoints]
     # Keypoints before their frames, and frames before their keypoints.
     early = [m for m in sent if isinstance(m.header, Keypoints)], [m for m in sent if isinstance(m.header, Frame)]
     play(stage, early[0][:5] + early[1] + early[0][5:], at_once=3)
@@ -195,16 +195,16 @@ def test_the_overlay_draws_every_skeleton_on_its_own_frame(recording, tmp_path: 
     assert stage.health.missed == 0
     video = cv2.VideoCapture(str(tmp_path / "o.mp4"))
     shades = []
-    while (shot := video.read())[0]:
-        shades.append(int(np.median(shot[1])))
+    while (decoded := video.read())[0]:
+        shades.append(int(np.median(decoded[1])))
         nose = recording[len(shades) - 1].array[:2] * (640, 480)
         x, y = int(nose[0]), int(nose[1])
-        assert shot[1][y - 3 : y + 4, x - 3 : x + 4].astype(int).std() > 5  # lines meet at the nose
+        assert decoded[1][y - 3 : y + 4, x - 3 : x + 4].astype(int).std() > 5  # lines meet at the nose
     assert shades == pytest.approx([10 * n for n in range(20)], abs=4)
     assert card.frame(0).shape == (480, 640, 3)
 
 
-def test_a_picture_that_never_came_is_counted_and_does_not_stop_the_others(recording):
+def test_a_frame_that_never_came_is_counted_and_does_not_stop_the_others(recording):
     stage = Overlay(config.load(sets=["overlay.page=false"]))
     frames = [derive_header(m.header, Frame, width=64, height=48) for m in recording[:10]]
     arrived = [Message(header, np.zeros((48, 64, 3), np.uint8)) for header in frames if header.seq != 4]

@@ -1,4 +1,4 @@
-"""The supervisor with real children: what crashes, hangs, grows or does not stop, and who goes when others are gone."""
+"""The supervisor with real children that crash, hang, grow or do not stop, and what ends when other processes end."""
 
 import fcntl
 import json
@@ -60,7 +60,7 @@ def kept(child: str) -> tuple[int, str]:
 # --- one child ------------------------------------------------------------------------------------------
 
 
-def test_a_child_that_is_silent_for_longer_than_it_said_is_started_anew():
+def test_a_child_whose_heartbeat_times_out_is_restarted():
     code, said = kept("watchdog.beat(1); watchdog.is_restart() or os.kill(os.getpid(), signal.SIGSTOP)")
     assert code == 0
     assert said.splitlines()[0] == "False"
@@ -69,13 +69,13 @@ def test_a_child_that_is_silent_for_longer_than_it_said_is_started_anew():
     assert said.splitlines()[-1] == "True"
 
 
-def test_a_child_that_speaks_in_time_or_never_has_spoken_is_left_alone():
+def test_a_child_that_reports_in_time_or_has_never_reported_is_left_alone():
     assert kept("[(watchdog.beat(2), time.sleep(0.5)) for _ in range(8)]") == (0, "False\n")
     assert kept("time.sleep(4)") == (0, "False\n")
 
 
 @pytest.mark.parametrize(("reports", "killed"), [(True, True), (False, False)])
-def test_a_service_that_hangs_before_its_first_word_is_started_anew(monkeypatch, reports: bool, killed: bool):
+def test_a_service_that_hangs_before_its_first_report_is_restarted(monkeypatch, reports: bool, killed: bool):
     monkeypatch.setattr(watchdog, "LONG_TIMEOUT_S", 2)
     monkeypatch.setattr(supervisor, "MAX_CRASHES", 1)
     monkeypatch.setattr(supervisor, "on_stop_signal", lambda _: None)  # signals are for the test's own process
@@ -84,11 +84,11 @@ def test_a_service_that_hangs_before_its_first_word_is_started_anew(monkeypatch,
 
 
 @pytest.mark.parametrize(("service", "reports"), [("hub", True), ("camera", True), ("robot", False), ("none", False)])
-def test_a_service_of_the_runner_is_known_to_report(service: str, reports: bool):
+def test_a_service_of_the_runner_is_expected_to_report(service: str, reports: bool):
     assert supervisor._reports(service) is reports
 
 
-def test_what_a_child_hands_on_is_known_to_the_next():
+def test_what_a_child_passes_on_is_received_by_the_next():
     code, said = kept(
         "print(os.environ.get('A')); watchdog.pass_to_successor('A', 'b=c'); sys.exit(9 - 9 * ('A' in os.environ))"
     )
@@ -96,7 +96,7 @@ def test_what_a_child_hands_on_is_known_to_the_next():
     assert [line for line in said.splitlines() if "supervisor" not in line] == ["False", "None", "True", "b=c"]
 
 
-def test_a_child_that_uses_too_much_memory_is_started_anew():
+def test_a_child_that_uses_too_much_memory_is_restarted():
     code, said = kept("watchdog.is_restart() and sys.exit(0); held = b'x' * 300_000_000; time.sleep(60)")
     assert code == 0
     assert "child uses more than 200 MB; it is killed" in said
@@ -153,18 +153,18 @@ def running_pipeline(folder: Path) -> Iterator[Pipeline]:
 
 
 def all_run(running: Pipeline) -> None:
-    heard: set[str] = set()
+    received: set[str] = set()
 
     def found() -> bool:
-        heard.update(header.service for header, _ in subscriber.receive(50) if header.state == "running")
-        return heard == set(HERE)
+        received.update(header.service for header, _ in subscriber.receive(50) if header.state == "running")
+        return received == set(HERE)
 
     with closing(Subscriber(running.endpoints, ["status"])) as subscriber:
         running.wait_for("all", found, 30)
 
 
-def test_whatever_hangs_is_started_anew(tmp_path: Path):
-    """All of them at once, since each takes as long as a silence may last."""
+def test_whatever_hangs_is_restarted(tmp_path: Path):
+    """All of them at once, since each takes as long as a heartbeat timeout."""
     with running_pipeline(tmp_path) as running:
         for service in HERE:
             os.kill(running.pids_now(service)[0], signal.SIGSTOP)
@@ -179,7 +179,7 @@ def is_gone(process: psutil.Process) -> bool:
 
 
 def all_is_over(children: list[psutil.Process], running: Pipeline, out: Path) -> None:
-    """No process is left, no port taken, no file open."""
+    """No process is left, no port in use, no file open."""
     until(lambda: all(map(is_gone, children)), 10, running.log)
     for port in range(running.port, running.port + PAGE_OFFSET + 1):
         socket.create_server(("127.0.0.1", port)).close()

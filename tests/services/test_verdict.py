@@ -26,7 +26,7 @@ PERIOD_NS = 40_000_000
 
 @pytest.fixture(scope="module")
 def said(recording: list[Message], tmp_path_factory: pytest.TempPathFactory) -> list[Message]:
-    """Of a model that takes a nod for a head moved rightly, and a shake for one moved wrongly."""
+    """The messages of a model that predicts head/right for a nod, and head/wrong for a shake."""
     model = tmp_path_factory.mktemp("two") / "model"
     shutil.copytree(ROOT / "pretrained" / "testcard", model)
     change_card(model, labels=["head/right", "rest", "head/wrong", "tilt"])
@@ -38,7 +38,7 @@ def said(recording: list[Message], tmp_path_factory: pytest.TempPathFactory) -> 
     return messages
 
 
-def test_inference_tells_action_and_verdict(said: list[Message]) -> None:
+def test_inference_reports_action_and_verdict(said: list[Message]) -> None:
     actions = [m.header for m in said if isinstance(m.header, Action) and not m.header.end_of_stream]
     assert [(action.event, action.label, action.verdict) for action in actions] == [
         ("started", "head", "right"),
@@ -56,7 +56,7 @@ def test_inference_tells_action_and_verdict(said: list[Message]) -> None:
     assert set(predictions[-2].smoothed) == {"head/right", "head/wrong", "rest", "tilt"}
 
 
-def test_the_logger_writes_it_and_says_it(said: list[Message], tmp_path: Path, caplog) -> None:
+def test_the_logger_writes_and_prints_both(said: list[Message], tmp_path: Path, caplog) -> None:
     caplog.set_level("INFO")
     stage = Logger(config.load(sets=[f"logger.out={tmp_path}"]))
     stage.setup()
@@ -77,7 +77,7 @@ def action(seq: int, event: str, verdict: str | None) -> Message:
 
 
 def frames(seqs: range) -> list[Message]:
-    """Grey pictures of nobody."""
+    """Grey frames without a person, and their keypoints."""
     messages = []
     for seq in seqs:
         keypoints = Keypoints(stream="cam", seq=seq, captured_ns=seq * PERIOD_NS, ingested_ns=0)
@@ -89,10 +89,10 @@ def frames(seqs: range) -> list[Message]:
 
 
 def borders(video: Path) -> list[str | None]:
-    """The verdict that the border of each picture shows."""
+    """The verdict that the border of each frame shows."""
     shown, read = [], cv2.VideoCapture(str(video))
-    while (shot := read.read())[0]:
-        edge = np.median(shot[1][200:, -5:].reshape(-1, 3), axis=0)
+    while (decoded := read.read())[0]:
+        edge = np.median(decoded[1][200:, -5:].reshape(-1, 3), axis=0)
         shown.append(next((verdict for verdict, colour in VERDICTS.items() if np.abs(edge - colour).max() < 40), None))
     return shown
 
@@ -108,7 +108,7 @@ def test_the_overlay_shows_the_verdict_while_it_lasts_and_the_last_word_for_a_wh
     assert [one.display_text for one in stage._views["cam"]._sentence] == ["push up: wrong", "push up"]
 
 
-def test_an_overlay_that_came_in_the_middle_takes_the_last_word_for_no_other_action() -> None:
+def test_an_overlay_that_started_in_the_middle_keeps_the_words_of_two_actions_apart() -> None:
     stage = Overlay(config.load(sets=["overlay.page=false"]))
     play(stage, [action(0, "ended", "wrong"), action(9, "started", "right"), action(20, "ended", "right")])
     assert [one.display_text for one in stage._views["cam"]._sentence] == ["push up: wrong", "push up: right"]

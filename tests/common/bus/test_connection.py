@@ -22,7 +22,7 @@ from common.frames.sockets import PING, BrokerSockets, FrameWorker
 from tests.common.sockets import free_ports, until
 from tests.pipeline import ROOT
 
-SILENCE_S = 2.0  # after which a host that says nothing is given up in these tests
+SILENCE_S = 2.0  # after which an unresponsive host is disconnected in these tests
 IN_A_NETWORK_OF_ITS_OWN = ["unshare", "--user", "--map-root-user", "--net"]
 LISTENER = """
 import sys
@@ -83,7 +83,7 @@ def test_another_thread_sees_it_while_the_listener_waits_for_a_message() -> None
 
 @pytest.fixture
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Silent hosts are given up as soon as TCP can."""
+    """Unresponsive hosts are disconnected as soon as TCP can."""
     for name in ("KEEPALIVE_IDLE_S", "KEEPALIVE_INTERVAL_S", "KEEPALIVE_COUNT"):
         monkeypatch.setattr(connection, name, 1)
     monkeypatch.setattr(connection, "TCP_TIMEOUT_MS", round(SILENCE_S * 1000))

@@ -165,7 +165,7 @@ def test_a_consumer_that_has_left_is_waited_for_again(bus: TestBus) -> None:
         until(lambda: bus._read(10) or not bus._subscriptions[bus._capture])
 
 
-def test_ports_that_are_taken_in_between_are_no_hindrance(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ports_that_others_open_in_between_are_no_hindrance(monkeypatch: pytest.MonkeyPatch) -> None:
     attempts = iter([BusError("in use"), None])
 
     def bind(endpoints: Endpoints) -> Proxy:

@@ -33,15 +33,15 @@ def frame(stream: str, seq: int, live: bool = True, start: int = 0, end_of_strea
 
 @dataclass
 class Extractor:
-    """Takes `work_s` for a frame; from dies_at on it is gone, from silent_at on it only says nothing."""
+    """Takes `work_s` for a frame; from dies_at on it is disconnected, from times_out_at on it sends nothing."""
 
     work_s: float
     dies_at: float = 1e9
-    silent_at: float = 1e9
+    times_out_at: float = 1e9
     frame: Frame | None = None
     ready_at: float = 0.0
-    next_ask: float = 0.0
-    taken: list[tuple[str, int]] = field(default_factory=list)
+    next_request: float = 0.0
+    received: list[tuple[str, int]] = field(default_factory=list)
 
 
 @dataclass
@@ -52,11 +52,11 @@ class Hub:
     dispatcher: Dispatcher[str, int] = field(default_factory=Dispatcher)
     now: float = 0.0
     released: dict[str, list[OrderedResult[int]]] = field(default_factory=lambda: defaultdict(list))
-    offered: int = 0
+    submitted: int = 0
 
-    def offer(self, header: Frame) -> None:
-        self.offered += not header.end_of_stream
-        self.dispatcher.submit(header, "picture", b"camera", self.now)
+    def submit(self, header: Frame) -> None:
+        self.submitted += not header.end_of_stream
+        self.dispatcher.submit(header, "image", b"camera", self.now)
 
     def run(self, until: float) -> None:
         while self.now < until:
@@ -68,38 +68,38 @@ class Hub:
             self._work(name, extractor)
         self.dispatcher.tick(self.now)
         for assignment in list(self.dispatcher.assignments(self.now)):
-            self._give(assignment.extractor, assignment.header)
+            self._send(assignment.extractor, assignment.header)
         for release in self.dispatcher.ordered_results():
             self.released[release.header.stream].append(release)
 
     def _work(self, name: bytes, extractor: Extractor) -> None:
-        if self.now >= min(extractor.dies_at, extractor.silent_at):
+        if self.now >= min(extractor.dies_at, extractor.times_out_at):
             return
-        if extractor.frame is None and self.now >= extractor.next_ask:
+        if extractor.frame is None and self.now >= extractor.next_request:
             self.dispatcher.request(name, self.now)
-            extractor.next_ask = self.now + 1.0
+            extractor.next_request = self.now + 1.0
         elif extractor.frame is not None and self.now >= extractor.ready_at:
             done, extractor.frame = extractor.frame, None
             self.dispatcher.result(name, done, done.seq, self.now)
             self.dispatcher.request(name, self.now)
-            extractor.next_ask = self.now + 1.0
+            extractor.next_request = self.now + 1.0
 
-    def _give(self, name: bytes, header: Frame) -> None:
+    def _send(self, name: bytes, header: Frame) -> None:
         extractor = self.extractors[name]
         if self.now >= extractor.dies_at:
             self.dispatcher.remove_worker(name)
             return
         assert extractor.frame is None, "two frames at once for one extractor"
         extractor.frame, extractor.ready_at = header, self.now + extractor.work_s
-        extractor.taken.append((header.stream, header.seq))
+        extractor.received.append((header.stream, header.seq))
 
     def seqs(self, stream: str) -> list[int]:
         return [r.header.seq for r in self.released[stream] if not r.header.end_of_stream]
 
 
-def shares(hub: Hub, stream: str, since: int = 0) -> dict[bytes, int]:
-    """How many of a stream's frames each extractor took."""
-    return {n: sum(s == stream and q >= since for s, q in e.taken) for n, e in hub.extractors.items()}
+def frame_counts(hub: Hub, stream: str, since: int = 0) -> dict[bytes, int]:
+    """How many of a stream's frames each extractor received."""
+    return {n: sum(s == stream and q >= since for s, q in e.received) for n, e in hub.extractors.items()}
 
 
 def play(hub: Hub, streams: dict[str, float], seconds: float) -> None:
@@ -108,7 +108,7 @@ def play(hub: Hub, streams: dict[str, float], seconds: float) -> None:
     while hub.now < start + seconds:
         for name, fps in streams.items():
             if hub.now - start >= due[name] / fps:
-                hub.offer(frame(name, due[name]))
+                hub.submit(frame(name, due[name]))
                 due[name] += 1
         hub.step()
 
@@ -129,33 +129,33 @@ worlds = st.fixed_dictionaries(
 
 
 def simulate(world: dict) -> Hub:
-    """Files hand in up to four frames ahead and sometimes twice; cameras show theirs; all end."""
+    """Files send up to four frames ahead and sometimes twice; cameras send theirs in time; all end."""
     rng = random.Random(world["seed"])  # noqa: S311
     workers = {
-        str(i).encode(): Extractor(work, dies if dies is not None else 1e9, silent if silent is not None else 1e9)
-        for i, (work, dies, silent) in enumerate(world["workers"])
+        str(i).encode(): Extractor(work, dies if dies is not None else 1e9, times_out if times_out is not None else 1e9)
+        for i, (work, dies, times_out) in enumerate(world["workers"])
     }
     hub = Hub({**workers, b"survivor": Extractor(world["survivor_s"])})
-    given_to_hub = {f"file{i}": 0 for i in range(len(world["files"]))}
+    submitted_of = {f"file{i}": 0 for i in range(len(world["files"]))}
     shown = {f"camera{i}": 0 for i in range(len(world["cameras"]))}
     for _ in range(12_000):  # more than FILE_TIMEOUT_S for each of the workers
         for i, count in enumerate(world["files"]):
             name = f"file{i}"
-            seq, waiting = given_to_hub[name], hub.dispatcher.streams.get(name)
+            seq, waiting = submitted_of[name], hub.dispatcher.streams.get(name)
             if seq <= count and (waiting is None or len(waiting.unassigned()) < 4):
                 header = frame(name, seq, live=False, end_of_stream=seq == count)
-                hub.offer(header)
-                given_to_hub[name] += 1
+                hub.submit(header)
+                submitted_of[name] += 1
                 if rng.random() < 0.3:
-                    hub.dispatcher.submit(header, "picture", b"camera", hub.now)  # sent again
+                    hub.dispatcher.submit(header, "image", b"camera", hub.now)  # sent again
         for i, (count, fps) in enumerate(world["cameras"]):
             name = f"camera{i}"
             if shown[name] <= count and hub.now >= shown[name] / fps:
-                hub.offer(frame(name, shown[name], end_of_stream=shown[name] == count))
+                hub.submit(frame(name, shown[name], end_of_stream=shown[name] == count))
                 shown[name] += 1
         hub.step()
         ended = sum(bool(r) and r[-1].header.end_of_stream for r in hub.released.values())
-        if ended == len(given_to_hub) + len(shown):
+        if ended == len(submitted_of) + len(shown):
             break
     return hub
 
@@ -181,16 +181,16 @@ def test_files_are_complete_cameras_in_order_and_every_frame_is_accounted_for(wo
     assert len(hub.released) == len(world["files"]) + len(world["cameras"])
     assert not hub.dispatcher.streams
     released = sum(len(hub.seqs(name)) for name in hub.released)
-    assert released + hub.dispatcher.dropped + hub.dispatcher.lost == hub.offered
+    assert released + hub.dispatcher.dropped + hub.dispatcher.lost == hub.submitted
 
 
-# --- who gets what ----------------------------------------------------------------------------------
+# --- assignments ------------------------------------------------------------------------------------
 
 
 def test_a_stream_that_one_extractor_keeps_up_with_stays_with_it() -> None:
     hub = Hub({A: Extractor(0.02), B: Extractor(0.02)})
     play(hub, {"cam": 25}, 10)
-    assert sorted(shares(hub, "cam").values())[0] == 0
+    assert sorted(frame_counts(hub, "cam").values())[0] == 0
     assert hub.dispatcher.dropped == 0
 
 
@@ -200,15 +200,15 @@ def test_it_stays_with_one_though_frames_waited_before_the_first_extractor_came(
     play(hub, {"cam": 25}, 1)
     hub.extractors = {A: Extractor(0.02), B: Extractor(0.02)}
     for seq in range(1000, 1000 + round(1.5 * SHARE_S / 0.04)):
-        hub.offer(frame("cam", seq))
+        hub.submit(frame("cam", seq))
         hub.run(hub.now + 0.04)
-    assert min(shares(hub, "cam").values()) == 0
+    assert min(frame_counts(hub, "cam").values()) == 0
 
 
 def test_a_stream_that_falls_behind_is_shared() -> None:
     hub = Hub({A: Extractor(0.06), B: Extractor(0.06)})
     play(hub, {"cam": 25}, 10)
-    counts = shares(hub, "cam")
+    counts = frame_counts(hub, "cam")
     assert min(counts.values()) > 0.8 * max(counts.values())
     assert hub.dispatcher.dropped < 5
 
@@ -220,10 +220,10 @@ def test_sharing_ends_when_one_extractor_keeps_up_again() -> None:
         extractor.work_s = 0.02
     start = hub.released["cam"][-1].header.seq
     for seq in range(start + 10, start + 800):
-        hub.offer(frame("cam", seq))
+        hub.submit(frame("cam", seq))
         hub.run(hub.now + 0.04)
     late = round(start + 10 + (SHARE_S + 1) / 0.04)
-    assert min(shares(hub, "cam", since=late).values()) == 0
+    assert min(frame_counts(hub, "cam", since=late).values()) == 0
 
 
 def test_two_streams_and_two_extractors_end_up_with_one_each() -> None:
@@ -231,10 +231,10 @@ def test_two_streams_and_two_extractors_end_up_with_one_each() -> None:
     play(hub, {"left": 25, "right": 24}, 2)
     hub.extractors[B] = Extractor(0.035)
     for seq in range(1000, 1500):
-        hub.offer(frame("left", seq))
-        hub.offer(frame("right", seq))
+        hub.submit(frame("left", seq))
+        hub.submit(frame("right", seq))
         hub.run(hub.now + 0.04)
-    settled = [shares(hub, name, since=1400) for name in ("left", "right")]
+    settled = [frame_counts(hub, name, since=1400) for name in ("left", "right")]
     assert all(min(counts.values()) == 0 for counts in settled), settled
     assert settled[0][A] != settled[1][A]
 
@@ -242,34 +242,34 @@ def test_two_streams_and_two_extractors_end_up_with_one_each() -> None:
 def test_a_file_is_shared_by_all() -> None:
     hub = Hub({A: Extractor(0.05), B: Extractor(0.05)})
     for seq in range(40):
-        hub.offer(frame("clip", seq, live=False))
+        hub.submit(frame("clip", seq, live=False))
     hub.run(3)
     assert hub.seqs("clip") == list(range(40))
-    assert shares(hub, "clip") == {A: 20, B: 20}
+    assert frame_counts(hub, "clip") == {A: 20, B: 20}
 
 
 @pytest.mark.parametrize("again", [False, True])
-def test_extractors_take_turns_on_a_file_because_tracking_is_steadier_then(again: bool) -> None:
+def test_a_file_is_assigned_round_robin_because_tracking_is_steadier_then(again: bool) -> None:
     hub = Hub({A: Extractor(0.05), B: Extractor(0.06)})
     if again:
-        hub.offer(frame("clip", 0, live=False))
+        hub.submit(frame("clip", 0, live=False))
         hub.run(1)
-        hub.extractors[A].taken.clear()
-        hub.extractors[B].taken.clear()
+        hub.extractors[A].received.clear()
+        hub.extractors[B].received.clear()
     for seq in range(10):
-        hub.offer(frame("clip", seq, live=False, start=1))
+        hub.submit(frame("clip", seq, live=False, start=1))
     hub.run(hub.now + 3)
-    taken = [[seq for _, seq in extractor.taken] for extractor in hub.extractors.values()]
-    assert sorted(taken) == [[0, 2, 4, 6, 8], [1, 3, 5, 7, 9]]
+    received = [[seq for _, seq in extractor.received] for extractor in hub.extractors.values()]
+    assert sorted(received) == [[0, 2, 4, 6, 8], [1, 3, 5, 7, 9]]
 
 
 def test_a_file_does_not_wait_long_for_the_extractor_that_is_next() -> None:
     hub = Hub({A: Extractor(0.05), B: Extractor(2.0)})
     for seq in range(20):
-        hub.offer(frame("clip", seq, live=False))
+        hub.submit(frame("clip", seq, live=False))
     hub.run(4)
     assert hub.seqs("clip") == list(range(20))
-    assert shares(hub, "clip")[A] > 15
+    assert frame_counts(hub, "clip")[A] > 15
 
 
 def test_the_stream_that_waited_longest_comes_first() -> None:
@@ -280,7 +280,7 @@ def test_the_stream_that_waited_longest_comes_first() -> None:
     assert [assignment.header.stream for assignment in dispatcher.assignments(3.0)] == ["early"]
 
 
-def test_an_extractor_that_asks_twice_still_holds_one_frame_at_a_time() -> None:
+def test_an_extractor_that_requests_twice_still_holds_one_frame_at_a_time() -> None:
     # Its repeated request may cross the frame on its way; a second frame would only grow old with it.
     dispatcher: Dispatcher[str, int] = Dispatcher()
     dispatcher.request(A, 0.0)
@@ -298,7 +298,7 @@ def test_an_extractor_that_asks_twice_still_holds_one_frame_at_a_time() -> None:
 def test_frames_sent_again_are_ignored_even_after_their_release(live: bool) -> None:
     hub = Hub({A: Extractor(0.01)})
     for seq in range(3):
-        hub.offer(frame("cam", seq, live))
+        hub.submit(frame("cam", seq, live))
         hub.run(hub.now + 0.1)
     for seq in range(3):
         hub.dispatcher.submit(frame("cam", seq, live), "x", b"camera", hub.now)
@@ -308,17 +308,17 @@ def test_frames_sent_again_are_ignored_even_after_their_release(live: bool) -> N
 
 def test_a_restarted_camera_starts_at_zero_and_its_pending_frames_are_counted_as_lost() -> None:
     hub = Hub({A: Extractor(0.3), B: Extractor(0.01)})
-    hub.offer(frame("clip", 0, live=False))
-    hub.offer(frame("clip", 1, live=False))
+    hub.submit(frame("clip", 0, live=False))
+    hub.submit(frame("clip", 1, live=False))
     hub.run(0.2)  # A has 0; B has done 1, which waits for it
-    hub.offer(frame("clip", 0, live=False, start=1))
-    hub.offer(frame("clip", 1, live=False, start=1))
+    hub.submit(frame("clip", 0, live=False, start=1))
+    hub.submit(frame("clip", 1, live=False, start=1))
     hub.run(3)
     assert [r.header.start for r in hub.released["clip"]] == [1, 1]
-    assert len(hub.seqs("clip")) + hub.dispatcher.lost + hub.dispatcher.dropped == hub.offered
+    assert len(hub.seqs("clip")) + hub.dispatcher.lost + hub.dispatcher.dropped == hub.submitted
 
 
-def test_the_result_of_a_frame_from_before_a_restart_is_not_taken_for_the_new_one() -> None:
+def test_the_result_of_a_frame_from_before_a_restart_is_not_used_for_the_new_one() -> None:
     dispatcher: Dispatcher[str, int] = Dispatcher()
     dispatcher.request(A, 0.0)
     dispatcher.submit(frame("cam", 0), "x", b"camera", 0.0)
@@ -331,7 +331,7 @@ def test_the_result_of_a_frame_from_before_a_restart_is_not_taken_for_the_new_on
 def test_an_empty_stream_has_an_end_too_and_a_name_can_be_used_again() -> None:
     hub = Hub({A: Extractor(0.01)})
     for start in (0, 1):
-        hub.offer(frame("clip", 0, live=False, start=start, end_of_stream=True))
+        hub.submit(frame("clip", 0, live=False, start=start, end_of_stream=True))
         hub.run(hub.now + 0.1)
     assert [r.header.end_of_stream for r in hub.released["clip"]] == [True, True]
 
@@ -378,7 +378,7 @@ def test_an_extractor_that_times_out_is_removed_and_its_late_result_ignored() ->
     assert [r.result for r in dispatcher.ordered_results()] == [2]
 
 
-def test_an_idle_extractor_that_stopped_asking_gets_no_frame() -> None:
+def test_an_idle_extractor_that_stopped_requesting_gets_no_frame() -> None:
     dispatcher: Dispatcher[str, int] = Dispatcher()
     dispatcher.request(A, 0.0)
     dispatcher.tick(REQUEST_TIMEOUT_S + 0.01)
@@ -409,7 +409,7 @@ def test_headers_are_passed_on_unchanged() -> None:
 # --- what cannot be done ----------------------------------------------------------------------------
 
 
-def test_a_frame_on_which_extractors_die_is_given_up_and_the_file_goes_on() -> None:
+def test_a_frame_on_which_extractors_die_is_given_up_and_the_file_continues() -> None:
     dispatcher: Dispatcher[str, int] = Dispatcher()
     for seq in range(3):
         dispatcher.submit(frame("clip", seq, live=False), "x", b"camera", 0.0)
@@ -460,7 +460,7 @@ def test_results_that_cannot_be_used_are_bounded_too_and_a_live_one_is_lost() ->
 def test_a_file_does_not_starve_a_camera() -> None:
     hub = Hub({A: Extractor(0.04)})
     for seq in range(400):
-        hub.offer(frame("clip", seq, live=False))
+        hub.submit(frame("clip", seq, live=False))
     play(hub, {"cam": 25}, 10)
     assert len(hub.seqs("cam")) > 0.8 * len(hub.seqs("clip"))
 
@@ -479,11 +479,11 @@ def test_no_frame_of_a_file_is_prefetched_while_a_camera_waits() -> None:
 def test_a_hung_extractor_holds_a_live_stream_up_for_a_second_while_another_is_free() -> None:
     hub = Hub({A: Extractor(0.02), B: Extractor(0.02)})
     play(hub, {"cam": 25}, 2)
-    owner = max(hub.extractors, key=lambda name: len(hub.extractors[name].taken))
-    hub.extractors[owner].silent_at = hub.now
+    assigned = max(hub.extractors, key=lambda name: len(hub.extractors[name].received))
+    hub.extractors[assigned].times_out_at = hub.now
     frozen, start = [0.0], hub.now
     for seq in range(100, 250):
-        hub.offer(frame("cam", seq))
+        hub.submit(frame("cam", seq))
         before = len(hub.seqs("cam"))
         hub.run(hub.now + 0.04)
         frozen.append(0.0 if len(hub.seqs("cam")) > before else frozen[-1] + 0.04)
@@ -499,7 +499,7 @@ def test_another_beginning_counts_whatever_the_clock_says() -> None:
     hub = Hub({A: Extractor(0.01)})
     for start in (1000, 10):
         for seq in range(3):
-            hub.offer(frame("cam", seq, start=start))
+            hub.submit(frame("cam", seq, start=start))
             hub.run(hub.now + 0.05)
     assert [(r.header.start, r.header.seq) for r in hub.released["cam"]] == [
         (s, q) for s in (1000, 10) for q in range(3)
@@ -514,7 +514,7 @@ def test_a_reconnected_camera_receives_acknowledgements_under_its_new_identity()
     (assignment,) = list(dispatcher.assignments(0.0))
     dispatcher.result(A, assignment.header, 7, 0.1)
     assert [r.camera for r in dispatcher.ordered_results()] == [b"before"]
-    assert dispatcher.submit(frame("clip", 0, live=False), "x", b"after", 0.2) == "released"  # it did not hear that
+    assert dispatcher.submit(frame("clip", 0, live=False), "x", b"after", 0.2) == "released"  # it had not received that
     assert dispatcher.submit(frame("clip", 1, live=False), "x", b"after", 0.2) == "again"
     dispatcher.request(A, 0.3)
     (assignment,) = list(dispatcher.assignments(0.3))

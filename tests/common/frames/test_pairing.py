@@ -24,7 +24,7 @@ def keypoints(seq: int) -> tuple[Keypoints, NDArray[np.float32]]:
 
 
 def pairs(made: FramePairing) -> list[tuple[int, bool]]:
-    """Numbers, and whether the picture is there."""
+    """Sequence numbers, and whether the image is there."""
     found = []
     while pair := made.next():
         assert pair.frame is None or pair.frame.seq == pair.keypoints.seq

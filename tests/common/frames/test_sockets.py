@@ -36,16 +36,16 @@ def frame(seq: int, end_of_stream: bool = False) -> Frame:
     )
 
 
-def picture(value: int) -> NDArray[np.uint8]:
+def image(value: int) -> NDArray[np.uint8]:
     return np.full((3, 4, 3), value, np.uint8)
 
 
 def ends(endpoints: Endpoints, stack: contextlib.ExitStack) -> tuple[FrameProducer, FrameWorker]:
-    """A camera's and an extractor's."""
-    giver, taker = FrameProducer(endpoints), FrameWorker(endpoints)
-    stack.callback(giver.close)
-    stack.callback(taker.close)
-    return giver, taker
+    """The sockets of a camera and of an extractor."""
+    producer, worker = FrameProducer(endpoints), FrameWorker(endpoints)
+    stack.callback(producer.close)
+    stack.callback(worker.close)
+    return producer, worker
 
 
 @pytest.mark.parametrize("offset", range(4))
@@ -64,10 +64,10 @@ def requests(hub: BrokerSockets, count: int) -> list[Request]:
     return received
 
 
-def asked(hub: BrokerSockets, taker: FrameWorker) -> bytes:
-    """The name under which the hub knows an extractor."""
-    taker._socket.poll(1000, zmq.POLLOUT)
-    taker.request()
+def worker_identity(hub: BrokerSockets, worker: FrameWorker) -> bytes:
+    """Request a frame; the identity of the worker's socket at the hub."""
+    worker._socket.poll(1000, zmq.POLLOUT)
+    worker.request()
     (request,) = requests(hub, 1)
     assert request.kind == REQUEST
     return request.peer
@@ -76,22 +76,22 @@ def asked(hub: BrokerSockets, taker: FrameWorker) -> bytes:
 def test_a_frame_goes_from_camera_to_extractor_and_its_keypoints_come_back(
     hub: BrokerSockets, endpoints: Endpoints, stack: contextlib.ExitStack
 ) -> None:
-    giver, taker = ends(endpoints, stack)
-    extractor = asked(hub, taker)
-    assert giver.send(frame(5), picture(9), timeout_ms=5000)
+    producer, worker = ends(endpoints, stack)
+    extractor = worker_identity(hub, worker)
+    assert producer.send(frame(5), image(9), timeout_ms=5000)
     (request,) = requests(hub, 1)
     assert (request.kind, request.header) == (FRAME, frame(5))
-    assert giver.acked() == []
+    assert producer.acked() == []
 
     assert hub.send(extractor, PING)
     assert hub.send(extractor, FRAME, request.header, request.payload)
     assert hub.send(request.peer, ACK, request.header)
-    message = taker.receive(5000)
+    message = worker.receive(5000)
     assert message is not None and message[0] == frame(5)
-    np.testing.assert_array_equal(message[1], picture(9))
-    assert giver.acked(5000) == [frame(5)]
+    np.testing.assert_array_equal(message[1], image(9))
+    assert producer.acked(5000) == [frame(5)]
 
-    taker.reply(keypoints(5), VECTOR)
+    worker.reply(keypoints(5), VECTOR)
     (answer,) = requests(hub, 1)
     assert (answer.peer, answer.kind, answer.header) == (extractor, RESULT, keypoints(5))
     np.testing.assert_array_equal(answer.payload, VECTOR)
@@ -100,30 +100,30 @@ def test_a_frame_goes_from_camera_to_extractor_and_its_keypoints_come_back(
 def test_the_end_of_a_stream_is_sent_without_an_image(
     hub: BrokerSockets, endpoints: Endpoints, stack: contextlib.ExitStack
 ) -> None:
-    giver, taker = ends(endpoints, stack)
-    extractor = asked(hub, taker)
-    assert giver.send(frame(8, end_of_stream=True), None, timeout_ms=5000)
+    producer, worker = ends(endpoints, stack)
+    extractor = worker_identity(hub, worker)
+    assert producer.send(frame(8, end_of_stream=True), None, timeout_ms=5000)
     (request,) = requests(hub, 1)
     assert request.header == frame(8, end_of_stream=True)
     assert hub.send(extractor, FRAME, frame(8, end_of_stream=True), b"")
-    assert taker.receive(5000) == (frame(8, end_of_stream=True), None)
+    assert worker.receive(5000) == (frame(8, end_of_stream=True), None)
 
 
-def test_no_frame_in_time_is_none_and_no_hub_takes_none(stack: contextlib.ExitStack) -> None:
+def test_without_a_hub_nothing_is_sent_and_nothing_received(stack: contextlib.ExitStack) -> None:
     endpoints = free_ports()
-    giver, taker = ends(endpoints, stack)
-    assert not giver.send(frame(0), picture(0), timeout_ms=50)
-    taker.request()
-    assert taker.receive(50) is None
+    producer, worker = ends(endpoints, stack)
+    assert not producer.send(frame(0), image(0), timeout_ms=50)
+    worker.request()
+    assert worker.receive(50) is None
 
 
 def test_sending_to_an_extractor_that_vanished_is_false(
     hub: BrokerSockets, endpoints: Endpoints, stack: contextlib.ExitStack
 ) -> None:
-    taker = FrameWorker(endpoints)
-    extractor = asked(hub, taker)
+    worker = FrameWorker(endpoints)
+    extractor = worker_identity(hub, worker)
     assert hub.send(extractor, PING)
-    taker.close()
+    worker.close()
     until(lambda: hub.receive(10) or not hub.send(extractor, PING))
     assert not hub.send(extractor, FRAME, frame(0), b"x" * 36)
     assert not hub.send(b"never there", PING)
@@ -163,14 +163,14 @@ def test_a_viewer_sees_frames_and_a_slow_one_skips_them_and_counts(
     seen: list[Header] = []
 
     def shown() -> bool:
-        hub.publish_frame(frame(0), picture(0).tobytes())
+        hub.publish_frame(frame(0), image(0).tobytes())
         seen.extend(m.header for m in viewer.receive(20))
         return bool(seen)
 
     until(shown)
     begun = time.monotonic()
     wide = Frame(stream="cam", seq=0, captured_ns=0, ingested_ns=0, width=640, height=480)
-    for seq in range(1, 200):  # 184 MB that nobody takes
+    for seq in range(1, 200):  # 184 MB that are not read
         hub.publish_frame(Frame(**{**_fields(wide), "seq": seq}), bytes(640 * 480 * 3))
     assert time.monotonic() - begun < 5
     messages = collect(viewer, 1)
@@ -204,7 +204,7 @@ def test_a_hub_whose_proxy_has_ended_fails_and_closes(monkeypatch: pytest.Monkey
         with pytest.raises(RuntimeError, match="proxy"):
             hub.receive(0)
     finally:
-        hub.close()  # waits for ever for a socket that nobody has closed
+        hub.close()  # waits for ever for a socket that is not closed
 
 
 def test_viewers_that_connect_later_and_hubs_that_restart_lose_no_frame(stack: contextlib.ExitStack) -> None:
@@ -219,14 +219,14 @@ def test_viewers_that_connect_later_and_hubs_that_restart_lose_no_frame(stack: c
 
 
 def _all_see(hub: BrokerSockets, viewers: list[Subscriber], count: int) -> None:
-    """Show so many pictures at once; each viewer gets all of them."""
+    """Publish so many frames at once; each viewer receives all of them."""
     deadline, unseen = time.monotonic() + patience(10), set(viewers)
     while unseen:  # not connected yet
         assert time.monotonic() < deadline
-        hub.publish_frame(frame(0), picture(0).tobytes())
+        hub.publish_frame(frame(0), image(0).tobytes())
         unseen -= {viewer for viewer in viewers if viewer.receive(10)}
     for seq in range(1, count + 1):
-        hub.publish_frame(frame(seq), picture(0).tobytes())
+        hub.publish_frame(frame(seq), image(0).tobytes())
     for viewer in viewers:
         seen: set[int] = set()
         while count not in seen:

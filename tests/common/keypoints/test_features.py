@@ -28,7 +28,7 @@ def person(seed: int, n: int = 3) -> np.ndarray:
 
 
 def placed(windows: np.ndarray, shift: tuple[float, float], zoom: float) -> np.ndarray:
-    """The same person elsewhere in the picture, and larger."""
+    """The same person elsewhere in the image, and larger."""
     moved = windows * np.float32(zoom)
     moved[..., X] += np.float32(shift[0])
     moved[..., Y] += np.float32(shift[1])
@@ -72,7 +72,7 @@ def test_parts_that_are_never_there_give_zeros_and_finite_numbers(seed, absent):
     assert np.abs(found).max() <= CLIP
     if "pose" in absent:
         assert not features(windows, Features(kind="body", parts=("pose", "joint_angles"))).any()
-    if absent & {"pose", "face"}:  # without shoulders there is no telling where a face is
+    if absent & {"pose", "face"}:  # without shoulders a face has no reference
         assert not features(windows, Features(kind="body", parts=("face",))).any()
     if absent >= {"pose", "left_hand", "right_hand"}:
         assert not features(windows, Features(kind="body", parts=("hands",))).any()
@@ -91,7 +91,7 @@ def test_a_hand_that_is_missed_for_a_while_is_interpolated(first_missed):
     assert not filled[0, first_missed : first_missed + 2, differ].any()
 
 
-def test_joints_are_cosines_of_how_far_the_body_is_bent_there():
+def test_joint_angles_are_cosines_of_how_far_the_body_is_bent_there():
     windows = np.zeros((1, 1, SIZE), np.float32)
     pose = windows[0, 0, SLICES["pose"]].reshape(SHAPES["pose"])
     heads = [(7, 0.9), (11, 0.8), (13, 0.7), (15, 0.6), (23, 0.5), (25, 0.4), (27, 0.3)]

@@ -64,7 +64,7 @@ def test_a_logo_is_not_a_person(shared: Path) -> None:
         window = windower.push(place * 33_333_333, found.vector)
         present.append(window.person_ratio if window else 0.0)
     graph.close()
-    assert poses > 30  # what MediaPipe takes for one
+    assert poses > 30  # false positives of MediaPipe
     assert max(present) == 0
 
 
@@ -89,8 +89,8 @@ def test_a_graph_after_reset_equals_a_new_one(shared: Path) -> None:
     for clip in [*clips, clips[0]]:
         new, video = holistic.Holistic(), cv2.VideoCapture(str(clip))
         for place in range(8):
-            picture, captured_ns = video.read()[1], place * 40_000_000
-            expected, found = new(picture, 10**15 + captured_ns), reused(picture, captured_ns)
+            image, captured_ns = video.read()[1], place * 40_000_000
+            expected, found = new(image, 10**15 + captured_ns), reused(image, captured_ns)
             np.testing.assert_array_equal(found.vector, expected.vector)
             assert found[1:] == expected[1:]
         new.close()

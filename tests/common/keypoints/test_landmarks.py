@@ -10,7 +10,8 @@ from mediapipe.python.solutions.pose_connections import POSE_CONNECTIONS
 from numpy.typing import NDArray
 
 from common.keypoints import holistic  # noqa: F401 (keeps mediapipe below from importing tensorflow, 13 s)
-from common.keypoints.landmarks import CONNECTIONS, PARTS, SHAPES, SIZE, SLICES, detected_parts, flatten, split
+from common.keypoints.landmarks import CONNECTIONS, PARTS, SHAPES, SIZE, SLICES, flatten, split
+from tests.recording import detected_parts
 
 subsets = st.sets(st.sampled_from(PARTS))
 

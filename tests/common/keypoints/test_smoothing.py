@@ -95,7 +95,7 @@ def test_it_starts_anew_where_time_does_not_run_on(next_ns: int) -> None:
     np.testing.assert_array_equal(smoother(vector(raw[2]), next_ns, SCALE_PX, SIZE_PX)[:132], raw[2])
 
 
-def test_it_goes_on_over_a_frame_or_two_that_were_lost() -> None:
+def test_it_continues_over_a_frame_or_two_that_were_lost() -> None:
     raw = poses(2, 2)
     out = smooth(raw, np.array([0, 3 * FRAME_NS]))
     assert (np.abs(out[1] - raw[0]) < np.abs(raw[1] - raw[0])).all()

@@ -120,7 +120,7 @@ def test_the_shipped_model_predicts_the_same_for_one_window_and_for_many():
 
 @pytest.mark.parametrize("frames", [False, True])
 @pytest.mark.parametrize("kind", [RandomForestClassifier(5), HistGradientBoostingClassifier(max_iter=2)])
-def test_classics_of_windows_and_of_frames(tmp_path: Path, kind: object, frames: bool):
+def test_sklearn_models_of_windows_and_of_frames(tmp_path: Path, kind: object, frames: bool):
     flat = features(WINDOWS, raw_of(126)).reshape(-1, 126 if frames else 126 * LENGTH)
     model = make_pipeline(StandardScaler(), kind).fit(flat, np.repeat(TARGETS, LENGTH) if frames else TARGETS)
     skops.io.dump(model, folder_with_card(tmp_path, 126) / "model.skops")
@@ -128,7 +128,7 @@ def test_classics_of_windows_and_of_frames(tmp_path: Path, kind: object, frames:
     np.testing.assert_allclose(Classifier(tmp_path)(WINDOWS), expected, atol=1e-6)
 
 
-def test_classics_that_would_run_code_are_refused(tmp_path: Path):
+def test_sklearn_models_that_would_run_code_are_refused(tmp_path: Path):
     mark = tmp_path / "ran"
     step = FunctionTransformer(os.system, kw_args={"command": f"touch {mark}"})
     model = make_pipeline(step, RandomForestClassifier(2))
@@ -138,7 +138,7 @@ def test_classics_that_would_run_code_are_refused(tmp_path: Path):
     assert not mark.exists()
 
 
-def test_classics_that_know_other_labels_are_refused(tmp_path: Path):
+def test_sklearn_models_with_other_labels_are_refused(tmp_path: Path):
     flat = features(WINDOWS, raw_of(126)).reshape(len(WINDOWS), -1)
     model = RandomForestClassifier(2).fit(flat, np.array(["c", "b", "x"])[TARGETS])
     skops.io.dump(model, folder_with_card(tmp_path, 126) / "model.skops")

@@ -13,7 +13,7 @@ from common.recognition.decision import ActionDetector, Event, Parameters
 
 LABELS = ("hello", "thanks", "rest")
 IDLE = frozenset({"rest"})
-NOBODY: dict[str, float] = {}
+NO_PERSON: dict[str, float] = {}
 EPSILON = 1e-9
 
 units = st.floats(0, 1)
@@ -32,9 +32,9 @@ def distribution(weights: tuple[float, float, float]) -> dict[str, float]:
 
 
 probabilities = (
-    st.just(NOBODY)
+    st.just(NO_PERSON)
     | st.tuples(*[st.floats(0.01, 1)] * 3).map(distribution)
-    | st.sampled_from([{label: float(label == sure) for label in LABELS} for sure in LABELS])
+    | st.sampled_from([{label: float(label == confident) for label in LABELS} for confident in LABELS])
 )
 steps = st.tuples(st.sampled_from([0.001, 0.04, 0.2, 1.0]), probabilities)
 # None: the stream is broken here, and its caller flushes.
@@ -70,7 +70,7 @@ def test_every_start_has_one_end_and_one_action_is_open_at_a_time(p: Parameters,
 
 
 @given(parameters, sequences, st.integers(1, 1000))
-def test_ids_rise_by_one_from_the_first_so_that_no_listener_takes_two_for_one(
+def test_ids_rise_by_one_from_the_first_so_that_no_listener_confuses_two(
     p: Parameters, sequence: list, first: int
 ) -> None:
     ids = [action.id for action in actions(decide(ActionDetector(p, IDLE, first), sequence))]
@@ -105,17 +105,17 @@ def test_an_action_ends_when_no_person_is_present_any_more(p: Parameters, sequen
     assume(p.end_threshold > 0.01)
     detector = ActionDetector(p, IDLE)
     events, now = [], 0.0
-    for step in [s for s in sequence if s] + [(0.04, NOBODY)] * 200:
+    for step in [s for s in sequence if s] + [(0.04, NO_PERSON)] * 200:
         now += step[0]
         events += detector.update(now, step[1])
     assert len(events) % 2 == 0
     assert not list(detector.flush())
 
 
-def test_an_empty_prediction_with_leave_at_zero_does_not_stop_the_service() -> None:
+def test_an_empty_prediction_with_an_end_threshold_of_zero_does_not_stop_the_service() -> None:
     detector = ActionDetector(Parameters(smoothing_s=0, end_threshold=0, min_duration_s=0))
     events = list(detector.update(0, {"hello": 1.0}))
-    events += detector.update(0.1, NOBODY)
+    events += detector.update(0.1, NO_PERSON)
     assert [event.event for event in events] == ["started", "ended"]
 
 
@@ -137,10 +137,10 @@ def test_at_double_the_frame_rate_the_actions_are_the_same_within_a_frame(
     for double in (1, 2):
         detector, now, events = ActionDetector(Parameters(), IDLE), 0.0, []
         for label, frames in plateaus:
-            sure = {other: 0.9 if other == label else 0.05 for other in LABELS}
+            confident = {other: 0.9 if other == label else 0.05 for other in LABELS}
             for _ in range(frames * double):
                 now += period_s / double
-                events += detector.update(now, sure)
+                events += detector.update(now, confident)
         found.append(actions(events + list(detector.flush())))
     slow, fast = found
     assert [(a.id, a.label) for a in slow] == [(a.id, a.label) for a in fast]
@@ -152,7 +152,7 @@ def test_at_double_the_frame_rate_the_actions_are_the_same_within_a_frame(
 
 
 def reference(p: Parameters, sequence: list[tuple[float, dict[str, float]] | None]) -> list[Event]:
-    """What `decide` says where every label has one level: without sums, evidence and verdicts."""
+    """The events of `decide` where every label has one level: without sums, evidence and verdicts."""
     events: list[Event] = []
     number, now, before, smoothed, votes, ended, current = 1, 0.0, None, {}, {}, {}, None
 
@@ -181,10 +181,10 @@ def reference(p: Parameters, sequence: list[tuple[float, dict[str, float]] | Non
         votes = {key: (1 - weight) * votes.get(key, 0.0) + weight * vote.get(key, 0.0) for key in keys}
         before = now
         best = max(votes, key=votes.__getitem__, default="")
-        sure = best not in {"", *IDLE} and votes[best] >= p.start_threshold
-        if current and (votes.get(current.label, -1) < p.end_threshold or (sure and best != current.label)):
+        confident = best not in {"", *IDLE} and votes[best] >= p.start_threshold
+        if current and (votes.get(current.label, -1) < p.end_threshold or (confident and best != current.label)):
             end(now)
-        if not current and sure and now - ended.get(best, -math.inf) >= p.refractory_s:
+        if not current and confident and now - ended.get(best, -math.inf) >= p.refractory_s:
             current = Event("candidate", number, best, now, None, 0.0)
         if current:
             current = current._replace(confidence=max(current.confidence, min(1.0, smoothed[current.label])))
@@ -213,20 +213,20 @@ def test_a_verdict_changes_nothing_but_itself(p: Parameters, sequence: list) -> 
 
 
 def verdicts(p: Parameters, rights: list[float], total: float = 0.9) -> list[Event]:
-    """Events of a push up that is right with these shares of its probability, at 25 frames/s, and a second of rest."""
-    windows = [(total * share, total * (1 - share)) for share in rights] + [(0.0, 0.0)] * 25
+    """Events of a push up that is right with these fractions of its probability, at 25 frames/s, then 1 s of rest."""
+    windows = [(total * fraction, total * (1 - fraction)) for fraction in rights] + [(0.0, 0.0)] * 25
     steps = [{"push up/right": r, "push up/wrong": w, "rest": 1 - r - w} for r, w in windows]
     return decide(ActionDetector(p, IDLE), [(0.04, step) for step in steps])
 
 
-# Below the 0.9 of `verdicts`; leave is not above enter, which is refused.
+# Below the 0.9 of `verdicts`; the end threshold is not above the start threshold, which is refused.
 hysteresis = st.tuples(st.floats(0.06, 0.88), st.floats(0.06, 0.88)).map(sorted)
 
 
 @given(parameters, hysteresis, st.lists(units, min_size=30, max_size=80))
-def test_a_verdict_that_wavers_tears_no_action_apart(p: Parameters, both: list[float], rights: list[float]) -> None:
-    leave, enter = both
-    events = verdicts(msgspec.structs.replace(p, end_threshold=leave, start_threshold=enter), rights)
+def test_a_verdict_that_wavers_splits_no_action(p: Parameters, both: list[float], rights: list[float]) -> None:
+    end_threshold, start_threshold = both
+    events = verdicts(msgspec.structs.replace(p, end_threshold=end_threshold, start_threshold=start_threshold), rights)
     assert [(event.event, event.label, event.start_s) for event in events] == [
         ("started", "push up", 0.04),
         ("ended", "push up", 0.04),
@@ -239,7 +239,7 @@ def test_a_push_up_reaches_the_threshold_though_neither_verdict_does() -> None:
 
 
 def started(now: dict[str, float], idle: frozenset[str] = IDLE) -> list[tuple[str, float]]:
-    """What is under way where every window says the same for a second."""
+    """The action under way where every window has the same probabilities for a second."""
     events = decide(ActionDetector(PLAIN, idle), [(0.04, now)] * 25)
     return [(event.label, round(event.confidence, 3)) for event in actions(events)]
 
@@ -334,5 +334,5 @@ def test_smoothing_is_an_exponential_mean_in_seconds() -> None:
     list(detector.update(0.0, {"hello": 0.0}))
     list(detector.update(0.1, {"hello": 1.0}))
     assert detector.smoothed["hello"] == pytest.approx(1 - math.exp(-0.5))
-    list(detector.update(0.3, NOBODY))
+    list(detector.update(0.3, NO_PERSON))
     assert detector.smoothed["hello"] == pytest.approx((1 - math.exp(-0.5)) * math.exp(-1))

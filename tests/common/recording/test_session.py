@@ -98,7 +98,7 @@ def test_a_stream_that_begins_again_spoils_no_sequence() -> None:
     assert list(sequence.seqs) == list(range(sequence.seqs[0], sequence.seqs[0] + 10))
 
 
-def test_retake_between_sequences_takes_back_the_last_once() -> None:
+def test_retake_between_sequences_deletes_the_last_once() -> None:
     made = session()
     run(made, 16)
     assert made.progress["wave"] == 1
@@ -178,7 +178,7 @@ EVENTS = st.lists(
 
 
 @given(EVENTS)
-def test_whatever_happens_the_count_is_what_was_saved_and_not_taken_back(events: list) -> None:
+def test_whatever_happens_the_count_is_what_was_saved_and_not_retaken(events: list) -> None:
     made, kept, seq = session(sequences=3, frames=8), [], 0
     for event in events:
         if event == "restart":

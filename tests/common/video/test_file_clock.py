@@ -26,7 +26,7 @@ def times(stamps: Sequence[int | None], fps: float = FPS) -> list[float]:
 
 
 def film(path: Path, stamps_ms: Sequence[int], codec: str = "mpeg4") -> Path:
-    """A video whose pictures have these stamps, as its container takes them."""
+    """A video whose frames have these timestamps, as its container stores them."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=1000)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
@@ -38,10 +38,10 @@ def film(path: Path, stamps_ms: Sequence[int], codec: str = "mpeg4") -> Path:
     return path
 
 
-def shots_ms(source: FileSource) -> list[float]:
+def read_times_ms(source: FileSource) -> list[float]:
     found = []
-    while shot := source.read():
-        found.append(shot.captured_ns / MS)
+    while captured := source.read():
+        found.append(captured.captured_ns / MS)
     source.close()
     return found
 
@@ -87,7 +87,7 @@ def test_frames_whose_timestamps_are_exchanged_stay_within_one_frame_of_their_ti
     assert found[-1] == 280
 
 
-def test_a_recording_behind_another_goes_on_after_it() -> None:
+def test_a_recording_behind_another_continues_after_it() -> None:
     once = [PERIOD * number for number in range(50)]
     assert times(once + once) == [PERIOD * number for number in range(100)]
 
@@ -104,7 +104,7 @@ def test_a_file_with_stalls_and_a_rate_that_changes_keeps_its_times(kind: str, t
     stamps = [*range(0, 1000, 40), 4000, *range(4100, 6000, 100), *range(6000, 6500, 16)]
     source = FileSource(film(tmp_path / f"x.{kind}", stamps))
     assert source.fps == pytest.approx((len(stamps) - 1) / 6.496, rel=0.01)
-    assert shots_ms(source) == pytest.approx(stamps, abs=1)
+    assert read_times_ms(source) == pytest.approx(stamps, abs=1)
 
 
 def test_a_stream_without_timestamps_has_its_nominal_rate(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_stream_without_timestamps_has_its_nominal_rate(tmp_path: Path) -> Non
         container.mux(stream.encode(None))
     source = FileSource(path)
     assert source.fps == 20
-    assert shots_ms(source) == [50 * number for number in range(12)]
+    assert read_times_ms(source) == [50 * number for number in range(12)]
 
 
 def test_a_rate_close_to_the_nominal_one_is_that(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_rate_close_to_the_nominal_one_is_that(tmp_path: Path) -> None:
 
 def test_a_browsers_recording_lasts_as_long_as_it_says(shared: Path) -> None:
     source = FileSource(shared / "cases" / "repeated_times.webm")
-    found = shots_ms(source)
+    found = read_times_ms(source)
     assert len(found) == 150
     assert found[-1] == 6293
     assert source.fps == pytest.approx(149 / 6.293, rel=0.01)
@@ -139,7 +139,7 @@ def test_a_browsers_recording_lasts_as_long_as_it_says(shared: Path) -> None:
 def test_a_file_that_claims_a_thousand_frames_a_second_has_the_rate_of_its_times(shared: Path) -> None:
     source = FileSource(shared / "cases" / "thousand_fps.webm")
     assert source.fps == pytest.approx(149 / 6.6, rel=0.01)
-    assert shots_ms(source)[-1] == 6600
+    assert read_times_ms(source)[-1] == 6600
 
 
 STALL = [*range(0, 1000, 40), *range(4000, 5000, 40)]
@@ -151,5 +151,5 @@ VARYING = [*range(0, 1000, 16), *range(1000, 6000, 200)]
 def test_a_complete_file_is_not_reported_as_incomplete(
     tmp_path: Path, name: str, codec: str, stamps: Sequence[int], caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert len(shots_ms(FileSource(film(tmp_path / name, stamps, codec)))) == len(stamps)
+    assert len(read_times_ms(FileSource(film(tmp_path / name, stamps, codec)))) == len(stamps)
     assert not caplog.text

@@ -36,18 +36,18 @@ def header(width: int, height: int, encoding: str = "jpeg") -> Frame:
 
 
 def test_without_settings_an_image_is_unchanged() -> None:
-    picture = noise(3, 5)
-    assert apply_camera_settings(picture, options()) is picture
+    image = noise(3, 5)
+    assert apply_camera_settings(image, options()) is image
 
 
 @pytest.mark.parametrize("rotate", [0, 90, 180, 270])
 @pytest.mark.parametrize("mirror", [False, True])
 def test_it_turns_clockwise_and_then_mirrors(rotate: int, mirror: bool) -> None:
-    picture = noise(4, 6)
-    expected = np.rot90(picture, -rotate // 90)
-    arranged = apply_camera_settings(picture, options(rotate=rotate, mirror=mirror))
-    np.testing.assert_array_equal(arranged, expected[:, ::-1] if mirror else expected)
-    assert arranged.flags.c_contiguous
+    image = noise(4, 6)
+    expected = np.rot90(image, -rotate // 90)
+    applied = apply_camera_settings(image, options(rotate=rotate, mirror=mirror))
+    np.testing.assert_array_equal(applied, expected[:, ::-1] if mirror else expected)
+    assert applied.flags.c_contiguous
 
 
 @given(sizes, st.none() | st.integers(16, 99), st.none() | st.integers(16, 99), st.sampled_from([0, 90]))
@@ -64,16 +64,16 @@ def test_one_of_width_and_height_keeps_the_proportions(
 
 
 def test_jpeg_and_back_is_nearly_the_same_image() -> None:
-    picture = cv2.GaussianBlur(noise(60, 80), (0, 0), 5)
-    jpeg = to_jpeg(picture, 95)
-    assert jpeg.ndim == 1 and jpeg.dtype == np.uint8 and len(jpeg) < picture.size / 3
-    assert np.abs(decode(header(80, 60), jpeg).astype(int) - picture).mean() < 3
-    assert len(to_jpeg(picture, 20)) < len(jpeg)
+    image = cv2.GaussianBlur(noise(60, 80), (0, 0), 5)
+    jpeg = to_jpeg(image, 95)
+    assert jpeg.ndim == 1 and jpeg.dtype == np.uint8 and len(jpeg) < image.size / 3
+    assert np.abs(decode(header(80, 60), jpeg).astype(int) - image).mean() < 3
+    assert len(to_jpeg(image, 20)) < len(jpeg)
 
 
 def test_raw_pixels_pass_unchanged() -> None:
-    picture = noise(4, 6)
-    assert decode(header(6, 4, "raw"), picture) is picture
+    image = noise(4, 6)
+    assert decode(header(6, 4, "raw"), image) is image
 
 
 @pytest.mark.parametrize("damage", ["empty", "text", "half header", "other size", "huge size"])
@@ -85,7 +85,7 @@ def test_a_malformed_jpeg_is_a_bad_message_and_is_counted(damage: str) -> None:
         jpeg[start : start + 4] = 255
     values = {
         "empty": jpeg[:0],
-        "text": np.frombuffer(b"not a picture", np.uint8),
+        "text": np.frombuffer(b"not an image", np.uint8),
         "half header": jpeg[:20],
         "other size": jpeg,
         "huge size": jpeg,

@@ -40,11 +40,11 @@ def test_a_viewer_receives_the_published_images(page: MjpegServer):
         assert response.readline() == b"Content-Type: image/jpeg\r\n"
         length = int(response.readline().removeprefix(b"Content-Length: "))
         assert response.readline() == b"\r\n"
-        picture = cv2.imdecode(np.frombuffer(response.read(length), np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(response.read(length), np.uint8), cv2.IMREAD_COLOR)
         page.close()
         assert response.read() == b"\r\n"  # a page that closes ends its streams
-    assert picture.shape == (48, 64, 3)
-    assert abs(int(picture.mean()) - 200) < 5
+    assert image.shape == (48, 64, 3)
+    assert abs(int(image.mean()) - 200) < 5
 
 
 def test_the_index_names_the_streams(page: MjpegServer):
@@ -75,7 +75,7 @@ def test_another_sites_page_cannot_show_the_stream(page: MjpegServer, site: str,
 
 
 def test_a_port_in_use_is_reported():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as occupied:
+        port = occupied.getsockname()[1]
         with pytest.raises(UserError, match=f"port {port}"):
             MjpegServer(port)

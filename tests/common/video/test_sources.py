@@ -41,15 +41,15 @@ def choose(source: object, **values: object) -> Source:
 
 
 def read_all(source: Source, at_most: int = 100) -> list[CapturedFrame]:
-    shots: list[CapturedFrame] = []
-    while len(shots) < at_most and (shot := source.read()) is not None:
-        shots.append(shot)
+    frames: list[CapturedFrame] = []
+    while len(frames) < at_most and (frame := source.read()) is not None:
+        frames.append(frame)
     source.close()
-    return shots
+    return frames
 
 
-def levels(shots: list[CapturedFrame]) -> list[int]:
-    return [round(float(shot.image.mean())) for shot in shots]
+def levels(frames: list[CapturedFrame]) -> list[int]:
+    return [round(float(frame.image.mean())) for frame in frames]
 
 
 # --- files ----------------------------------------------------------------------------------------------
@@ -59,16 +59,16 @@ def test_every_frame_of_a_file_comes_once_with_its_own_time(tmp_path: Path) -> N
     source = choose(video(tmp_path / "x.mp4"))
     assert isinstance(source, FileSource)
     assert (source.live, source.waits_for_readers, source.fps) == (False, True, 20.0)
-    shots = read_all(source)
-    assert levels(shots) == pytest.approx([0, 40, 80, 120, 160, 200], abs=4)
-    assert [shot.captured_ns for shot in shots] == pytest.approx([i * 50_000_000 for i in range(6)], abs=1000)
-    assert shots[0].image.shape == (48, 64, 3) and shots[0].image.dtype == np.uint8
+    frames = read_all(source)
+    assert levels(frames) == pytest.approx([0, 40, 80, 120, 160, 200], abs=4)
+    assert [frame.captured_ns for frame in frames] == pytest.approx([i * 50_000_000 for i in range(6)], abs=1000)
+    assert frames[0].image.shape == (48, 64, 3) and frames[0].image.dtype == np.uint8
 
 
 def test_a_file_that_loops_runs_on_in_time(tmp_path: Path) -> None:
-    shots = read_all(choose(video(tmp_path / "x.mp4", 3), loop=True), at_most=8)
-    assert levels(shots) == pytest.approx([0, 40, 80, 0, 40, 80, 0, 40], abs=4)
-    assert [shot.captured_ns for shot in shots] == pytest.approx([i * 50_000_000 for i in range(8)], abs=1000)
+    frames = read_all(choose(video(tmp_path / "x.mp4", 3), loop=True), at_most=8)
+    assert levels(frames) == pytest.approx([0, 40, 80, 0, 40, 80, 0, 40], abs=4)
+    assert [frame.captured_ns for frame in frames] == pytest.approx([i * 50_000_000 for i in range(8)], abs=1000)
 
 
 def test_a_file_played_live_keeps_its_own_pace(tmp_path: Path) -> None:
@@ -121,9 +121,9 @@ def test_a_folder_is_read_in_natural_order(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no image")
     source = choose(tmp_path, fps=10)
     assert isinstance(source, FolderSource)
-    shots = read_all(source)
-    assert levels(shots) == pytest.approx([0, 60, 120, 180], abs=2)
-    assert [shot.captured_ns for shot in shots] == [0, 100_000_000, 200_000_000, 300_000_000]
+    frames = read_all(source)
+    assert levels(frames) == pytest.approx([0, 60, 120, 180], abs=2)
+    assert [frame.captured_ns for frame in frames] == [0, 100_000_000, 200_000_000, 300_000_000]
 
 
 def test_names_with_odd_digits_can_be_ordered(tmp_path: Path) -> None:
@@ -136,9 +136,9 @@ def test_names_with_odd_digits_can_be_ordered(tmp_path: Path) -> None:
 def test_a_folder_that_loops_runs_on_in_time(tmp_path: Path) -> None:
     for i in range(2):
         cv2.imwrite(str(tmp_path / f"{i}.png"), grey(100 * i))
-    shots = read_all(choose(tmp_path, fps=10, loop=True), at_most=5)
-    assert levels(shots) == [0, 100, 0, 100, 0]
-    assert np.diff([shot.captured_ns for shot in shots]).tolist() == [100_000_000] * 4
+    frames = read_all(choose(tmp_path, fps=10, loop=True), at_most=5)
+    assert levels(frames) == [0, 100, 0, 100, 0]
+    assert np.diff([frame.captured_ns for frame in frames]).tolist() == [100_000_000] * 4
 
 
 def test_a_folder_without_images_and_one_with_a_broken_image_are_reported(tmp_path: Path) -> None:
@@ -176,13 +176,13 @@ def test_an_address_returns_live_frames_and_is_lost_when_its_server_ends() -> No
     with network_camera([grey(20 * i) for i in range(10)]) as address:
         source = choose(address)
         assert (source.live, source.waits_for_readers) == (True, False)
-        shots = [shot for _ in range(8) if (shot := source.read()) is not None]
+        frames = [frame for _ in range(8) if (frame := source.read()) is not None]
         with pytest.raises(SourceLost, match="no more frames"):
             read_all(source)
         source.close()
-    assert len(shots) == 8
-    assert [shot.captured_ns for shot in shots] == sorted(shot.captured_ns for shot in shots)
-    assert shots[0].image.shape == (48, 64, 3)
+    assert len(frames) == 8
+    assert [frame.captured_ns for frame in frames] == sorted(frame.captured_ns for frame in frames)
+    assert frames[0].image.shape == (48, 64, 3)
 
 
 def test_an_address_that_does_not_answer_may_come_back_and_is_lost_not_wrong() -> None:
@@ -192,11 +192,11 @@ def test_an_address_that_does_not_answer_may_come_back_and_is_lost_not_wrong() -
 
 def test_an_address_that_accepts_and_says_nothing_is_lost_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "RESPONSE_TIMEOUT_MS", 300)
-    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(SourceLost, match="does not open"):
-        choose(f"http://127.0.0.1:{silent.getsockname()[1]}/video.mjpg")
+    with socket.create_server(("127.0.0.1", 0)) as unresponsive, pytest.raises(SourceLost, match="does not open"):
+        choose(f"http://127.0.0.1:{unresponsive.getsockname()[1]}/video.mjpg")
 
 
-# --- other people's pictures ----------------------------------------------------------------------------
+# --- images from elsewhere ------------------------------------------------------------------------------
 
 
 def test_one_broken_image_among_others_is_left_out_with_its_time(
@@ -207,24 +207,24 @@ def test_one_broken_image_among_others_is_left_out_with_its_time(
     (tmp_path / "3.png").write_bytes(b"text")
     (tmp_path / "._1.png").write_bytes(b"of a Mac")
     with caplog.at_level(logging.WARNING):
-        shots = read_all(choose(tmp_path, fps=10, loop=True), at_most=7)
-    assert levels(shots) == [20, 40, 200, 20, 40, 200, 20]
-    assert [shot.captured_ns for shot in shots] == [number * 100_000_000 for number in (0, 1, 3, 4, 5, 7, 8)]
+        frames = read_all(choose(tmp_path, fps=10, loop=True), at_most=7)
+    assert levels(frames) == [20, 40, 200, 20, 40, 200, 20]
+    assert [frame.captured_ns for frame in frames] == [number * 100_000_000 for number in (0, 1, 3, 4, 5, 7, 8)]
     assert caplog.text.count("3.png cannot be decoded and is skipped") == 1
 
 
 def test_a_gif_keeps_its_delays_and_what_its_transparent_parts_leave(tmp_path: Path) -> None:
-    pictures = [Image.new("P", (64, 48), 0) for _ in range(4)]
-    for number, picture in enumerate(pictures):
-        picture.putpalette([200, 200, 200, 0, 0, 0])
-        picture.paste(1, (16 * number, 0, 16 * number + 16, 48))  # colour 0 lets through what was there before
+    images = [Image.new("P", (64, 48), 0) for _ in range(4)]
+    for number, image in enumerate(images):
+        image.putpalette([200, 200, 200, 0, 0, 0])
+        image.paste(1, (16 * number, 0, 16 * number + 16, 48))  # colour 0 lets through what was there before
     delays = [100, 50, 300, 20]
     path = tmp_path / "x.gif"
     more = {"transparency": 0, "disposal": 1, "optimize": False, "duration": delays}
-    pictures[0].save(path, save_all=True, append_images=pictures[1:], **more)
-    shots = read_all(choose(path))
-    assert [shot.captured_ns for shot in shots] == [0, 100_000_000, 150_000_000, 450_000_000]
-    dark = [int((shot.image.max(axis=2) < 10).all(axis=0).sum()) for shot in shots]
+    images[0].save(path, save_all=True, append_images=images[1:], **more)
+    frames = read_all(choose(path))
+    assert [frame.captured_ns for frame in frames] == [0, 100_000_000, 150_000_000, 450_000_000]
+    dark = [int((frame.image.max(axis=2) < 10).all(axis=0).sum()) for frame in frames]
     assert dark == [16, 32, 48, 64], "each adds its bar to those before"
 
 
@@ -241,7 +241,7 @@ def devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def device(devices: Path, number: int, frames: int = 4) -> None:
-    """A camera that gives so many pictures, as bright as its number; with no frames it opens all the same."""
+    """A camera that returns so many frames, as bright as its number; with no frames it opens all the same."""
     path = devices / "new.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 20.0, (64, 48))
     for _ in range(max(frames, 1)):
@@ -259,8 +259,8 @@ def test_auto_is_the_first_camera_that_returns_a_frame_whatever_its_number(devic
     device(devices, 11)
     source = choose("auto")
     assert (source.name, source.live, source.waits_for_readers) == ("camera 11", True, False)
-    shots = [source.read() for _ in range(4)]
-    assert levels([shot for shot in shots if shot]) == [110] * 4  # the first one is not lost
+    frames = [source.read() for _ in range(4)]
+    assert levels([frame for frame in frames if frame]) == [110] * 4  # the first one is not lost
     with pytest.raises(SourceLost, match="camera 11 returns no more frames"):
         source.read()
     assert sources.cameras() == [11, 12]

@@ -82,11 +82,16 @@ def test_a_frame_is_the_callers_to_draw_on() -> None:
     assert np.array_equal(card.frame(1), kept)
 
 
+def label_at(card: testcard.TestCard, t: float) -> str:
+    """What the head does `t` seconds after the first frame."""
+    return card._move_at(t).segment.label
+
+
 def test_label_at_agrees_with_the_schedule_at_both_ends_of_a_segment() -> None:
     card = testcard.TestCard(7, 160, 120)
     for segment in reversed(schedule(7, 60)):
-        assert card.label_at(segment.start_s) == segment.label
-        assert card.label_at(np.nextafter(segment.end_s, 0)) == segment.label
+        assert label_at(card, segment.start_s) == segment.label
+        assert label_at(card, float(np.nextafter(segment.end_s, 0))) == segment.label
 
 
 def frames_of(card: testcard.TestCard, segment: Segment) -> NDArray[np.float32]:

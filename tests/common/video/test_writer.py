@@ -23,10 +23,10 @@ def grey(level: int, width: int = SIZE[0], height: int = SIZE[1]) -> NDArray[np.
     return np.full((height, width, 3), level, np.uint8)
 
 
-def write(path: Path, shots: list[tuple[float, int]], live: bool) -> VideoWriter:
-    """Grey pictures at these seconds."""
+def write(path: Path, frames: list[tuple[float, int]], live: bool) -> VideoWriter:
+    """Write grey frames (time in seconds, level)."""
     video = VideoWriter(path, FPS, SIZE, live)
-    for captured_s, level in shots:
+    for captured_s, level in frames:
         video.write(grey(level), round(captured_s * 1e9))
     video.close()
     return video
@@ -34,19 +34,19 @@ def write(path: Path, shots: list[tuple[float, int]], live: bool) -> VideoWriter
 
 def levels(path: Path) -> list[int]:
     """The grey of each frame."""
-    return [level for _, level in shots(path)]
+    return [level for _, level in read_frames(path)]
 
 
-def shots(path: Path) -> list[tuple[float, int]]:
+def read_frames(path: Path) -> list[tuple[float, int]]:
     """The seconds and the grey of each frame."""
     capture, found = cv2.VideoCapture(str(path)), []
     while True:
-        ok, picture = capture.read()
+        ok, image = capture.read()
         if not ok:
             capture.release()
             return found
-        assert picture.shape == (SIZE[1], SIZE[0], 3)
-        found.append((capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, round(float(picture.mean()))))
+        assert image.shape == (SIZE[1], SIZE[0], 3)
+        found.append((capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, round(float(image.mean()))))
 
 
 def length_s(path: Path) -> float:
@@ -58,7 +58,7 @@ def test_a_files_frames_are_all_there_once_at_their_times(tmp_path: Path) -> Non
     path = tmp_path / "x.mp4"
     video = write(path, [(7, 20), (7.1, 60), (7.1, 100), (12, 140), (12.01, 180)], live=False)
     assert video.frames == 5
-    times, found = zip(*shots(path), strict=True)
+    times, found = zip(*read_frames(path), strict=True)
     assert found == pytest.approx([20, 60, 100, 140, 180], abs=4)
     assert times == pytest.approx([0, 0.1, 0.2, 5, 5.01], abs=0.001)  # of two of one time the second comes after
     assert length_s(path) == pytest.approx(5.02, abs=0.001)
@@ -68,7 +68,9 @@ def test_jitter_drops_no_image(tmp_path: Path) -> None:
     jitter = np.random.default_rng(0).uniform(-0.003, 0.003, 200)
     seconds = [number / FPS + float(late) for number, late in enumerate(jitter)]
     write(tmp_path / "x.mp4", [(at, 50) for at in seconds], live=False)
-    assert [at for at, _ in shots(tmp_path / "x.mp4")] == pytest.approx([at - seconds[0] for at in seconds], abs=0.001)
+    assert [at for at, _ in read_frames(tmp_path / "x.mp4")] == pytest.approx(
+        [at - seconds[0] for at in seconds], abs=0.001
+    )
 
 
 @pytest.mark.parametrize("live", [False, True])
@@ -106,7 +108,7 @@ def test_a_writer_that_is_killed_leaves_all_but_the_last_second(kind: str, tmp_p
     path = tmp_path / "x.mp4"
     command = [sys.executable, "-c", WRITER, str(path), kind]
     assert subprocess.run(command, cwd=ROOT, timeout=patience(20), check=False).returncode == -9
-    found = shots(path)
+    found = read_frames(path)
     assert 75 <= len(found) <= 100
     assert [level for _, level in found] == pytest.approx(list(range(len(found))), abs=4)
     assert all(after - before == pytest.approx(0.04, abs=0.001) for (before, _), (after, _) in pairwise(found))
@@ -114,7 +116,7 @@ def test_a_writer_that_is_killed_leaves_all_but_the_last_second(kind: str, tmp_p
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_disk_that_takes_no_more_is_an_oserror() -> None:
+def test_a_full_disk_is_an_oserror() -> None:
     video = VideoWriter(Path("/dev/full"), FPS, SIZE, live=False)
     with pytest.raises(OSError, match=r"No space|MB free"):  # noqa: PT012
         for number in range(100):
@@ -130,7 +132,7 @@ def test_each_image_of_a_live_stream_is_encoded_once_at_its_time(fps: float, tmp
         video.write(grey(20 * number), round((100 + at) * 1e9))
         assert video.frames == number + 1
     video.close()
-    times, found = zip(*shots(tmp_path / "x.mp4"), strict=True)
+    times, found = zip(*read_frames(tmp_path / "x.mp4"), strict=True)
     assert times == pytest.approx(seconds, abs=0.001)
     assert found == pytest.approx([0, 20, 40, 60, 80, 100], abs=4)
     assert length_s(tmp_path / "x.mp4") == pytest.approx(9 + 1 / fps, abs=0.001)
@@ -152,7 +154,7 @@ def test_a_rate_slower_than_the_longest_pause_is_written_too(tmp_path: Path) -> 
     for number in range(3):
         video.write(grey(0), number * 20 * 10**9)
     video.close()
-    assert [at for at, _ in shots(tmp_path / "x.mp4")] == [0, 20, 40]
+    assert [at for at, _ in read_frames(tmp_path / "x.mp4")] == [0, 20, 40]
 
 
 def test_a_stream_whose_clock_began_again_is_recorded_on(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def hands_lost(named: SequencesByName) -> None:
     no_hands({"": named["wave/3"]})
 
 
-def nobody(named: SequencesByName) -> None:
+def no_person(named: SequencesByName) -> None:
     named["wave/3"].keypoints[:5] = 0
 
 
@@ -104,7 +104,7 @@ def wrong_rate(named: SequencesByName) -> None:
         (frozen, "the frames: wave/3: trim"),
         (no_hands, "No hand in view"),
         (hands_lost, "the label: wave/3: look"),
-        (nobody, "Nobody in view in over 20% of the frames: wave/3"),
+        (no_person, "Nobody in view in over 20% of the frames: wave/3"),
         (uneven, "gaps over 3 intervals: wave/3"),
         (other_rate, "from 12.5 (wave/3) to 25.0 frames/s"),
         (wrong_rate, "wave/0 (25.0, not 30)"),
@@ -120,7 +120,7 @@ def test_a_good_data_set_is_not_blamed() -> None:
     assert find_issues(good(), {}) == []
 
 
-def test_nobody_is_neither_frozen_nor_a_duplicate() -> None:
+def test_sequences_without_a_person_are_neither_frozen_nor_duplicates() -> None:
     named = good()
     for name in ("wave/3", "nod/3"):
         named[name].keypoints[:] = 0
@@ -146,7 +146,7 @@ def test_many_names_are_counted() -> None:
 
 
 @given(st.lists(st.integers(1, 10**10), max_size=5), st.integers(0, 5))
-def test_any_single_sequence_is_looked_at(intervals: list[int], empty: int) -> None:
+def test_any_single_sequence_is_checked(intervals: list[int], empty: int) -> None:
     times = np.cumsum([0, *intervals])
     keypoints = np.ones((len(times), SIZE), np.float32)
     keypoints[:empty] = 0

@@ -49,7 +49,7 @@ def processes(parent: int) -> list[psutil.Process]:
 
 def lives(process: psutil.Process) -> bool:
     try:
-        return process.status() != psutil.STATUS_ZOMBIE  # where nobody collects orphans
+        return process.status() != psutil.STATUS_ZOMBIE  # where orphans are not reaped
     except psutil.NoSuchProcess:
         return False
 
@@ -62,7 +62,7 @@ def test_every_job_is_done_once_by_two_processes() -> None:
     assert processes(os.getpid()) == []
 
 
-def test_nothing_to_do_starts_nobody() -> None:
+def test_nothing_to_do_starts_no_worker() -> None:
     assert results(LocalWorkers(2), []) == {}
 
 

@@ -34,8 +34,8 @@ def test_another_label_another_time_and_a_second_report_are_false_positives():
 
 def test_nothing_to_detect_and_nothing_detected():
     assert score_events([], [], 0).f1["0.5"] == 1.0
-    silent = score_events([], GROUND_TRUTH, 60)
-    assert (silent.f1["0.1"], silent.edit_score, silent.start_latency) == (0.0, 0.0, None)
+    none_detected = score_events([], GROUND_TRUTH, 60)
+    assert (none_detected.f1["0.1"], none_detected.edit_score, none_detected.start_latency) == (0.0, 0.0, None)
 
 
 def test_the_span_with_the_higher_iou_is_matched():

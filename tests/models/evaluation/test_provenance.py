@@ -34,12 +34,12 @@ def test_shared_subjects_and_sequences_are_warned_of():
     )
 
 
-def test_a_sequence_is_known_under_another_label():
+def test_a_sequence_is_recognised_under_another_label():
     assert fingerprint(SEQUENCES[0]._replace(label="nod", subject="x", fps=30.0)) == fingerprint(SEQUENCES[0])
     assert fingerprint(SEQUENCES[0]) != fingerprint(SEQUENCES[1])
 
 
-def test_the_digest_knows_labels_numbers_times_and_order():
+def test_the_digest_depends_on_labels_numbers_times_and_order():
     first, second = SEQUENCES
     others = [
         first._replace(label="nod"),
@@ -77,7 +77,7 @@ def test_a_card_with_invalid_data_is_refused(data: dict[str, object]):
         ([f"l{number}" for number in range(9)], ["a", "b"], "'l5' and 3 more; it knows 'a', 'b'"),
     ],
 )
-def test_labels_that_the_model_does_not_know_are_refused_naming_both(data: list[str], model: list[str], words: str):
+def test_labels_unknown_to_the_model_are_refused_naming_both(data: list[str], model: list[str], words: str):
     with pytest.raises(UserError) as refused:
         check_labels(data, model)
     assert words in str(refused.value) and "\n" not in str(refused.value)

@@ -1,4 +1,4 @@
-"""An interrupted training: what it goes on from, whenever it was killed."""
+"""An interrupted training: what it resumes from, whenever it was killed."""
 
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def epochs_run(windows: TrainingSet, folder: Path) -> list[int]:
     return run
 
 
-def test_a_training_goes_on_after_its_last_whole_epoch(windows: TrainingSet, tmp_path: Path):
+def test_a_training_resumes_after_its_last_complete_epoch(windows: TrainingSet, tmp_path: Path):
     model = compiled()
     assert checkpoint.restore(model, tmp_path) == 0
     killed_in_epoch(2, windows, tmp_path)

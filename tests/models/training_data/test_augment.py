@@ -68,7 +68,7 @@ def test_a_mirror_twice_is_none(seed):
     assert augment.mirror(augment.mirror(windows)) == pytest.approx(windows, abs=1e-6)
 
 
-def test_the_mirror_knows_every_landmarks_opposite():
+def test_the_mirror_maps_every_landmark_to_its_opposite():
     assert np.array_equal(MIRROR_INDEX[MIRROR_INDEX], np.arange(SIZE))
     opposites = split(MIRROR_INDEX.astype(np.float32))
     numbers = split(np.arange(SIZE, dtype=np.float32))
@@ -106,7 +106,7 @@ def test_motion_augmentation_keeps_places_and_camera_augmentation_keeps_time():
     windows = np.full((20, 6, SIZE), 0.5, np.float32)
     rng = np.random.default_rng(0)
     assert augment.augment_motion(windows, rng) == pytest.approx(windows)
-    windows[:, 3] = 0  # nobody is in one frame
+    windows[:, 3] = 0  # one frame is without a person
     transformed = augment.augment_camera(windows, rng)
     assert np.array_equal(parts_detected(transformed)[..., :2], parts_detected(windows)[..., :2])
     assert not np.isclose(transformed[:, 0], windows[:, 0]).all(axis=-1).any()

@@ -68,7 +68,7 @@ def test_the_action_fraction_rises_with_the_action_in_a_transition(seed: int, le
 
 @given(seed=st.integers(0, 9999))
 @settings(max_examples=20)
-def test_transitions_are_seeded_finite_and_bring_no_part_that_nobody_has(seed: int):
+def test_transitions_are_seeded_finite_and_add_no_absent_part(seed: int):
     rng = np.random.default_rng(seed)
     windows, idle = vectors_of(rng, 2, 4, 8)
     for part in PARTS[2:]:
